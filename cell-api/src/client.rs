@@ -1,0 +1,1 @@
+//! A client for the warden's and the cells' sockets.

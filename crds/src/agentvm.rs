@@ -1,0 +1,254 @@
+//! `AgentVM`: one untrusted program and what it may do.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One untrusted program, what it may do, and how much of it.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "agentvm.dev",
+    version = "v1alpha1",
+    kind = "AgentVM",
+    plural = "agentvms",
+    shortname = "avm",
+    namespaced,
+    status = "AgentVMStatus",
+    derive = "PartialEq",
+    derive = "Default"
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentVMSpec {
+    /// OCI reference of the module. Exactly one of `image` and `module`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// A module from the cluster itself. Exactly one of `image` and `module`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModuleSource>,
+    /// Arguments after `argv[0]`; `$(NAME)` is replaced by the variable of that name in `env`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// The whole environment: nothing is inherited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// What it may do beyond computing. Absent is denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+    /// How much it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSpec>,
+    /// Stops the VM and keeps the object; `false` runs it again from its start.
+    #[serde(default)]
+    pub suspend: bool,
+    /// When a run that ended is followed by another.
+    #[serde(default)]
+    pub restart_policy: RestartPolicy,
+    /// Time between closing stdin and the stop, such as `10s`. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination_grace_period: Option<String>,
+    /// Deletes the object this long after its end, such as `1h`. Absent keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_after_finished: Option<String>,
+    /// Labels that the Node must carry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of the Node that it tolerates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+}
+
+/// Where a module comes from if not from a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModuleSource {
+    /// A key under `binaryData` of a ConfigMap in the same namespace.
+    pub config_map: ConfigMapKey,
+}
+
+/// One key of a ConfigMap in the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigMapKey {
+    /// The ConfigMap's name.
+    pub name: String,
+    /// The key in it.
+    pub key: String,
+}
+
+/// One environment variable. Exactly one of `value` and `valueFrom`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvVar {
+    /// The variable's name.
+    pub name: String,
+    /// Its value as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Where its value is read when the VM starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<EnvVarSource>,
+}
+
+/// Where a variable's value comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvVarSource {
+    /// A key of a ConfigMap in the same namespace.
+    pub config_map_key_ref: ConfigMapKey,
+}
+
+/// What a VM may do beyond computing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Capabilities {
+    /// A clock finer than 1 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockCapability>,
+}
+
+/// A clock finer than 1 ms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClockCapability {
+    /// The clock's step, from `1ns` to `1ms`.
+    pub resolution: String,
+}
+
+/// Limits as users write them: quantities and durations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitsSpec {
+    /// Bytes, such as `64Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+    /// Cores, such as `250m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
+    /// Units of fuel for the whole life of a run, such as `5G`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<Quantity>,
+    /// Wall-clock time of one run, such as `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Bytes of output per second, such as `64Ki`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_rate: Option<Quantity>,
+}
+
+/// A Kubernetes quantity as written: a string such as `64Mi`, or a bare integer.
+pub type Quantity = k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+/// When a run that ended is followed by another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestartPolicy {
+    /// One run.
+    #[default]
+    Never,
+    /// Another run after any end but `Completed`.
+    OnFailure,
+    /// Another run after any end.
+    Always,
+}
+
+/// What operator and node agent report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentVMStatus {
+    /// The generation that the rest speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for people; programs read the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// One entry for each type; each type has one writer at a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Where it runs. Written by the operator alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assignment>,
+    /// What it may really do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<EffectiveStatus>,
+    /// SHA-256 of the module that runs, as `sha256:<hex>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_digest: Option<String>,
+    /// Runs after the first, over the object's whole life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<i32>,
+    /// When the current run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// How the last run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitStatus>,
+}
+
+/// One word on where a VM is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Not accepted, or not placed yet.
+    Pending,
+    /// Placed; its node fetches and compiles what it needs.
+    Starting,
+    /// Its guest runs.
+    Running,
+    /// It ended and waits for its next run.
+    BackOff,
+    /// Stopped because `spec.suspend` is true.
+    Suspended,
+    /// Its last run ended with exit code 0 and none will follow.
+    Complete,
+    /// It ended otherwise, or can't start, and none will follow.
+    Failed,
+}
+
+/// Where a VM runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// Name of the Node.
+    pub node_name: String,
+    /// Counts assignments of this object, from 1.
+    pub epoch: i64,
+}
+
+/// What a VM may really do: its request cut with the policies of its namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveStatus {
+    /// Every limit, decided.
+    pub limits: LimitsSpec,
+    /// The clock's step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_resolution: Option<String>,
+    /// What was asked and is above a ceiling, one sentence each: refused, or audited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitStatus {
+    /// The guest's exit code, where it exited by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The reason, from a closed list.
+    pub reason: String,
+    /// One sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// CPU time it used, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<i64>,
+    /// The most memory it held, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<i64>,
+}

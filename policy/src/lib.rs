@@ -1,0 +1,17 @@
+//! Pure decisions of `AgentVM`: what a VM asks for, what the policies of its namespace
+//! allow, what it is therefore granted, and how its life can end.
+//!
+//! Nothing here does I/O, reads a clock or knows Kubernetes. The operator, the node agent
+//! and the CLI all call [`effective`], so the three can never disagree.
+
+mod effective;
+mod end;
+mod grants;
+mod limits;
+mod request;
+
+pub use effective::{Refusal, Verdict, effective};
+pub use end::{EndReason, Fault};
+pub use grants::{ClockGrant, Grants};
+pub use limits::{LimitField, LimitRequest, Limits};
+pub use request::{Mode, PolicyRules, Request};

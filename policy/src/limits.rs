@@ -1,0 +1,114 @@
+//! The limits of one VM: units, built-in defaults, minima and maxima.
+
+use serde::{Deserialize, Serialize};
+
+/// The limits a VM runs under, every one decided.
+///
+/// `Limits::default()` is zero everywhere: it permits nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of linear memory, tables and host-side buffers together.
+    pub memory_bytes: u64,
+    /// Thousandths of one core, averaged; a VM that uses more is delayed, not ended.
+    pub cpu_millicores: u64,
+    /// Instructions' worth of fuel for the whole life; `None` is unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Wall-clock milliseconds from the start of one run to its end; `None` is unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Bytes of stdout and stderr together per second; what is over is dropped and counted.
+    pub log_rate_bytes_per_second: u64,
+}
+
+/// The limits that a manifest or a policy names; `None` is "not named".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitRequest {
+    /// See [`Limits::memory_bytes`].
+    pub memory_bytes: Option<u64>,
+    /// See [`Limits::cpu_millicores`].
+    pub cpu_millicores: Option<u64>,
+    /// See [`Limits::fuel`].
+    pub fuel: Option<u64>,
+    /// See [`Limits::timeout_ms`].
+    pub timeout_ms: Option<u64>,
+    /// See [`Limits::log_rate_bytes_per_second`].
+    pub log_rate_bytes_per_second: Option<u64>,
+}
+
+/// One row of the limit table: the field as users write it, and what it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitField {
+    /// `limits.memory`, bytes.
+    Memory,
+    /// `limits.cpu`, millicores.
+    Cpu,
+    /// `limits.fuel`, units.
+    Fuel,
+    /// `limits.timeout`, milliseconds.
+    Timeout,
+    /// `limits.logRate`, bytes per second.
+    LogRate,
+}
+
+impl LimitField {
+    /// Every limit, in the order in which they are reported.
+    pub const ALL: [Self; 5] = [Self::Memory, Self::Cpu, Self::Fuel, Self::Timeout, Self::LogRate];
+
+    /// The field's name under `limits`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Fuel => "fuel",
+            Self::Timeout => "timeout",
+            Self::LogRate => "logRate",
+        }
+    }
+
+    /// The value where neither the manifest nor a policy names one; `None` is unlimited.
+    pub const fn default(self) -> Option<u64> {
+        match self {
+            Self::Memory => Some(64 << 20),
+            Self::Cpu => Some(250),
+            Self::Fuel | Self::Timeout => None,
+            Self::LogRate => Some(64 << 10),
+        }
+    }
+
+    /// The smallest value that is accepted.
+    pub const fn min(self) -> u64 {
+        match self {
+            Self::Memory => 64 << 10,
+            Self::Cpu => 10,
+            Self::Fuel => 1_000,
+            Self::Timeout => 100,
+            Self::LogRate => 1 << 10,
+        }
+    }
+
+    /// The largest value that is accepted, whatever a policy says.
+    ///
+    /// Memory is bounded by a pool slot (1 GiB), CPU by one core since a VM has one thread.
+    pub const fn max(self) -> u64 {
+        match self {
+            Self::Memory => 1 << 30,
+            Self::Cpu => 1_000,
+            Self::Fuel => 1_000_000_000_000_000,
+            Self::Timeout => 30 * 24 * 3600 * 1000,
+            Self::LogRate => 16 << 20,
+        }
+    }
+
+    /// This field of `request`.
+    pub const fn of(self, request: &LimitRequest) -> Option<u64> {
+        match self {
+            Self::Memory => request.memory_bytes,
+            Self::Cpu => request.cpu_millicores,
+            Self::Fuel => request.fuel,
+            Self::Timeout => request.timeout_ms,
+            Self::LogRate => request.log_rate_bytes_per_second,
+        }
+    }
+}

@@ -44,7 +44,7 @@ pub struct AgentNodeStatus {
 }
 
 /// What VMs may use of a node, in sum.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeCapacity {
     /// Bytes.

@@ -43,7 +43,7 @@ pub enum PolicyMode {
 }
 
 /// Ceilings and defaults of the limits.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyLimits {
     /// The most that may be asked for.

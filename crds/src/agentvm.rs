@@ -119,7 +119,7 @@ pub struct ClockCapability {
 }
 
 /// Limits as users write them: quantities and durations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitsSpec {
     /// Bytes, such as `64Mi`.
@@ -217,7 +217,7 @@ pub struct Assignment {
 }
 
 /// What a VM may really do: its request cut with the policies of its namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveStatus {
     /// Every limit, decided.

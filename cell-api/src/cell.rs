@@ -26,7 +26,7 @@ pub struct VmSpec {
     pub epoch: u64,
     /// Counts runs within one assignment, from 0.
     pub attempt: u32,
-    /// When the VM must have stopped, alive agent or not: CLOCK_BOOTTIME milliseconds.
+    /// When the VM must have stopped, alive agent or not: `CLOCK_BOOTTIME` milliseconds.
     /// A later `PUT` moves it. `None` is no deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence_deadline_boottime_ms: Option<u64>,

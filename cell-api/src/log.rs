@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest line, newline included: what Linux writes to a pipe in one piece (PIPE_BUF).
+/// The longest line, newline included: what Linux writes to a pipe in one piece (`PIPE_BUF`).
 pub const MAX_LINE_BYTES: usize = 4096;
 
 /// One line of guest output.

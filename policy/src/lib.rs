@@ -7,6 +7,7 @@
 mod effective;
 mod end;
 mod grants;
+pub mod human;
 mod limits;
 mod request;
 

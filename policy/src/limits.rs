@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::human;
+
 /// The limits a VM runs under, every one decided.
 ///
 /// `Limits::default()` is zero everywhere: it permits nothing.
@@ -98,6 +100,21 @@ impl LimitField {
             Self::Fuel => 1_000_000_000_000_000,
             Self::Timeout => 30 * 24 * 3600 * 1000,
             Self::LogRate => 16 << 20,
+        }
+    }
+
+    /// The field's path in a manifest, such as `spec.limits.memory`.
+    pub fn path(self) -> String {
+        format!("spec.limits.{}", self.name())
+    }
+
+    /// A value of this limit as people write it: `64Mi`, `250m`, `5G`, `10m`.
+    pub fn show(self, value: u64) -> String {
+        match self {
+            Self::Memory | Self::LogRate => human::bytes(value),
+            Self::Cpu => human::millicores(value),
+            Self::Fuel => human::count(value),
+            Self::Timeout => human::duration_ms(value),
         }
     }
 

@@ -1,0 +1,147 @@
+//! The control plane's programs: from `KUBEBUILDER_ASSETS` where they are there, else built from
+//! Go modules into the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::program::stdout_of;
+use crate::{Result, cache};
+
+/// The Kubernetes version that tests run against.
+pub const KUBERNETES: &str = "1.35.4";
+/// The etcd version that tests run against.
+pub const ETCD: &str = "3.6.15";
+
+/// A program of the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// etcd.
+    Etcd,
+    /// The API server.
+    ApiServer,
+    /// The controller manager.
+    ControllerManager,
+    /// kubectl.
+    Kubectl,
+}
+
+impl Program {
+    /// All of them, in the order in which they are built.
+    pub const ALL: [Self; 4] = [Self::Etcd, Self::Kubectl, Self::ControllerManager, Self::ApiServer];
+
+    /// Its file name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::ControllerManager => "kube-controller-manager",
+            Self::Kubectl => "kubectl",
+        }
+    }
+
+    /// Where it is, built if need be.
+    pub fn locate(self) -> Result<PathBuf> {
+        if let Some(dir) = std::env::var_os("KUBEBUILDER_ASSETS") {
+            let given = PathBuf::from(dir).join(self.name());
+            if given.is_file() {
+                return Ok(given);
+            }
+        }
+        Ok(cache::once(&format!("controlplane-{KUBERNETES}-{ETCD}"), build_all)?.join(self.name()))
+    }
+}
+
+/// Locates every program; builds what is missing and says so on standard error.
+pub fn locate_all() -> Result<Vec<PathBuf>> {
+    Program::ALL.into_iter().map(Program::locate).collect()
+}
+
+fn build_all(out: &Path) -> Result<()> {
+    let out = fs::canonicalize(out)?;
+    progress("building the control plane from Go modules: about 10 minutes on two cores, once");
+    let etcd = etcd_module(&out.join("etcd.src"))?;
+    let kubernetes = kubernetes_module(&out.join("kubernetes.src"))?;
+    for (at, program) in Program::ALL.into_iter().enumerate() {
+        progress(&format!("building {} ({} of {})", program.name(), at + 1, Program::ALL.len()));
+        let started = Instant::now();
+        let (module, package) = match program {
+            Program::Etcd => (&etcd, ".".to_owned()),
+            Program::ApiServer | Program::ControllerManager | Program::Kubectl => {
+                (&kubernetes, format!("k8s.io/kubernetes/cmd/{}", program.name()))
+            }
+        };
+        let version = format!("-s -w -X k8s.io/component-base/version.gitVersion=v{KUBERNETES}");
+        let mut build = go(module);
+        build.args(["build", "-ldflags", &version, "-o"]).arg(out.join(program.name())).arg(package);
+        stdout_of(&mut build)?;
+        progress(&format!("built {} in {} s", program.name(), started.elapsed().as_secs()));
+    }
+    fs::remove_dir_all(etcd)?;
+    fs::remove_dir_all(kubernetes)?;
+    Ok(())
+}
+
+/// A module whose `main` is etcd's: etcd publishes its server as a library, but no command.
+fn etcd_module(dir: &Path) -> Result<PathBuf> {
+    let main = "package main\n\nimport (\n\t\"os\"\n\n\t\"go.etcd.io/etcd/server/v3/etcdmain\"\n)\n\n\
+                func main() { etcdmain.Main(os.Args) }\n";
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join("main.go"), main)?;
+    fs::write(dir.join("go.mod"), format!("module agentvm.invalid/etcd\n\ngo 1.24\n\nrequire go.etcd.io/etcd/server/v3 v{ETCD}\n"))?;
+    stdout_of(go(dir).args(["mod", "tidy"]))?;
+    Ok(dir.to_owned())
+}
+
+/// A module that imports Kubernetes' commands. Kubernetes names its own libraries by relative
+/// paths that are not part of the published module: each is published as v0.MINOR.PATCH.
+fn kubernetes_module(dir: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join("go.mod"), "module agentvm.invalid/kubernetes\n")?;
+    let libraries = staged_libraries(dir)?;
+    let staged = KUBERNETES.strip_prefix("1.").context("a Kubernetes 1 version")?;
+    let mut manifest = format!("module agentvm.invalid/kubernetes\n\ngo 1.25\n\nrequire k8s.io/kubernetes v{KUBERNETES}\n\nreplace (\n");
+    for library in libraries {
+        manifest.push_str(&format!("\t{library} => {library} v0.{staged}\n"));
+    }
+    manifest.push_str(")\n");
+    fs::write(dir.join("go.mod"), manifest)?;
+    let mut tools = String::from("//go:build tools\n\npackage tools\n\nimport (\n");
+    for program in Program::ALL.into_iter().filter(|program| *program != Program::Etcd) {
+        tools.push_str(&format!("\t_ \"k8s.io/kubernetes/cmd/{}\"\n", program.name()));
+    }
+    tools.push_str(")\n");
+    fs::write(dir.join("tools.go"), tools)?;
+    stdout_of(go(dir).args(["mod", "tidy"]))?;
+    Ok(dir.to_owned())
+}
+
+fn staged_libraries(dir: &Path) -> Result<Vec<String>> {
+    let module = format!("k8s.io/kubernetes@v{KUBERNETES}");
+    let facts = stdout_of(go(dir).args(["mod", "download", "-json", &module]))?;
+    let facts: serde_json::Value = serde_json::from_str(&facts)?;
+    let manifest = facts.get("GoMod").and_then(|path| path.as_str()).context("go names no GoMod")?;
+    let manifest = fs::read_to_string(manifest)?;
+    let mut libraries: Vec<String> = manifest
+        .lines()
+        .filter_map(|line| line.trim().split_once(" => ./staging/"))
+        .map(|(library, _)| library.trim_start_matches("replace ").to_owned())
+        .collect();
+    libraries.sort();
+    libraries.dedup();
+    Ok(libraries)
+}
+
+fn go(dir: &Path) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(dir).env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod -buildvcs=false");
+    command
+}
+
+#[expect(clippy::print_stderr, reason = "a build of minutes says what it does")]
+fn progress(sentence: &str) {
+    eprintln!("control plane: {sentence}");
+}

@@ -1,0 +1,128 @@
+//! The one cluster of a test binary: control plane, operator, two nodes, a registry.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use anyhow::{Context, anyhow};
+
+use crate::control_plane::ControlPlane;
+use crate::identity::{self, BoundTo};
+use crate::node::{Node, NodeSettings, binary};
+use crate::process::Process;
+use crate::registry::Registry;
+use crate::wait::{self, Look};
+use crate::{Result, http, scratch};
+
+/// Everything that runs for a test binary.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The control plane.
+    pub plane: &'static ControlPlane,
+    /// The registry.
+    pub registry: Registry,
+    /// Two nodes for everyone.
+    pub nodes: [Node; 2],
+    dir: PathBuf,
+    operator: Mutex<Process>,
+}
+
+/// The control plane alone, with our CRDs, roles and admission policies installed.
+pub fn installed() -> Result<&'static ControlPlane> {
+    static PLANE: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
+    first_error(PLANE.get_or_init(|| install().map_err(|error| format!("{error:?}"))))
+}
+
+/// The whole cluster.
+pub fn shared() -> Result<&'static Cluster> {
+    static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    first_error(CLUSTER.get_or_init(|| start().map_err(|error| format!("{error:?}"))))
+}
+
+impl Cluster {
+    /// The node of that name among the two.
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        self.nodes.iter().find(|node| node.name == name).with_context(|| format!("no node {name:?}"))
+    }
+
+    /// Starts one more node, for one test.
+    pub fn add_node(&self, name: &str, settings: &NodeSettings) -> Result<Node> {
+        Node::start(self.plane, &self.dir, name, settings)
+    }
+
+    /// Does something to the operator's process.
+    pub fn operator<T>(&self, act: impl FnOnce(&Process) -> Result<T>) -> Result<T> {
+        act(&self.operator.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Starts another operator in the place of one that has ended.
+    pub fn restart_operator(&self, name: &str) -> Result<()> {
+        let new = self.start_operator(name)?;
+        *self.operator.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// Starts one more replica of the operator.
+    pub fn start_operator(&self, name: &str) -> Result<Process> {
+        start_operator(self.plane, &self.dir, name)
+    }
+}
+
+fn first_error<T>(result: &Result<T, String>) -> Result<&T> {
+    result.as_ref().map_err(|error| anyhow!("the shared cluster did not start: {error}"))
+}
+
+fn install() -> Result<ControlPlane> {
+    let plane = ControlPlane::start(&scratch::dir("cp")?)?;
+    let kubectl = |args: &[&str]| plane.kubectl.run(args).and_then(crate::kubectl::Said::done);
+    for folder in ["crds/yaml", "deploy"] {
+        let folder = workspace().join(folder);
+        let folder = folder.to_str().context("the checkout's path is UTF-8")?;
+        kubectl(&["apply", "--server-side", "-f", folder]).with_context(|| format!("installing {folder}"))?;
+    }
+    kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd/agentvms.agentvm.dev",
+        "crd/agentpolicies.agentvm.dev", "crd/agentnodes.agentvm.dev"])?;
+    wait::until("the API server to serve our kinds", || {
+        Ok(match plane.api.get("/apis/agentvm.dev/v1alpha1/agentvms")? {
+            Some(_) => Look::Yes(()),
+            None => Look::NotYet("404".to_owned()),
+        })
+    })?;
+    Ok(plane)
+}
+
+fn start() -> Result<Cluster> {
+    let plane = installed()?;
+    let dir = scratch::dir("n")?;
+    let operator = Mutex::new(start_operator(plane, &dir, "operator-0")?);
+    let registry = Registry::start(&dir)?;
+    let nodes = std::thread::scope(|scope| {
+        let other = scope.spawn(|| Node::start(plane, &dir, "beryl", &NodeSettings::open(BoundTo::Pod)));
+        let one = Node::start(plane, &dir, "amber", &NodeSettings::open(BoundTo::Node))?;
+        let other = other.join().map_err(|_| anyhow!("starting a node panicked"))??;
+        anyhow::Ok([one, other])
+    })?;
+    Ok(Cluster { plane, registry, nodes, dir, operator })
+}
+
+fn start_operator(plane: &ControlPlane, dir: &Path, name: &str) -> Result<Process> {
+    let kubeconfig = identity::operator(plane, name)?;
+    let listen = http::loopback(http::free_port()?);
+    let process = Process::start(name, dir, binary("agentvm-operator")?, |command| {
+        command
+            .env_clear()
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", "info")
+            .arg("--listen")
+            .arg(listen.to_string())
+    })?;
+    wait::until(&format!("{name} to be healthy"), || {
+        process.must_run()?;
+        let answer = http::get(listen, "/healthz").map(|answer| answer.status);
+        Ok(wait::yes_if(matches!(answer, Ok(200)), || format!("/healthz: {answer:?}")))
+    })?;
+    Ok(process)
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,213 @@
+//! One node: a Node object, its warden and its node agent as real processes.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::control_plane::ControlPlane;
+use crate::identity::{self, BoundTo};
+use crate::process::Process;
+use crate::wait::{self, Look};
+use crate::{Result, api, cache, http};
+
+/// A node; its processes end when this is dropped, or with the test binary.
+#[derive(Debug)]
+pub struct Node {
+    /// The Node's name.
+    pub name: String,
+    /// The first process of the `cells` container.
+    pub warden: Process,
+    /// Where the agent serves metrics and health.
+    pub metrics: SocketAddr,
+    agent: Mutex<Process>,
+    kubeconfig: PathBuf,
+    dir: PathBuf,
+}
+
+/// What to ask of a new node.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Labels besides `kubernetes.io/hostname`.
+    pub labels: Value,
+    /// Taints.
+    pub taints: Value,
+    /// What its agent's token is bound to.
+    pub bound: BoundTo,
+}
+
+impl NodeSettings {
+    /// A node for everyone.
+    pub fn open(bound: BoundTo) -> Self {
+        Self { labels: json!({}), taints: json!([]), bound }
+    }
+
+    /// A node that takes only VMs that ask for it, so that a test may hurt it.
+    pub fn reserved() -> Self {
+        let taints = json!([{"key": "tests", "value": "reserved", "effect": "NoSchedule"}]);
+        Self { labels: json!({}), taints, bound: BoundTo::Node }
+    }
+}
+
+impl Node {
+    /// Starts a node and waits until its agent says that it is ready.
+    pub fn start(plane: &ControlPlane, dir: &Path, name: &str, settings: &NodeSettings) -> Result<Self> {
+        create_node(plane, name, settings)?;
+        let kubeconfig = identity::node_agent(plane, name, settings.bound)?;
+        let dir = dir.join(name);
+        fs::create_dir_all(&dir)?;
+        let warden = start_warden(&dir)?;
+        let metrics = http::loopback(http::free_port()?);
+        let agent = Mutex::new(start_agent(&dir, name, &kubeconfig, metrics)?);
+        let node = Self { name: name.to_owned(), warden, metrics, agent, kubeconfig, dir };
+        node.wait_until_ready(&plane.api)?;
+        Ok(node)
+    }
+
+    /// The warden's socket.
+    pub fn warden_socket(&self) -> PathBuf {
+        run_dir(&self.dir).join("warden.sock")
+    }
+
+    /// The socket of one namespace's cell.
+    pub fn cell_socket(&self, namespace: &str) -> PathBuf {
+        run_dir(&self.dir).join("cells").join(format!("{namespace}.sock"))
+    }
+
+    /// The folder with one bounded log file for each VM.
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// Does something to the agent's process.
+    pub fn agent<T>(&self, act: impl FnOnce(&Process) -> Result<T>) -> Result<T> {
+        act(&self.agent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Starts another agent in the place of one that has ended.
+    pub fn restart_agent(&self) -> Result<()> {
+        let new = start_agent(&self.dir, &self.name, &self.kubeconfig, self.metrics)?;
+        *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// What the warden or a cell answers to a `GET`.
+    pub fn ask(&self, socket: &Path, path: &str) -> Result<Value> {
+        let answer = http::get_unix(socket, path)?;
+        serde_json::from_str(&answer.body)
+            .with_context(|| format!("GET {path} of {} gave HTTP {} {}", socket.display(), answer.status, answer.body))
+    }
+
+    /// The cells that run on it, as the warden tells.
+    pub fn cells(&self) -> Result<Vec<Value>> {
+        let list = self.ask(&self.warden_socket(), "/v1/cells")?;
+        Ok(list.get("cells").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// The process id of one namespace's cell.
+    pub fn cell_pid(&self, namespace: &str) -> Result<Option<u32>> {
+        let cells = self.cells()?;
+        let cell = cells.iter().find(|cell| cell.get("namespace").is_some_and(|found| found == namespace));
+        let pid = cell.and_then(|cell| cell.get("pid")).and_then(Value::as_u64);
+        Ok(pid.map(u32::try_from).transpose()?)
+    }
+
+    /// The VMs in one namespace's cell, or none where there is no such cell.
+    pub fn vms(&self, namespace: &str) -> Result<Vec<Value>> {
+        if self.cell_pid(namespace)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let list = self.ask(&self.cell_socket(namespace), "/v1/vms")?;
+        Ok(list.get("vms").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// The metrics' exposition.
+    pub fn metrics(&self) -> Result<String> {
+        Ok(http::get(self.metrics, "/metrics")?.body)
+    }
+
+    /// Waits until the agent has written a Ready condition and serves `/readyz`.
+    pub fn wait_until_ready(&self, api: &api::Api) -> Result<()> {
+        wait::until(&format!("node {} to be ready", self.name), || {
+            self.warden.must_run()?;
+            self.agent(Process::must_run)?;
+            let object = api.get(&format!("/apis/agentvm.dev/v1alpha1/agentnodes/{}", self.name))?;
+            let ready = object.as_ref().is_some_and(|object| {
+                crate::vm::condition(object, "Ready").is_some_and(|condition| condition.status == "True")
+            });
+            let serves = http::get(self.metrics, "/readyz").is_ok_and(|answer| answer.status == 200);
+            Ok(wait::yes_if(ready && serves, || format!("AgentNode {object:?}, /readyz is 200: {serves}")))
+        })
+    }
+
+    /// Waits until no VM of that uid is in any cell.
+    pub fn wait_until_gone(&self, namespace: &str, uid: &str) -> Result<()> {
+        wait::until(&format!("VM {uid} to be gone from {}", self.name), || {
+            let there = self.vms(namespace)?.into_iter().find(|vm| vm.get("uid").is_some_and(|u| u == uid));
+            Ok(there.map_or(Look::Yes(()), |vm| Look::NotYet(vm.to_string())))
+        })
+    }
+}
+
+fn create_node(plane: &ControlPlane, name: &str, settings: &NodeSettings) -> Result<()> {
+    let mut labels = settings.labels.clone();
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert("kubernetes.io/hostname".to_owned(), json!(name));
+    }
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": settings.taints},
+    });
+    plane.api.create("/api/v1/nodes", &node).map(|_| ())
+}
+
+fn run_dir(dir: &Path) -> PathBuf {
+    dir.join("run")
+}
+
+/// Where `cargo` has put the workspace's programs: beside the folder of the test binary.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let built = test.ancestors().nth(2).context("a test binary is in target/PROFILE/deps")?.join(name);
+    anyhow::ensure!(built.is_file(), crate::program::missing(built.as_os_str()));
+    Ok(built)
+}
+
+/// Starts a warden with its files in `dir`. Compiled code is shared by all wardens of all tests:
+/// `CPython` takes seconds to compile.
+pub fn start_warden(dir: &Path) -> Result<Process> {
+    let compiled = cache::dir()?.join("tests-compiled");
+    for folder in [run_dir(dir), dir.join("logs"), compiled.clone()] {
+        fs::create_dir_all(folder)?;
+    }
+    Process::start("warden", dir, binary("agentvm-cell")?, |command| {
+        command
+            .env_clear()
+            .arg("warden")
+            .arg("--run-dir")
+            .arg(run_dir(dir))
+            .arg("--cache-dir")
+            .arg(compiled)
+            .arg("--log-dir")
+            .arg(dir.join("logs"))
+            .args(["--max-vms-per-cell", "64"])
+    })
+}
+
+fn start_agent(dir: &Path, name: &str, kubeconfig: &Path, metrics: SocketAddr) -> Result<Process> {
+    Process::start("node-agent", dir, binary("agentvm-node-agent")?, |command| {
+        command
+            .env_clear()
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", "info")
+            .args(["--node-name", name])
+            .arg("--run-dir")
+            .arg(run_dir(dir))
+            .arg("--listen")
+            .arg(metrics.to_string())
+    })
+}

@@ -1,1 +1,34 @@
-fn main() {}
+//! `agentvm`, also as `kubectl-agentvm`: runs, pushes and checks agent VMs from a shell.
+
+mod command;
+mod completion;
+mod print;
+mod push;
+mod run;
+mod validate;
+mod version;
+
+use std::process::ExitCode;
+
+use command::{Command, Invocation};
+
+fn main() -> ExitCode {
+    let invocation = Invocation::from_env();
+    match perform(invocation) {
+        Ok(code) => code,
+        Err(error) => {
+            print::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(invocation: Invocation) -> anyhow::Result<ExitCode> {
+    match invocation.command {
+        Command::Run(args) => run::run(args),
+        Command::Push(args) => push::push(&args),
+        Command::Validate(args) => validate::validate(&args),
+        Command::Version(args) => version::version(&args),
+        Command::Completion(args) => completion::completion(&args, invocation.program),
+    }
+}

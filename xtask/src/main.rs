@@ -1,1 +1,32 @@
-fn main() {}
+//! The project's own chores: `cargo xtask <command>`.
+//!
+//! One file for each command. This crate stays small, so that the first build takes seconds:
+//! whatever needs our own crates is a binary of theirs that a command runs.
+
+mod crds;
+mod demo;
+mod machine;
+mod step;
+mod test;
+
+use clap::Parser;
+
+/// Chores of the AgentVM repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Builds what it needs and shows a program that works and one that misbehaves.
+    Demo(demo::DemoArgs),
+    /// Installs what tests need, then runs every check that CI runs.
+    Test(test::TestArgs),
+    /// Writes the CRDs from the Rust types into `crds/yaml`.
+    Crds,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Test(args) => test::test(&args),
+        Command::Crds => crds::crds(),
+    }
+}

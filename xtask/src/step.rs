@@ -1,0 +1,85 @@
+//! One step of a chore: a line that says what happens, then a program that does it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Context as _;
+
+/// The root of the repository.
+pub(crate) fn root() -> anyhow::Result<PathBuf> {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(xtask
+        .parent()
+        .context("xtask has no parent folder")?
+        .to_owned())
+}
+
+/// The folder for everything that is built or downloaded once: `$AGENTVM_CACHE`, or
+/// `~/.cache/agentvm`.
+pub(crate) fn cache() -> anyhow::Result<PathBuf> {
+    if let Some(cache) = std::env::var_os("AGENTVM_CACHE") {
+        return Ok(PathBuf::from(cache));
+    }
+    let home = std::env::var_os("HOME").context("neither AGENTVM_CACHE nor HOME is set")?;
+    Ok(PathBuf::from(home).join(".cache").join("agentvm"))
+}
+
+/// The folder of build products: `$CARGO_TARGET_DIR`, or `target` in the cache.
+pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => Ok(PathBuf::from(folder)),
+        None => Ok(cache()?.join("target")),
+    }
+}
+
+/// `cargo` in the root of the repository, building into [`target_dir`].
+pub(crate) fn cargo<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(args)
+        .current_dir(root()?)
+        .env("CARGO_TARGET_DIR", target_dir()?);
+    // What `cargo xtask` says about itself is nothing to the cargo that it starts.
+    for variable in [
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH",
+        "CARGO_PKG_NAME",
+    ] {
+        command.env_remove(variable);
+    }
+    Ok(command)
+}
+
+/// Writes a line about what happens now to stderr.
+pub(crate) fn say(text: &str) {
+    eprintln!("==> {text}");
+}
+
+/// Says `what`, runs `command` to its end and says how long it took.
+///
+/// # Errors
+/// Where the command cannot be started or does not end well.
+pub(crate) fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
+    say(what);
+    let started = Instant::now();
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    anyhow::ensure!(
+        status.success(),
+        "{what}: `{}` ended with {status}",
+        shown(command)
+    );
+    eprintln!("    done in {:.1} s", started.elapsed().as_secs_f32());
+    Ok(())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,3 @@
+module agentvm.dev/examples/guests
+
+go 1.24

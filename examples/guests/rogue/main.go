@@ -1,0 +1,78 @@
+// Rogue does what a guest should not do, and says how far it came.
+//
+//	rogue spin     looks around, then never returns
+//	rogue memory   takes memory until there is none
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+)
+
+func main() {
+	act := "spin"
+	if len(os.Args) > 1 {
+		act = os.Args[1]
+	}
+	switch act {
+	case "spin":
+		snoop()
+		spin()
+	case "memory":
+		hoard()
+	default:
+		fmt.Fprintf(os.Stderr, "rogue: no such act: %s\n", act)
+		os.Exit(2)
+	}
+}
+
+func snoop() {
+	attempt("read /etc/passwd", func() error { _, err := os.ReadFile("/etc/passwd"); return err })
+	attempt("list /", func() error { _, err := os.ReadDir("/"); return err })
+	attempt("escape by ../..", func() error { _, err := os.Stat("../../../../proc/self/environ"); return err })
+	attempt("write a file", func() error { return os.WriteFile("/tmp/mine", []byte("x"), 0o600) })
+	attempt("call the metadata service", func() error { return dial("169.254.169.254:80") })
+	attempt("call the API server", func() error { return dial("kubernetes.default.svc:443") })
+	attempt("start a shell", func() error { return exec.Command("/bin/sh", "-c", "id").Run() })
+	fmt.Printf("my environment holds %d variables of yours\n", len(os.Environ()))
+}
+
+func attempt(what string, do func() error) {
+	if err := do(); err != nil {
+		fmt.Printf("%-26s refused: %v\n", what, err)
+		return
+	}
+	fmt.Printf("%-26s DONE\n", what)
+}
+
+func dial(address string) error {
+	conn, err := net.Dial("tcp", address)
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+func spin() {
+	fmt.Println("then I shall keep the processor busy for ever")
+	for n := uint64(1); ; n++ {
+		if n == 0 {
+			fmt.Println("for ever is over")
+		}
+	}
+}
+
+func hoard() {
+	const piece = 8 << 20
+	var hoarded [][]byte
+	for {
+		block := make([]byte, piece)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1
+		}
+		hoarded = append(hoarded, block)
+		fmt.Printf("I hold %d MiB\n", len(hoarded)*piece>>20)
+	}
+}

@@ -67,7 +67,9 @@ pub struct Jail {
 }
 
 /// How much of the jail the kernel allows, least first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum JailLevel {
     /// Neither seccomp nor Landlock.
     #[default]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
+/// A Kubernetes quantity as written: a string such as `64Mi`, or a bare integer.
+pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -139,9 +141,6 @@ pub struct LimitsSpec {
     pub log_rate: Option<Quantity>,
 }
 
-/// A Kubernetes quantity as written: a string such as `64Mi`, or a bare integer.
-pub type Quantity = k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-
 /// When a run that ended is followed by another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RestartPolicy {
@@ -188,7 +187,9 @@ pub struct AgentVMStatus {
 }
 
 /// One word on where a VM is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Phase {
     /// Not accepted, or not placed yet.
     Pending,
@@ -196,7 +197,7 @@ pub enum Phase {
     Starting,
     /// Its guest runs.
     Running,
-    /// It ended and waits for its next run.
+    /// It waits for its next run, or for the next attempt to start it.
     BackOff,
     /// Stopped because `spec.suspend` is true.
     Suspended,

@@ -3,10 +3,20 @@
 pub mod agentnode;
 pub mod agentpolicy;
 pub mod agentvm;
+mod asked;
+pub mod conditions;
+pub mod duration;
+mod effective;
+mod field;
+pub mod quantity;
+mod rules;
 
 pub use agentnode::{AgentNode, AgentNodeSpec, AgentNodeStatus};
 pub use agentpolicy::{AgentPolicy, AgentPolicySpec};
 pub use agentvm::{AgentVM, AgentVMSpec, AgentVMStatus};
+pub use asked::{DEFAULT_GRACE, MAX_GRACE, MAX_TTL, Source};
+pub use field::FieldError;
+pub use rules::rules_for;
 
 /// The API group.
 pub const GROUP: &str = "agentvm.dev";

@@ -13,7 +13,9 @@
 //! is granted and reported. It counts as a policy, so a namespace with nothing but `Audit`
 //! policies is granted every capability that it asks for.
 
-use crate::{ClockGrant, Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, human};
+use crate::{
+    ClockGrant, Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, human,
+};
 
 const CLOCK_FIELD: &str = "spec.capabilities.clock.resolution";
 
@@ -77,7 +79,12 @@ fn decide_limits(asked: &LimitRequest, policies: &[&PolicyRules], verdict: &mut 
     }
 }
 
-fn decide_limit(field: LimitField, asked: Option<u64>, policies: &[&PolicyRules], verdict: &mut Verdict) -> Option<u64> {
+fn decide_limit(
+    field: LimitField,
+    asked: Option<u64>,
+    policies: &[&PolicyRules],
+    verdict: &mut Verdict,
+) -> Option<u64> {
     let Some(asked) = asked else {
         return default_limit(field, policies);
     };
@@ -123,17 +130,34 @@ fn above_ceiling(field: LimitField, asked: u64, policy: &PolicyRules, ceiling: u
 
 /// `None` is unlimited, which a ceiling turns into the ceiling.
 fn default_limit(field: LimitField, policies: &[&PolicyRules]) -> Option<u64> {
-    let enforced = || policies.iter().filter(|policy| policy.mode == Mode::Enforce);
-    let named = enforced().filter_map(|policy| field.of(&policy.default)).min();
+    let enforced = || {
+        policies
+            .iter()
+            .filter(|policy| policy.mode == Mode::Enforce)
+    };
+    let named = enforced()
+        .filter_map(|policy| field.of(&policy.default))
+        .min();
     let ceiling = enforced().filter_map(|policy| field.of(&policy.max)).min();
-    let built_in = named.is_some().then(|| field.max());
-    [named.or(field.default()), ceiling, built_in].into_iter().flatten().min()
+    let built_in = named.or(ceiling).map(|_| field.max());
+    [named.or(field.default()), ceiling, built_in]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
-fn decide_clock(asked: Option<u64>, policies: &[&PolicyRules], verdict: &mut Verdict) -> Option<ClockGrant> {
+fn decide_clock(
+    asked: Option<u64>,
+    policies: &[&PolicyRules],
+    verdict: &mut Verdict,
+) -> Option<ClockGrant> {
     let asked = asked?;
     if asked == 0 || asked > ClockGrant::COARSEST_NS {
-        verdict.refused.push(clock_refusal(asked, None, "the clock's step is between 1ns and 1ms"));
+        verdict.refused.push(clock_refusal(
+            asked,
+            None,
+            "the clock's step is between 1ns and 1ms",
+        ));
         return None;
     }
     if asked == ClockGrant::COARSEST_NS {
@@ -149,15 +173,22 @@ fn decide_clock(asked: Option<u64>, policies: &[&PolicyRules], verdict: &mut Ver
             verdict.report(policy.mode, clock_refusal(asked, Some(policy), &rule));
         }
     }
-    Some(ClockGrant { resolution_ns: asked })
+    Some(ClockGrant {
+        resolution_ns: asked,
+    })
 }
 
 fn clock_rule(asked: u64, policy: &PolicyRules) -> Option<String> {
     match policy.clock_min_resolution_ns {
-        None => Some(format!("AgentPolicy {:?} allows no clock finer than 1ms", policy.name)),
-        Some(finest) if asked < finest => {
-            Some(format!("AgentPolicy {:?} allows no clock finer than {}", policy.name, human::duration_ns(finest)))
-        }
+        None => Some(format!(
+            "AgentPolicy {:?} allows no clock finer than 1ms",
+            policy.name
+        )),
+        Some(finest) if asked < finest => Some(format!(
+            "AgentPolicy {:?} allows no clock finer than {}",
+            policy.name,
+            human::duration_ns(finest)
+        )),
         Some(_) => None,
     }
 }
@@ -166,6 +197,9 @@ fn clock_refusal(asked: u64, policy: Option<&PolicyRules>, rule: &str) -> Refusa
     Refusal {
         field: CLOCK_FIELD.to_owned(),
         policy: policy.map(|policy| policy.name.clone()),
-        message: format!("{CLOCK_FIELD} asks for {}, {rule}", human::duration_ns(asked)),
+        message: format!(
+            "{CLOCK_FIELD} asks for {}, {rule}",
+            human::duration_ns(asked)
+        ),
     }
 }

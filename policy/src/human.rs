@@ -2,7 +2,12 @@
 //!
 //! Every text made here is read back to the same value by the parsers at the API's border.
 
-const BINARY: [(&str, u64); 4] = [("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+const BINARY: [(&str, u64); 4] = [
+    ("Ti", 1 << 40),
+    ("Gi", 1 << 30),
+    ("Mi", 1 << 20),
+    ("Ki", 1 << 10),
+];
 const DECIMAL: [(&str, u64); 5] = [
     ("P", 1_000_000_000_000_000),
     ("T", 1_000_000_000_000),
@@ -26,7 +31,11 @@ pub fn bytes(value: u64) -> String {
 
 /// Cores: `250m`, `1`.
 pub fn millicores(value: u64) -> String {
-    if value.is_multiple_of(1_000) { (value / 1_000).to_string() } else { format!("{value}m") }
+    if value.is_multiple_of(1_000) {
+        (value / 1_000).to_string()
+    } else {
+        format!("{value}m")
+    }
 }
 
 /// A count with the largest decimal suffix that loses nothing: `5G`, `1500`.
@@ -61,7 +70,10 @@ fn suffixed(value: u64, units: &[(&str, u64)]) -> String {
     units
         .iter()
         .find(|(_, size)| value > 0 && value.is_multiple_of(*size))
-        .map_or_else(|| value.to_string(), |(suffix, size)| format!("{}{suffix}", value / size))
+        .map_or_else(
+            || value.to_string(),
+            |(suffix, size)| format!("{}{suffix}", value / size),
+        )
 }
 
 #[cfg(test)]

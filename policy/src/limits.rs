@@ -56,7 +56,13 @@ pub enum LimitField {
 
 impl LimitField {
     /// Every limit, in the order in which they are reported.
-    pub const ALL: [Self; 5] = [Self::Memory, Self::Cpu, Self::Fuel, Self::Timeout, Self::LogRate];
+    pub const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::Cpu,
+        Self::Fuel,
+        Self::Timeout,
+        Self::LogRate,
+    ];
 
     /// The field's name under `limits`.
     pub const fn name(self) -> &'static str {

@@ -1,0 +1,53 @@
+//! `status.effective`: what was decided, as users write it.
+
+use agentvm_policy::{LimitField, Limits, Verdict, human};
+
+use crate::agentvm::{EffectiveStatus, LimitsSpec, Quantity};
+use crate::conditions::sentence;
+
+/// The most refusals that a status lists.
+pub(crate) const MAX_REFUSALS: usize = 32;
+
+impl From<&Verdict> for EffectiveStatus {
+    /// The limits are left out where anything is refused: nothing is granted then.
+    fn from(verdict: &Verdict) -> Self {
+        let Verdict {
+            grants,
+            refused,
+            audited,
+        } = verdict;
+        let messages = refused.iter().chain(audited).take(MAX_REFUSALS);
+        Self {
+            limits: if refused.is_empty() {
+                LimitsSpec::from(&grants.limits)
+            } else {
+                LimitsSpec::default()
+            },
+            clock_resolution: grants
+                .clock
+                .map(|clock| human::duration_ns(clock.resolution_ns)),
+            refused: messages.map(|refusal| sentence(&refusal.message)).collect(),
+        }
+    }
+}
+
+impl From<&Limits> for LimitsSpec {
+    fn from(limits: &Limits) -> Self {
+        let Limits {
+            memory_bytes,
+            cpu_millicores,
+            fuel,
+            timeout_ms,
+            log_rate_bytes_per_second,
+        } = *limits;
+        Self {
+            memory: Some(Quantity(LimitField::Memory.show(memory_bytes))),
+            cpu: Some(Quantity(LimitField::Cpu.show(cpu_millicores))),
+            fuel: fuel.map(|fuel| Quantity(LimitField::Fuel.show(fuel))),
+            timeout: timeout_ms.map(|timeout| LimitField::Timeout.show(timeout)),
+            log_rate: Some(Quantity(
+                LimitField::LogRate.show(log_rate_bytes_per_second),
+            )),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The rules of `effective` as a table.
+
+use agentvm_policy::{
+    ClockGrant, Grants, LimitRequest, Limits, Mode, PolicyRules, Request, Verdict, effective,
+};
+
+const MIB: u64 = 1 << 20;
+
+fn asks(limits: LimitRequest) -> Request {
+    Request {
+        limits,
+        clock_resolution_ns: None,
+    }
+}
+
+fn clock(resolution_ns: u64) -> Request {
+    Request {
+        clock_resolution_ns: Some(resolution_ns),
+        ..Request::default()
+    }
+}
+
+fn memory(bytes: u64) -> LimitRequest {
+    LimitRequest {
+        memory_bytes: Some(bytes),
+        ..LimitRequest::default()
+    }
+}
+
+fn policy(name: &str) -> PolicyRules {
+    PolicyRules {
+        name: name.to_owned(),
+        ..PolicyRules::default()
+    }
+}
+
+fn messages(verdict: &Verdict) -> Vec<&str> {
+    verdict
+        .refused
+        .iter()
+        .map(|refusal| refusal.message.as_str())
+        .collect()
+}
+
+#[test]
+fn the_default_grants_permit_nothing() {
+    let Grants { limits, clock } = Grants::default();
+    let nothing = Limits {
+        memory_bytes: 0,
+        cpu_millicores: 0,
+        fuel: None,
+        timeout_ms: None,
+        log_rate_bytes_per_second: 0,
+    };
+    assert_eq!((limits, clock), (nothing, None));
+}
+
+#[test]
+fn without_a_policy_the_built_in_defaults_hold() {
+    let verdict = effective(&Request::default(), &[]);
+    let expected = Limits {
+        memory_bytes: 64 * MIB,
+        cpu_millicores: 250,
+        fuel: None,
+        timeout_ms: None,
+        log_rate_bytes_per_second: 64 << 10,
+    };
+    assert_eq!(
+        verdict,
+        Verdict {
+            grants: Grants {
+                limits: expected,
+                clock: None
+            },
+            ..Verdict::default()
+        }
+    );
+}
+
+#[test]
+fn a_request_within_the_bounds_is_granted_as_asked() {
+    let asked = LimitRequest {
+        memory_bytes: Some(MIB),
+        cpu_millicores: Some(10),
+        fuel: Some(5_000_000),
+        timeout_ms: Some(100),
+        log_rate_bytes_per_second: Some(1 << 10),
+    };
+    let limits = effective(&asks(asked), &[]).grants.limits;
+    assert_eq!(
+        limits,
+        Limits {
+            memory_bytes: MIB,
+            cpu_millicores: 10,
+            fuel: Some(5_000_000),
+            timeout_ms: Some(100),
+            log_rate_bytes_per_second: 1 << 10,
+        }
+    );
+}
+
+#[test]
+fn outside_the_built_in_bounds_is_refused_with_a_sentence() {
+    let cases = [
+        (
+            memory(2 << 30),
+            "spec.limits.memory asks for 2Gi, the largest value is 1Gi",
+        ),
+        (
+            memory(1 << 10),
+            "spec.limits.memory asks for 1Ki, the smallest value is 64Ki",
+        ),
+        (
+            LimitRequest {
+                cpu_millicores: Some(1_500),
+                ..LimitRequest::default()
+            },
+            "spec.limits.cpu asks for 1500m, the largest value is 1",
+        ),
+        (
+            LimitRequest {
+                fuel: Some(999),
+                ..LimitRequest::default()
+            },
+            "spec.limits.fuel asks for 999, the smallest value is 1k",
+        ),
+        (
+            LimitRequest {
+                timeout_ms: Some(31 * 24 * 3_600_000),
+                ..LimitRequest::default()
+            },
+            "spec.limits.timeout asks for 744h, the largest value is 720h",
+        ),
+        (
+            LimitRequest {
+                log_rate_bytes_per_second: Some(0),
+                ..LimitRequest::default()
+            },
+            "spec.limits.logRate asks for 0, the smallest value is 1Ki",
+        ),
+    ];
+    let generous = PolicyRules {
+        mode: Mode::Audit,
+        max: memory(1 << 40),
+        ..policy("generous")
+    };
+    for (limits, sentence) in cases {
+        for policies in [vec![], vec![generous.clone()]] {
+            let verdict = effective(&asks(limits), &policies);
+            assert_eq!(messages(&verdict), [sentence]);
+            assert_eq!(
+                verdict.grants,
+                Grants::default(),
+                "a refused VM is granted nothing"
+            );
+        }
+    }
+}
+
+#[test]
+fn above_a_ceiling_is_refused_and_names_policy_and_field() {
+    let small = PolicyRules {
+        max: memory(64 * MIB),
+        ..policy("small")
+    };
+    let verdict = effective(&asks(memory(128 * MIB)), &[small]);
+    assert_eq!(
+        messages(&verdict),
+        ["spec.limits.memory asks for 128Mi, AgentPolicy \"small\" allows at most 64Mi"]
+    );
+    let [refusal] = verdict.refused.as_slice() else {
+        panic!("one refusal")
+    };
+    assert_eq!(
+        (refusal.field.as_str(), refusal.policy.as_deref()),
+        ("spec.limits.memory", Some("small"))
+    );
+}
+
+#[test]
+fn a_request_at_the_ceiling_is_granted() {
+    let small = PolicyRules {
+        max: memory(64 * MIB),
+        ..policy("small")
+    };
+    assert_eq!(
+        effective(&asks(memory(64 * MIB)), &[small])
+            .grants
+            .limits
+            .memory_bytes,
+        64 * MIB
+    );
+}
+
+#[test]
+fn every_policy_that_refuses_is_named() {
+    let policies = [("b", 32), ("a", 64), ("c", 256)].map(|(name, mib)| PolicyRules {
+        max: memory(mib * MIB),
+        ..policy(name)
+    });
+    let verdict = effective(&asks(memory(128 * MIB)), &policies);
+    let names: Vec<_> = verdict
+        .refused
+        .iter()
+        .filter_map(|refusal| refusal.policy.as_deref())
+        .collect();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[test]
+fn an_audit_policy_grants_as_asked_and_reports() {
+    let watcher = PolicyRules {
+        mode: Mode::Audit,
+        max: memory(64 * MIB),
+        ..policy("watcher")
+    };
+    let verdict = effective(&asks(memory(128 * MIB)), &[watcher]);
+    assert_eq!(verdict.grants.limits.memory_bytes, 128 * MIB);
+    assert_eq!((verdict.refused.len(), verdict.audited.len()), (0, 1));
+}
+
+#[test]
+fn what_the_manifest_does_not_name_is_the_lowest_default() {
+    let policies = [("a", 96), ("b", 80)].map(|(name, mib)| PolicyRules {
+        default: memory(mib * MIB),
+        ..policy(name)
+    });
+    assert_eq!(
+        effective(&Request::default(), &policies)
+            .grants
+            .limits
+            .memory_bytes,
+        80 * MIB
+    );
+}
+
+#[test]
+fn a_default_above_a_ceiling_is_cut_to_the_ceiling() {
+    let low = PolicyRules {
+        max: memory(16 * MIB),
+        ..policy("low")
+    };
+    let high = PolicyRules {
+        default: memory(512 * MIB),
+        ..policy("high")
+    };
+    let verdict = effective(&Request::default(), &[high, low]);
+    assert_eq!(verdict.grants.limits.memory_bytes, 16 * MIB);
+    assert_eq!(
+        verdict.refused,
+        [],
+        "nothing was asked, so nothing is refused"
+    );
+}
+
+#[test]
+fn an_unlimited_default_is_cut_to_the_ceiling() {
+    let max = LimitRequest {
+        fuel: Some(5_000),
+        timeout_ms: Some(60_000),
+        ..LimitRequest::default()
+    };
+    let limits = effective(&Request::default(), &[PolicyRules { max, ..policy("p") }])
+        .grants
+        .limits;
+    assert_eq!(
+        (limits.fuel, limits.timeout_ms),
+        (Some(5_000), Some(60_000))
+    );
+}
+
+#[test]
+fn a_default_of_an_audit_policy_changes_nothing() {
+    let watcher = PolicyRules {
+        mode: Mode::Audit,
+        default: memory(MIB),
+        max: memory(MIB),
+        ..policy("watcher")
+    };
+    assert_eq!(
+        effective(&Request::default(), &[watcher])
+            .grants
+            .limits
+            .memory_bytes,
+        64 * MIB
+    );
+}
+
+#[test]
+fn a_finer_clock_needs_every_policy_to_allow_it() {
+    let allows = |name, ns| PolicyRules {
+        clock_min_resolution_ns: Some(ns),
+        ..policy(name)
+    };
+    let asked = 1_000;
+    let cases = [
+        (
+            vec![],
+            Some("no AgentPolicy selects the namespace, and without one every clock steps by 1ms"),
+        ),
+        (
+            vec![policy("silent")],
+            Some("AgentPolicy \"silent\" allows no clock finer than 1ms"),
+        ),
+        (
+            vec![allows("coarse", 10_000)],
+            Some("AgentPolicy \"coarse\" allows no clock finer than 10us"),
+        ),
+        (
+            vec![allows("a", 1), policy("b")],
+            Some("AgentPolicy \"b\" allows no clock finer than 1ms"),
+        ),
+        (vec![allows("a", 1), allows("b", 1_000)], None),
+    ];
+    for (policies, refusal) in cases {
+        let verdict = effective(&clock(asked), &policies);
+        match refusal {
+            None => assert_eq!(
+                verdict.grants.clock,
+                Some(ClockGrant {
+                    resolution_ns: asked
+                })
+            ),
+            Some(rule) => {
+                assert_eq!(
+                    messages(&verdict),
+                    [format!(
+                        "spec.capabilities.clock.resolution asks for 1us, {rule}"
+                    )]
+                );
+                assert_eq!(verdict.grants.clock, None);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_of_one_millisecond_needs_no_policy_and_no_grant() {
+    let verdict = effective(&clock(ClockGrant::COARSEST_NS), &[]);
+    assert_eq!((verdict.grants.clock, verdict.refused.len()), (None, 0));
+}
+
+#[test]
+fn a_clock_outside_its_bounds_is_refused_even_where_it_is_audited() {
+    let watcher = PolicyRules {
+        mode: Mode::Audit,
+        clock_min_resolution_ns: Some(1),
+        ..policy("watcher")
+    };
+    for resolution in [0, ClockGrant::COARSEST_NS + 1] {
+        assert_eq!(
+            effective(&clock(resolution), std::slice::from_ref(&watcher))
+                .refused
+                .len(),
+            1
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! Laws of `effective`, whatever is asked and whatever is ruled.
+
+use agentvm_policy::{
+    Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, Verdict, effective,
+};
+use proptest::prelude::*;
+
+fn amount(field: LimitField) -> impl Strategy<Value = Option<u64>> {
+    let (min, max) = (field.min(), field.max());
+    prop_oneof![
+        2 => Just(None),
+        4 => (min..=max).prop_map(Some),
+        1 => Just(Some(min)),
+        1 => Just(Some(max)),
+        1 => any::<u64>().prop_map(Some),
+    ]
+}
+
+prop_compose! {
+    fn limits()(
+        memory_bytes in amount(LimitField::Memory),
+        cpu_millicores in amount(LimitField::Cpu),
+        fuel in amount(LimitField::Fuel),
+        timeout_ms in amount(LimitField::Timeout),
+        log_rate_bytes_per_second in amount(LimitField::LogRate),
+    ) -> LimitRequest {
+        LimitRequest { memory_bytes, cpu_millicores, fuel, timeout_ms, log_rate_bytes_per_second }
+    }
+}
+
+prop_compose! {
+    fn request()(
+        limits in limits(),
+        clock_resolution_ns in proptest::option::of(0_u64..1_100_000),
+    ) -> Request {
+        Request { limits, clock_resolution_ns }
+    }
+}
+
+prop_compose! {
+    fn rules(mode: impl Strategy<Value = Mode>)(
+        name in "[a-z]{1,3}",
+        mode in mode,
+        max in limits(),
+        default in limits(),
+        clock_min_resolution_ns in proptest::option::of(1_u64..1_100_000),
+    ) -> PolicyRules {
+        PolicyRules { name, mode, max, default, clock_min_resolution_ns }
+    }
+}
+
+/// Policies as a cluster has them: every name once.
+fn policies() -> impl Strategy<Value = Vec<PolicyRules>> {
+    let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
+    proptest::collection::vec(rules(mode), 0..5).prop_map(|mut all| {
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.dedup_by(|a, b| a.name == b.name);
+        all
+    })
+}
+
+/// Every number of the grants; unlimited is the largest, and a refused VM gets nothing.
+fn amounts(verdict: &Verdict) -> [u64; 5] {
+    if !verdict.refused.is_empty() {
+        return [0; 5];
+    }
+    let Limits {
+        memory_bytes,
+        cpu_millicores,
+        fuel,
+        timeout_ms,
+        log_rate_bytes_per_second,
+    } = verdict.grants.limits;
+    let [fuel, timeout] = [fuel, timeout_ms].map(|limit| limit.unwrap_or(u64::MAX));
+    [
+        memory_bytes,
+        cpu_millicores,
+        fuel,
+        timeout,
+        log_rate_bytes_per_second,
+    ]
+}
+
+/// A request that names every limit, so that no default stands in for one.
+fn explicit(request: &Request) -> Request {
+    let or_min = |field: LimitField| Some(field.of(&request.limits).unwrap_or(field.min()));
+    Request {
+        limits: LimitRequest {
+            memory_bytes: or_min(LimitField::Memory),
+            cpu_millicores: or_min(LimitField::Cpu),
+            fuel: or_min(LimitField::Fuel),
+            timeout_ms: or_min(LimitField::Timeout),
+            log_rate_bytes_per_second: or_min(LimitField::LogRate),
+        },
+        clock_resolution_ns: request.clock_resolution_ns,
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_policies_never_matters(request in request(), policies in policies(), by in 0_usize..5) {
+        let mut turned = policies.clone();
+        turned.reverse();
+        let mut rotated = policies.clone();
+        rotated.rotate_left(by.min(policies.len()));
+        let verdict = effective(&request, &policies);
+        prop_assert_eq!(&verdict, &effective(&request, &turned));
+        prop_assert_eq!(&verdict, &effective(&request, &rotated));
+    }
+
+    #[test]
+    fn one_more_enforce_policy_never_grants_more_of_what_was_asked(
+        request in request(),
+        policies in policies().prop_filter("some policy is there", |all| !all.is_empty()),
+        more in rules(Just(Mode::Enforce)),
+    ) {
+        let request = explicit(&request);
+        let before = effective(&request, &policies);
+        let mut all = policies;
+        all.push(PolicyRules { name: "one-more".to_owned(), ..more });
+        let after = effective(&request, &all);
+        prop_assert!(after.refused.len() >= before.refused.len());
+        for (before, after) in amounts(&before).into_iter().zip(amounts(&after)) {
+            prop_assert!(after <= before);
+        }
+        prop_assert!(after.grants.clock.is_none() || after.grants.clock == before.grants.clock);
+    }
+
+    #[test]
+    fn one_more_enforce_policy_never_raises_a_default_that_a_policy_set(
+        policies in policies(),
+        more in rules(Just(Mode::Enforce)),
+    ) {
+        let before = effective(&Request::default(), &policies);
+        let set = |field: LimitField| policies.iter().any(|p| p.mode == Mode::Enforce && field.of(&p.default).is_some());
+        let named = LimitField::ALL.map(set);
+        let mut all = policies.clone();
+        all.push(PolicyRules { name: "one-more".to_owned(), ..more });
+        let after = effective(&Request::default(), &all);
+        for ((named, before), after) in named.into_iter().zip(amounts(&before)).zip(amounts(&after)) {
+            prop_assert!(!named || after <= before);
+        }
+    }
+
+    #[test]
+    fn no_grant_is_above_an_enforced_ceiling_or_the_built_in_one(request in request(), policies in policies()) {
+        let verdict = effective(&request, &policies);
+        for (field, granted) in LimitField::ALL.into_iter().zip(amounts(&verdict)) {
+            let enforced = policies.iter().filter(|policy| policy.mode == Mode::Enforce);
+            let ceiling = enforced.filter_map(|policy| field.of(&policy.max)).min();
+            let unlimited_by_default = field.default().is_none() && field.of(&request.limits).is_none();
+            prop_assert!(ceiling.is_none_or(|ceiling| granted <= ceiling));
+            prop_assert!(granted <= field.max() || granted == u64::MAX && unlimited_by_default);
+        }
+    }
+
+    #[test]
+    fn one_more_audit_policy_never_grants_less(
+        request in request(),
+        policies in policies(),
+        more in rules(Just(Mode::Audit)),
+    ) {
+        let before = effective(&request, &policies);
+        let mut all = policies;
+        all.push(PolicyRules { name: "one-more".to_owned(), ..more });
+        let after = effective(&request, &all);
+        prop_assert!(after.refused.len() <= before.refused.len());
+        if before.refused.is_empty() {
+            prop_assert_eq!(before.grants, after.grants);
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_granted_nothing(request in request(), policies in policies()) {
+        let verdict = effective(&request, &policies);
+        prop_assert!(verdict.refused.is_empty() || verdict.grants == Grants::default());
+    }
+
+    #[test]
+    fn what_is_granted_was_asked_or_is_a_default(request in request(), policies in policies()) {
+        let verdict = effective(&request, &policies);
+        if verdict.refused.is_empty() {
+            for (field, granted) in LimitField::ALL.into_iter().zip(amounts(&verdict)) {
+                prop_assert!(field.of(&request.limits).is_none_or(|asked| asked == granted));
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What every file of the repository must and must not hold, over `git ls-files`.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the report"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[test]
+fn every_rust_file_starts_with_what_it_is_for() {
+    for (path, text) in sources() {
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        assert!(
+            !is_rust || text.starts_with("//! "),
+            "{} does not start with a `//! ` sentence",
+            path.display()
+        );
+    }
+}
+
+/// Hosts that a reader can reach, or that stand for none.
+const HOSTS: [&str; 22] = [
+    "127.0.0.1",
+    "localhost",
+    "[::1]",
+    "169.254.169.254",
+    "example",
+    "example.com",
+    "invalid",
+    "svc",
+    "apache.org",
+    "crates.io",
+    "debian.org",
+    "docker.io",
+    "docs.rs",
+    "github.com",
+    "go.dev",
+    "json-schema.org",
+    "kubernetes.io",
+    "opencontainers.org",
+    "pypi.org",
+    "rust-lang.org",
+    "rustup.rs",
+    "wasmtime.dev",
+];
+
+#[test]
+fn no_file_names_a_host_that_others_do_not_have() {
+    for (path, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            for host in hosts(line) {
+                assert!(
+                    is_public(host),
+                    "{}:{}: is {host:?} a host that everybody has? if so, add it to HOSTS",
+                    path.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_names_a_folder_of_one_machine() {
+    let homes = ["work", "home", "Users", "root"].map(|folder| format!("/{folder}/"));
+    for (path, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let named = homes.iter().find(|home| names_folder(line, home));
+            assert!(
+                named.is_none(),
+                "{}:{}: names a folder in {named:?}",
+                path.display(),
+                number + 1
+            );
+        }
+    }
+}
+
+/// Whether `line` names something below `folder`, as the start of a path.
+fn names_folder(line: &str, folder: &str) -> bool {
+    line.match_indices(folder).any(|(start, found)| {
+        let before = line[..start].chars().next_back();
+        let after = line[start + found.len()..].chars().next();
+        let starts = before.is_none_or(|c| {
+            !c.is_alphanumeric() && !matches!(c, '.' | '}' | ')' | '_' | '-' | '~')
+        });
+        starts && after.is_some_and(|c| c.is_alphanumeric() || c == '.')
+    })
+}
+
+#[test]
+fn host_and_folder_rules_can_fail() {
+    assert_eq!(
+        hosts("see https://mirror.corp.example.net:8080/x and http://a@b/").collect::<Vec<_>>(),
+        ["mirror.corp.example.net", "b"]
+    );
+    assert!(is_public("reg.example") && is_public("www.apache.org") && is_public("127.0.0.1"));
+    assert!(!is_public("mirror.corp.example.net") && !is_public("notgithub.com"));
+    let folder = format!("/{}/", "home");
+    assert!(
+        names_folder(&format!("cd {folder}me"), &folder)
+            && names_folder(&format!("{folder}.cache"), &folder)
+    );
+    assert!(
+        !names_folder(&format!("path: {folder}"), &folder)
+            && !names_folder(&format!("x{folder}y"), &folder)
+    );
+}
+
+/// The hosts of every `http://` and `https://` in a line; none where a variable stands for it.
+fn hosts(line: &str) -> impl Iterator<Item = &str> {
+    let urls = line
+        .match_indices("://")
+        .filter(|(start, _)| line[..*start].ends_with("http") || line[..*start].ends_with("https"));
+    urls.filter_map(|(start, separator)| {
+        let rest = &line[start + separator.len()..];
+        let authority = rest
+            .split([
+                '/', ' ', '"', '\'', '`', '<', '>', ')', '\\', '?', '#', ',', ';',
+            ])
+            .next()?;
+        let host = authority.rsplit('@').next()?;
+        let host = if host.starts_with('[') {
+            host.split_inclusive(']').next()?
+        } else {
+            host.split(':').next()?
+        };
+        (!host.is_empty() && !host.contains(['{', '$', '%'])).then_some(host)
+    })
+}
+
+fn is_public(host: &str) -> bool {
+    HOSTS.iter().any(|public| {
+        host == *public
+            || host
+                .strip_suffix(public)
+                .is_some_and(|sub| sub.ends_with('.'))
+    })
+}
+
+/// Every text file that git knows, with its path from the root.
+fn sources() -> Vec<(PathBuf, String)> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        listed.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
+    let paths = String::from_utf8(listed.stdout).unwrap();
+    let paths = paths.split_terminator('\0').map(PathBuf::from);
+    let files: Vec<_> = paths
+        .filter_map(|path| {
+            std::fs::read_to_string(root().join(&path))
+                .ok()
+                .map(|text| (path, text))
+        })
+        .collect();
+    assert!(files.len() > 50, "git lists only {} files", files.len());
+    files
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}

@@ -2,6 +2,7 @@
 
 mod command;
 mod completion;
+mod manifest;
 mod print;
 mod push;
 mod run;

@@ -1,0 +1,245 @@
+//! Objects in, verdicts out: schema and rules first, then what the policies make of it.
+
+use std::collections::BTreeMap;
+
+use agentvm_crds::agentvm::EffectiveStatus;
+use agentvm_crds::{AgentPolicy, AgentVM, GROUP, rules_for};
+use agentvm_policy::{Refusal, Verdict, effective};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::report::{Judged, Outcome, Problem, Report};
+use crate::manifest::Document;
+
+/// The label that every namespace has by itself.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Judges every object, each in the light of the policies, namespaces and ConfigMaps beside it.
+pub(crate) fn judge(documents: &[Document], default_namespace: &str) -> Report {
+    let cluster = Cluster::of(documents, default_namespace);
+    let objects: Vec<_> = documents
+        .iter()
+        .map(|document| cluster.judge(document))
+        .collect();
+    Report {
+        accepted: objects
+            .iter()
+            .all(|object| object.outcome != Outcome::Refused),
+        objects,
+    }
+}
+
+/// What the files say about a cluster.
+struct Cluster<'a> {
+    default_namespace: &'a str,
+    policies: Vec<AgentPolicy>,
+    namespaces: BTreeMap<&'a str, BTreeMap<String, String>>,
+    config_maps: BTreeMap<(&'a str, &'a str), &'a Value>,
+}
+
+impl<'a> Cluster<'a> {
+    fn of(documents: &'a [Document], default_namespace: &'a str) -> Self {
+        let of_kind = |kind: &'static str| {
+            documents
+                .iter()
+                .filter(move |document| document.kind() == kind)
+        };
+        let policies = of_kind("AgentPolicy").filter_map(|document| decode(&document.value).ok());
+        let namespaces =
+            of_kind("Namespace").map(|document| (document.name(), labels(&document.value)));
+        let config_maps = of_kind("ConfigMap").map(|document| {
+            (
+                (
+                    document.namespace().unwrap_or(default_namespace),
+                    document.name(),
+                ),
+                &document.value,
+            )
+        });
+        Self {
+            default_namespace,
+            policies: policies.collect(),
+            namespaces: namespaces.collect(),
+            config_maps: config_maps.collect(),
+        }
+    }
+
+    fn judge(&self, document: &'a Document) -> Judged {
+        let mut judged = Judged {
+            file: document.file.clone(),
+            kind: document.kind().to_owned(),
+            namespace: None,
+            name: document.name().to_owned(),
+            outcome: Outcome::NotChecked,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            granted: None,
+        };
+        match Kind::of(document) {
+            Ok(Kind::Foreign) => return judged,
+            Ok(Kind::AgentVM) => {
+                let namespace = document.namespace().unwrap_or(self.default_namespace);
+                judged.namespace = Some(namespace.to_owned());
+                judged.problems = schema(&document.value);
+                if judged.problems.is_empty() {
+                    self.judge_vm(&document.value, namespace, &mut judged);
+                }
+            }
+            Ok(Kind::ClusterScoped) => judged.problems = schema(&document.value),
+            Err(problem) => judged.problems.push(problem),
+        }
+        judged.outcome = if judged.problems.is_empty() {
+            Outcome::Accepted
+        } else {
+            Outcome::Refused
+        };
+        judged
+    }
+
+    fn judge_vm(&self, value: &Value, namespace: &str, judged: &mut Judged) {
+        match decode::<AgentVM>(value).and_then(|vm| self.verdict(&vm, namespace)) {
+            Ok(verdict) => {
+                judged.notes.extend(
+                    verdict
+                        .audited
+                        .iter()
+                        .map(|refusal| format!("audited: {}", refusal.message)),
+                );
+                judged.problems.extend(verdict.refused.iter().map(problem));
+                judged.granted = verdict
+                    .refused
+                    .is_empty()
+                    .then(|| EffectiveStatus::from(&verdict));
+            }
+            Err(problem) => judged.problems.push(problem),
+        }
+        judged.notes.extend(self.unknown_labels(namespace));
+        judged.notes.extend(self.missing_keys(value, namespace));
+    }
+
+    fn verdict(&self, vm: &AgentVM, namespace: &str) -> Result<Verdict, Problem> {
+        let request = vm.request()?;
+        let rules = rules_for(&self.policies, &self.labels(namespace))?;
+        Ok(effective(&request, &rules))
+    }
+
+    fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
+        labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
+        labels
+    }
+
+    /// A policy may select by labels that the files do not tell.
+    fn unknown_labels(&self, namespace: &str) -> Option<String> {
+        let labels = self.labels(namespace);
+        let other_labels = self.policies.iter().any(|policy| !policy.selects(&labels));
+        let unknown = other_labels && !self.namespaces.contains_key(namespace);
+        unknown.then(|| format!("Namespace {namespace:?} is not in the files: policies are matched by its name alone"))
+    }
+
+    /// Keys that the VM reads from a ConfigMap of these files, and that are not in it.
+    fn missing_keys(&self, vm: &Value, namespace: &str) -> Vec<String> {
+        let env = vm
+            .pointer("/spec/env")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let references = env.filter_map(|variable| variable.pointer("/valueFrom/configMapKeyRef"));
+        let references = references.chain(vm.pointer("/spec/module/configMap"));
+        references
+            .filter_map(|reference| {
+                let text = |field: &str| reference.get(field).and_then(Value::as_str);
+                let (name, key) = (text("name")?, text("key")?);
+                let map = self.config_maps.get(&(namespace, name))?;
+                let held = ["data", "binaryData"]
+                    .iter()
+                    .any(|field| map.get(field).and_then(|data| data.get(key)).is_some());
+                (!held).then(|| format!("ConfigMap {name:?} of these files has no key {key:?}"))
+            })
+            .collect()
+    }
+}
+
+/// Which of our kinds an object is of.
+enum Kind {
+    AgentVM,
+    ClusterScoped,
+    Foreign,
+}
+
+impl Kind {
+    fn of(document: &Document) -> Result<Self, Problem> {
+        let (api_version, kind) = (document.api_version(), document.kind());
+        let problem = |field: &str, message: String| {
+            Err(Problem {
+                field: field.to_owned(),
+                message,
+            })
+        };
+        if api_version.is_empty() {
+            return problem("apiVersion", "is missing".to_owned());
+        }
+        if kind.is_empty() {
+            return problem("kind", "is missing".to_owned());
+        }
+        if document.name().is_empty() {
+            return problem("metadata.name", "is missing".to_owned());
+        }
+        match (api_version.split_once('/'), kind) {
+            (Some((GROUP, "v1alpha1")), "AgentVM") => Ok(Self::AgentVM),
+            (Some((GROUP, "v1alpha1")), "AgentPolicy" | "AgentNode") => Ok(Self::ClusterScoped),
+            (Some((GROUP, "v1alpha1")), _) => problem(
+                "kind",
+                format!(
+                    "{kind:?} is no kind of {GROUP}: there are AgentVM, AgentPolicy and AgentNode"
+                ),
+            ),
+            (Some((GROUP, version)), _) => problem(
+                "apiVersion",
+                format!("{version:?} is no version of {GROUP}: write v1alpha1"),
+            ),
+            (Some(_) | None, _) => Ok(Self::Foreign),
+        }
+    }
+}
+
+/// What the CRD's schema and rules say.
+fn schema(value: &Value) -> Vec<Problem> {
+    let _ = value;
+    Vec::new()
+}
+
+fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    T::deserialize(value).map_err(|error| Problem {
+        field: "the object".to_owned(),
+        message: error.to_string(),
+    })
+}
+
+/// A refusal's sentence starts with its field, which a problem names by itself.
+fn problem(refusal: &Refusal) -> Problem {
+    let Refusal {
+        field,
+        policy: _,
+        message,
+    } = refusal;
+    let message = message
+        .strip_prefix(field.as_str())
+        .unwrap_or(message)
+        .trim_start();
+    Problem {
+        field: field.clone(),
+        message: message.to_owned(),
+    }
+}
+
+fn labels(value: &Value) -> BTreeMap<String, String> {
+    let labels = value
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    labels
+        .filter_map(|(name, label)| Some((name.clone(), label.as_str()?.to_owned())))
+        .collect()
+}

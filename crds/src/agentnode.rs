@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agentvm::Quantity;
+use crate::schema;
 
 /// One node as its agent sees it; its name is the Node's. There is nothing to specify.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,9 +16,41 @@ use crate::agentvm::Quantity;
     kind = "AgentNode",
     plural = "agentnodes",
     shortname = "avmn",
+    category = "agentvm",
     status = "AgentNodeStatus",
+    doc = "One node as its agent sees it; its name is the Node's. There is nothing to specify.",
     derive = "PartialEq",
-    derive = "Default"
+    derive = "Default",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Jail", type_ = "string", json_path = ".status.jail.level"),
+    printcolumn(
+        name = "Memory",
+        type_ = "string",
+        json_path = ".status.allocatable.memory"
+    ),
+    printcolumn(name = "CPU", type_ = "string", json_path = ".status.allocatable.cpu"),
+    printcolumn(name = "VMs", type_ = "integer", json_path = ".status.allocatable.vms"),
+    printcolumn(
+        name = "Engine",
+        type_ = "string",
+        json_path = ".status.engine",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.version",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentNodeSpec {}
@@ -34,12 +67,15 @@ pub struct AgentNodeStatus {
     pub jail: Option<Jail>,
     /// Hash of the engine's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub engine: Option<String>,
     /// Version of the node agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub version: Option<String>,
     /// One entry for each type: `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 
@@ -48,10 +84,13 @@ pub struct AgentNodeStatus {
 #[serde(rename_all = "camelCase")]
 pub struct NodeCapacity {
     /// Bytes.
+    #[schemars(schema_with = "schema::capacity")]
     pub memory: Quantity,
     /// Cores.
+    #[schemars(schema_with = "schema::capacity")]
     pub cpu: Quantity,
     /// VMs at once: pool slots, bounded by `vm.max_map_count`.
+    #[schemars(range(min = 0))]
     pub vms: i64,
 }
 
@@ -63,6 +102,7 @@ pub struct Jail {
     pub level: JailLevel,
     /// What is missing; empty where nothing is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
     pub message: String,
 }
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agentvm::LimitsSpec;
+use crate::{cel, schema};
 
 /// The ceiling over what the VMs of the selected namespaces may ask for.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,12 +15,28 @@ use crate::agentvm::LimitsSpec;
     version = "v1alpha1",
     kind = "AgentPolicy",
     plural = "agentpolicies",
+    shortname = "avmp",
+    category = "agentvm",
+    doc = "The ceiling over what the VMs of the selected namespaces may ask for.",
     derive = "PartialEq",
-    derive = "Default"
+    derive = "Default",
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(
+        name = "Memory",
+        type_ = "string",
+        json_path = ".spec.limits.max.memory"
+    ),
+    printcolumn(name = "CPU", type_ = "string", json_path = ".spec.limits.max.cpu"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentPolicySpec {
     /// The namespaces it holds in; empty selects all, as everywhere in Kubernetes.
+    #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: LabelSelector,
     /// Whether a request above the ceiling is refused or only reported.
     #[serde(default)]
@@ -68,5 +85,6 @@ pub struct PolicyCapabilities {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyClock {
     /// The finest step, such as `1us`.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-validations" = cel::clock_step()))]
     pub min_resolution: String,
 }

@@ -10,6 +10,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{cel, schema};
+
 /// One untrusted program, what it may do, and how much of it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -18,24 +20,66 @@ use serde::{Deserialize, Serialize};
     kind = "AgentVM",
     plural = "agentvms",
     shortname = "avm",
+    category = "agentvm",
     namespaced,
     status = "AgentVMStatus",
+    doc = "One untrusted program, what it may do, and how much of it.",
     derive = "PartialEq",
-    derive = "Default"
+    derive = "Default",
+    selectable = ".status.assignment.nodeName",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Node",
+        type_ = "string",
+        json_path = ".status.assignment.nodeName"
+    ),
+    printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.restarts"),
+    printcolumn(
+        name = "Image",
+        type_ = "string",
+        json_path = ".spec.image",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Memory",
+        type_ = "string",
+        json_path = ".status.effective.limits.memory",
+        priority = 1
+    ),
+    printcolumn(
+        name = "CPU",
+        type_ = "string",
+        json_path = ".status.effective.limits.cpu",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::spec()))]
 pub struct AgentVMSpec {
     /// OCI reference of the module. Exactly one of `image` and `module`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = cel::image()))]
     pub image: Option<String>,
     /// A module from the cluster itself. Exactly one of `image` and `module`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<ModuleSource>,
     /// Arguments after `argv[0]`; `$(NAME)` is replaced by the variable of that name in `env`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 32768)), extend("x-kubernetes-list-type" = "atomic"))]
     pub args: Vec<String>,
     /// The whole environment: nothing is inherited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<EnvVar>,
     /// What it may do beyond computing. Absent is denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,15 +95,19 @@ pub struct AgentVMSpec {
     pub restart_policy: RestartPolicy,
     /// Time between closing stdin and the stop, such as `10s`. Default 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-validations" = cel::grace()))]
     pub termination_grace_period: Option<String>,
     /// Deletes the object this long after its end, such as `1h`. Absent keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-validations" = cel::ttl()))]
     pub ttl_after_finished: Option<String>,
     /// Labels that the Node must carry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::node_selector")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints of the Node that it tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::tolerations")]
     pub tolerations: Vec<Toleration>,
 }
 
@@ -76,19 +124,24 @@ pub struct ModuleSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfigMapKey {
     /// The ConfigMap's name.
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = cel::object_name()))]
     pub name: String,
     /// The key in it.
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = cel::config_map_key()))]
     pub key: String,
 }
 
 /// One environment variable. Exactly one of `value` and `valueFrom`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::env_source()))]
 pub struct EnvVar {
     /// The variable's name.
+    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-validations" = cel::env_name()))]
     pub name: String,
     /// Its value as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
     pub value: Option<String>,
     /// Where its value is read when the VM starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +170,7 @@ pub struct Capabilities {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClockCapability {
     /// The clock's step, from `1ns` to `1ms`.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-validations" = cel::clock_step()))]
     pub resolution: String,
 }
 
@@ -126,18 +180,23 @@ pub struct ClockCapability {
 pub struct LimitsSpec {
     /// Bytes, such as `64Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::memory")]
     pub memory: Option<Quantity>,
     /// Cores, such as `250m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::cpu")]
     pub cpu: Option<Quantity>,
     /// Units of fuel for the whole life of a run, such as `5G`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::fuel")]
     pub fuel: Option<Quantity>,
     /// Wall-clock time of one run, such as `10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::timeout")]
     pub timeout: Option<String>,
     /// Bytes of output per second, such as `64Ki`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::log_rate")]
     pub log_rate: Option<Quantity>,
 }
 
@@ -159,12 +218,14 @@ pub enum RestartPolicy {
 pub struct AgentVMStatus {
     /// The generation that the rest speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// One word for people; programs read the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// One entry for each type; each type has one writer at a time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// Where it runs. Written by the operator alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,12 +235,15 @@ pub struct AgentVMStatus {
     pub effective: Option<EffectiveStatus>,
     /// SHA-256 of the module that runs, as `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub module_digest: Option<String>,
     /// Runs after the first, over the object's whole life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub restarts: Option<i32>,
     /// When the current run started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub started_at: Option<Time>,
     /// How the last run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -212,8 +276,10 @@ pub enum Phase {
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {
     /// Name of the Node.
+    #[schemars(length(min = 1, max = 253))]
     pub node_name: String,
     /// Counts assignments of this object, from 1.
+    #[schemars(range(min = 1))]
     pub epoch: i64,
 }
 
@@ -225,9 +291,11 @@ pub struct EffectiveStatus {
     pub limits: LimitsSpec,
     /// The clock's step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub clock_resolution: Option<String>,
     /// What was asked and is above a ceiling, one sentence each: refused, or audited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
     pub refused: Vec<String>,
 }
 
@@ -239,17 +307,22 @@ pub struct ExitStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
     /// The reason, from a closed list.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Z][A-Za-z0-9]*$"))]
     pub reason: String,
     /// One sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
     pub message: String,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub finished_at: Option<Time>,
     /// CPU time it used, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub cpu_millis: Option<i64>,
     /// The most memory it held, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub memory_peak_bytes: Option<i64>,
 }

@@ -4,12 +4,14 @@ pub mod agentnode;
 pub mod agentpolicy;
 pub mod agentvm;
 mod asked;
+mod cel;
 pub mod conditions;
 pub mod duration;
 mod effective;
 mod field;
 pub mod quantity;
 mod rules;
+mod schema;
 
 pub use agentnode::{AgentNode, AgentNodeSpec, AgentNodeStatus};
 pub use agentpolicy::{AgentPolicy, AgentPolicySpec};
@@ -17,6 +19,7 @@ pub use agentvm::{AgentVM, AgentVMSpec, AgentVMStatus};
 pub use asked::{DEFAULT_GRACE, MAX_GRACE, MAX_TTL, Source};
 pub use field::FieldError;
 pub use rules::rules_for;
+pub use schema::{crd, crds, files};
 
 /// The API group.
 pub const GROUP: &str = "agentvm.dev";

@@ -1,0 +1,58 @@
+//! Schemas of quantities and of limits, with the rules of their bounds.
+
+use agentvm_policy::LimitField;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+
+use crate::{cel, duration, quantity};
+
+/// `limits.memory`.
+pub(crate) fn memory(_: &mut SchemaGenerator) -> Schema {
+    int_or_string("Bytes, such as `64Mi`.", cel::limit(LimitField::Memory))
+}
+
+/// `limits.cpu`.
+pub(crate) fn cpu(_: &mut SchemaGenerator) -> Schema {
+    int_or_string("Cores, such as `250m`.", cel::limit(LimitField::Cpu))
+}
+
+/// `limits.fuel`.
+pub(crate) fn fuel(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Units of fuel for the whole life of a run, such as `5G`.",
+        cel::limit(LimitField::Fuel),
+    )
+}
+
+/// `limits.logRate`.
+pub(crate) fn log_rate(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Bytes of output per second, such as `64Ki`.",
+        cel::limit(LimitField::LogRate),
+    )
+}
+
+/// `limits.timeout`.
+pub(crate) fn timeout(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Wall-clock time of one run, such as `10m`.",
+        "type": "string",
+        "maxLength": duration::MAX_LEN,
+        "minLength": 1,
+        "x-kubernetes-validations": cel::limit(LimitField::Timeout),
+    })
+}
+
+/// A capacity in a node's status.
+pub(crate) fn capacity(_: &mut SchemaGenerator) -> Schema {
+    int_or_string("A quantity, such as `8Gi` or `4`.", cel::any_quantity())
+}
+
+fn int_or_string(description: &str, rules: Value) -> Schema {
+    json_schema!({
+        "description": description,
+        "x-kubernetes-int-or-string": true,
+        "maxLength": quantity::MAX_LEN,
+        "x-kubernetes-validations": rules,
+    })
+}

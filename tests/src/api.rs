@@ -48,30 +48,41 @@ impl Api {
     /// The text at `path`.
     pub fn text(&self, path: &str) -> Result<String> {
         let request = http::Request::get(path).body(Vec::new())?;
-        runtime()?.block_on(self.client.request_text(request)).with_context(|| format!("getting {path}"))
+        runtime()?
+            .block_on(self.client.request_text(request))
+            .with_context(|| format!("getting {path}"))
     }
 
     /// Creates an object in the collection at `path`.
     pub fn create(&self, path: &str, object: &Value) -> Result<Value> {
-        self.send(http::Request::post(path).header("content-type", "application/json"), path, object)
+        self.send(
+            http::Request::post(path).header("content-type", "application/json"),
+            path,
+            object,
+        )
     }
 
-    /// Merges `patch` into the object at `path`.
-    pub fn patch(&self, path: &str, patch: &Value) -> Result<Value> {
-        let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
-        self.send(request, path, patch)
+    /// Merges `change` into the object at `path`.
+    pub fn patch(&self, path: &str, change: &Value) -> Result<Value> {
+        let request =
+            http::Request::patch(path).header("content-type", "application/merge-patch+json");
+        self.send(request, path, change)
     }
 
     /// Deletes the object at `path`.
     pub fn delete(&self, path: &str) -> Result<()> {
         let request = http::Request::delete(path).body(Vec::new())?;
-        runtime()?.block_on(self.client.request::<Value>(request)).with_context(|| format!("deleting {path}"))?;
+        runtime()?
+            .block_on(self.client.request::<Value>(request))
+            .with_context(|| format!("deleting {path}"))?;
         Ok(())
     }
 
     fn send(&self, request: http::request::Builder, path: &str, body: &Value) -> Result<Value> {
         let request = request.body(serde_json::to_vec(body)?)?;
-        runtime()?.block_on(self.client.request(request)).with_context(|| format!("writing {path}"))
+        runtime()?
+            .block_on(self.client.request(request))
+            .with_context(|| format!("writing {path}"))
     }
 }
 
@@ -80,7 +91,12 @@ impl Api {
 fn runtime() -> Result<&'static Runtime> {
     static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
     });
-    runtime.as_ref().map_err(|error| anyhow::anyhow!("no runtime: {error}"))
+    runtime
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("no runtime: {error}"))
 }

@@ -31,7 +31,12 @@ pub enum Program {
 
 impl Program {
     /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 4] = [Self::Etcd, Self::Kubectl, Self::ControllerManager, Self::ApiServer];
+    pub const ALL: [Self; 4] = [
+        Self::Etcd,
+        Self::Kubectl,
+        Self::ControllerManager,
+        Self::ApiServer,
+    ];
 
     /// Its file name.
     pub const fn name(self) -> &'static str {
@@ -66,19 +71,32 @@ fn build_all(out: &Path) -> Result<()> {
     let etcd = etcd_module(&out.join("etcd.src"))?;
     let kubernetes = kubernetes_module(&out.join("kubernetes.src"))?;
     for (at, program) in Program::ALL.into_iter().enumerate() {
-        progress(&format!("building {} ({} of {})", program.name(), at + 1, Program::ALL.len()));
+        progress(&format!(
+            "building {} ({} of {})",
+            program.name(),
+            at + 1,
+            Program::ALL.len()
+        ));
         let started = Instant::now();
         let (module, package) = match program {
             Program::Etcd => (&etcd, ".".to_owned()),
-            Program::ApiServer | Program::ControllerManager | Program::Kubectl => {
-                (&kubernetes, format!("k8s.io/kubernetes/cmd/{}", program.name()))
-            }
+            Program::ApiServer | Program::ControllerManager | Program::Kubectl => (
+                &kubernetes,
+                format!("k8s.io/kubernetes/cmd/{}", program.name()),
+            ),
         };
         let version = format!("-s -w -X k8s.io/component-base/version.gitVersion=v{KUBERNETES}");
         let mut build = go(module);
-        build.args(["build", "-ldflags", &version, "-o"]).arg(out.join(program.name())).arg(package);
+        build
+            .args(["build", "-ldflags", &version, "-o"])
+            .arg(out.join(program.name()))
+            .arg(package);
         stdout_of(&mut build)?;
-        progress(&format!("built {} in {} s", program.name(), started.elapsed().as_secs()));
+        progress(&format!(
+            "built {} in {} s",
+            program.name(),
+            started.elapsed().as_secs()
+        ));
     }
     fs::remove_dir_all(etcd)?;
     fs::remove_dir_all(kubernetes)?;
@@ -91,7 +109,12 @@ fn etcd_module(dir: &Path) -> Result<PathBuf> {
                 func main() { etcdmain.Main(os.Args) }\n";
     fs::create_dir_all(dir)?;
     fs::write(dir.join("main.go"), main)?;
-    fs::write(dir.join("go.mod"), format!("module agentvm.invalid/etcd\n\ngo 1.24\n\nrequire go.etcd.io/etcd/server/v3 v{ETCD}\n"))?;
+    fs::write(
+        dir.join("go.mod"),
+        format!(
+            "module agentvm.invalid/etcd\n\ngo 1.24\n\nrequire go.etcd.io/etcd/server/v3 v{ETCD}\n"
+        ),
+    )?;
     stdout_of(go(dir).args(["mod", "tidy"]))?;
     Ok(dir.to_owned())
 }
@@ -101,20 +124,32 @@ fn etcd_module(dir: &Path) -> Result<PathBuf> {
 fn kubernetes_module(dir: &Path) -> Result<PathBuf> {
     fs::create_dir_all(dir)?;
     fs::write(dir.join("go.mod"), "module agentvm.invalid/kubernetes\n")?;
-    let libraries = staged_libraries(dir)?;
-    let staged = KUBERNETES.strip_prefix("1.").context("a Kubernetes 1 version")?;
-    let mut manifest = format!("module agentvm.invalid/kubernetes\n\ngo 1.25\n\nrequire k8s.io/kubernetes v{KUBERNETES}\n\nreplace (\n");
-    for library in libraries {
-        manifest.push_str(&format!("\t{library} => {library} v0.{staged}\n"));
-    }
-    manifest.push_str(")\n");
-    fs::write(dir.join("go.mod"), manifest)?;
-    let mut tools = String::from("//go:build tools\n\npackage tools\n\nimport (\n");
-    for program in Program::ALL.into_iter().filter(|program| *program != Program::Etcd) {
-        tools.push_str(&format!("\t_ \"k8s.io/kubernetes/cmd/{}\"\n", program.name()));
-    }
-    tools.push_str(")\n");
-    fs::write(dir.join("tools.go"), tools)?;
+    let staged = KUBERNETES
+        .strip_prefix("1.")
+        .context("a Kubernetes 1 version")?;
+    let replaced: Vec<String> = staged_libraries(dir)?
+        .into_iter()
+        .map(|library| format!("replace {library} => {library} v0.{staged}"))
+        .collect();
+    fs::write(
+        dir.join("go.mod"),
+        format!(
+            "module agentvm.invalid/kubernetes\n\ngo 1.25\n\nrequire k8s.io/kubernetes v{KUBERNETES}\n\n{}\n",
+            replaced.join("\n")
+        ),
+    )?;
+    let imported: Vec<String> = Program::ALL
+        .into_iter()
+        .filter(|program| *program != Program::Etcd)
+        .map(|program| format!("import _ \"k8s.io/kubernetes/cmd/{}\"", program.name()))
+        .collect();
+    fs::write(
+        dir.join("tools.go"),
+        format!(
+            "//go:build tools\n\npackage tools\n\n{}\n",
+            imported.join("\n")
+        ),
+    )?;
     stdout_of(go(dir).args(["mod", "tidy"]))?;
     Ok(dir.to_owned())
 }
@@ -123,7 +158,10 @@ fn staged_libraries(dir: &Path) -> Result<Vec<String>> {
     let module = format!("k8s.io/kubernetes@v{KUBERNETES}");
     let facts = stdout_of(go(dir).args(["mod", "download", "-json", &module]))?;
     let facts: serde_json::Value = serde_json::from_str(&facts)?;
-    let manifest = facts.get("GoMod").and_then(|path| path.as_str()).context("go names no GoMod")?;
+    let manifest = facts
+        .get("GoMod")
+        .and_then(|path| path.as_str())
+        .context("go names no GoMod")?;
     let manifest = fs::read_to_string(manifest)?;
     let mut libraries: Vec<String> = manifest
         .lines()
@@ -137,7 +175,10 @@ fn staged_libraries(dir: &Path) -> Result<Vec<String>> {
 
 fn go(dir: &Path) -> Command {
     let mut command = Command::new("go");
-    command.current_dir(dir).env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod -buildvcs=false");
+    command
+        .current_dir(dir)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=mod -buildvcs=false");
     command
 }
 

@@ -16,10 +16,10 @@ pub fn dir() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".cache/agentvm"))
 }
 
-/// The folder `name` of the cache, filled by `make` if it is not there yet.
+/// The folder `name` of the cache, filled by `fill` if it is not there yet.
 ///
 /// Only one process makes it, others wait; a half-made one is never seen.
-pub fn once(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+pub fn once(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let made = dir()?.join(name);
     let beside = |suffix: &str| made.with_file_name(format!("{}{suffix}", file_name(name)));
     fs::create_dir_all(made.parent().context("a cache entry has a parent folder")?)?;
@@ -33,7 +33,7 @@ pub fn once(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBu
         fs::remove_dir_all(&partial)?;
     }
     fs::create_dir_all(&partial)?;
-    make(&partial).with_context(|| format!("making {}", made.display()))?;
+    fill(&partial).with_context(|| format!("filling {}", made.display()))?;
     fs::rename(&partial, &made)?;
     Ok(made)
 }

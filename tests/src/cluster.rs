@@ -41,7 +41,10 @@ pub fn shared() -> Result<&'static Cluster> {
 impl Cluster {
     /// The node of that name among the two.
     pub fn node(&self, name: &str) -> Result<&Node> {
-        self.nodes.iter().find(|node| node.name == name).with_context(|| format!("no node {name:?}"))
+        self.nodes
+            .iter()
+            .find(|node| node.name == name)
+            .with_context(|| format!("no node {name:?}"))
     }
 
     /// Starts one more node, for one test.
@@ -68,7 +71,9 @@ impl Cluster {
 }
 
 fn first_error<T>(result: &Result<T, String>) -> Result<&T> {
-    result.as_ref().map_err(|error| anyhow!("the shared cluster did not start: {error}"))
+    result
+        .as_ref()
+        .map_err(|error| anyhow!("the shared cluster did not start: {error}"))
 }
 
 fn install() -> Result<ControlPlane> {
@@ -77,15 +82,24 @@ fn install() -> Result<ControlPlane> {
     for folder in ["crds/yaml", "deploy"] {
         let folder = workspace().join(folder);
         let folder = folder.to_str().context("the checkout's path is UTF-8")?;
-        kubectl(&["apply", "--server-side", "-f", folder]).with_context(|| format!("installing {folder}"))?;
+        kubectl(&["apply", "--server-side", "-f", folder])
+            .with_context(|| format!("installing {folder}"))?;
     }
-    kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd/agentvms.agentvm.dev",
-        "crd/agentpolicies.agentvm.dev", "crd/agentnodes.agentvm.dev"])?;
+    kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "crd/agentvms.agentvm.dev",
+        "crd/agentpolicies.agentvm.dev",
+        "crd/agentnodes.agentvm.dev",
+    ])?;
     wait::until("the API server to serve our kinds", || {
-        Ok(match plane.api.get("/apis/agentvm.dev/v1alpha1/agentvms")? {
-            Some(_) => Look::Yes(()),
-            None => Look::NotYet("404".to_owned()),
-        })
+        Ok(
+            match plane.api.get("/apis/agentvm.dev/v1alpha1/agentvms")? {
+                Some(_) => Look::Yes(()),
+                None => Look::NotYet("404".to_owned()),
+            },
+        )
     })?;
     Ok(plane)
 }
@@ -96,12 +110,21 @@ fn start() -> Result<Cluster> {
     let operator = Mutex::new(start_operator(plane, &dir, "operator-0")?);
     let registry = Registry::start(&dir)?;
     let nodes = std::thread::scope(|scope| {
-        let other = scope.spawn(|| Node::start(plane, &dir, "beryl", &NodeSettings::open(BoundTo::Pod)));
+        let other =
+            scope.spawn(|| Node::start(plane, &dir, "beryl", &NodeSettings::open(BoundTo::Pod)));
         let one = Node::start(plane, &dir, "amber", &NodeSettings::open(BoundTo::Node))?;
-        let other = other.join().map_err(|_| anyhow!("starting a node panicked"))??;
-        anyhow::Ok([one, other])
+        match other.join() {
+            Ok(other) => anyhow::Ok([one, other?]),
+            Err(_panic) => Err(anyhow!("starting a node panicked")),
+        }
     })?;
-    Ok(Cluster { plane, registry, nodes, dir, operator })
+    Ok(Cluster {
+        plane,
+        registry,
+        nodes,
+        dir,
+        operator,
+    })
 }
 
 fn start_operator(plane: &ControlPlane, dir: &Path, name: &str) -> Result<Process> {
@@ -118,7 +141,9 @@ fn start_operator(plane: &ControlPlane, dir: &Path, name: &str) -> Result<Proces
     wait::until(&format!("{name} to be healthy"), || {
         process.must_run()?;
         let answer = http::get(listen, "/healthz").map(|answer| answer.status);
-        Ok(wait::yes_if(matches!(answer, Ok(200)), || format!("/healthz: {answer:?}")))
+        Ok(wait::yes_if(matches!(answer, Ok(200)), || {
+            format!("/healthz: {answer:?}")
+        }))
     })?;
     Ok(process)
 }

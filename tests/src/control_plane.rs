@@ -39,12 +39,21 @@ impl ControlPlane {
         let pki = Pki::create(&dir.join("pki"))?;
         pki.server("apiserver")?;
         pki.client("admin", "admin", "system:masters")?;
-        pki.client("manager", "system:kube-controller-manager", "system:kube-controller-manager")?;
+        pki.client(
+            "manager",
+            "system:kube-controller-manager",
+            "system:kube-controller-manager",
+        )?;
         let (etcd, etcd_port) = start_etcd(dir)?;
         let (api_server, server) = start_api_server(dir, &pki, etcd_port)?;
         let ca = pki.certificate("ca");
         for user in ["admin", "manager"] {
-            write_kubeconfig(&dir.join(user), &server, &ca, &certificate_credentials(&pki, user))?;
+            write_kubeconfig(
+                &dir.join(user),
+                &server,
+                &ca,
+                &certificate_credentials(&pki, user),
+            )?;
         }
         let api = Api::new(&dir.join("admin"))?;
         wait::until("the API server to be ready", || {
@@ -93,25 +102,54 @@ impl ControlPlane {
 
     fn kubeconfig(&self, name: &str, credentials: &str) -> Result<PathBuf> {
         let path = self.dir.join(format!("{name}.kubeconfig"));
-        write_kubeconfig(&path, &self.server, &self.pki.certificate("ca"), credentials)?;
+        write_kubeconfig(
+            &path,
+            &self.server,
+            &self.pki.certificate("ca"),
+            credentials,
+        )?;
         Ok(path)
     }
 }
 
 fn certificate_credentials(pki: &Pki, user: &str) -> String {
     let (certificate, key) = (pki.certificate(user), pki.key(user));
-    format!("client-certificate: {}, client-key: {}", certificate.display(), key.display())
+    format!(
+        "client-certificate: {}, client-key: {}",
+        certificate.display(),
+        key.display()
+    )
 }
 
 fn start_etcd(dir: &Path) -> Result<(Process, u16)> {
     let (clients, peers) = (http::free_port()?, http::free_port()?);
-    let (clients_url, peers_url) = (format!("http://127.0.0.1:{clients}"), format!("http://127.0.0.1:{peers}"));
+    let (clients_url, peers_url) = (
+        format!("http://127.0.0.1:{clients}"),
+        format!("http://127.0.0.1:{peers}"),
+    );
     let etcd = Process::start("etcd", dir, Program::Etcd.locate()?, |command| {
         command
-            .args(["--name", "tests", "--unsafe-no-fsync", "--log-level", "warn", "--data-dir"])
+            .args([
+                "--name",
+                "tests",
+                "--unsafe-no-fsync",
+                "--log-level",
+                "warn",
+                "--data-dir",
+            ])
             .arg(dir.join("etcd"))
-            .args(["--listen-client-urls", &clients_url, "--advertise-client-urls", &clients_url])
-            .args(["--listen-peer-urls", &peers_url, "--initial-advertise-peer-urls", &peers_url])
+            .args([
+                "--listen-client-urls",
+                &clients_url,
+                "--advertise-client-urls",
+                &clients_url,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peers_url,
+                "--initial-advertise-peer-urls",
+                &peers_url,
+            ])
             .args(["--initial-cluster", &format!("tests={peers_url}")])
     })?;
     Ok((etcd, clients))
@@ -121,37 +159,66 @@ fn start_api_server(dir: &Path, pki: &Pki, etcd_port: u16) -> Result<(Process, S
     let port = http::free_port()?;
     fs::write(dir.join("audit.yaml"), audit::POLICY)?;
     let file = |flag: &str, path: PathBuf| format!("--{flag}={}", path.display());
-    let process = Process::start("kube-apiserver", dir, Program::ApiServer.locate()?, |command| {
-        command
-            .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
-            .arg(format!("--secure-port={port}"))
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-            .args(["--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16"])
-            .args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"])
-            // No kubelet ever makes our Node objects ready.
-            .arg("--disable-admission-plugins=TaintNodesByCondition")
-            .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(file("service-account-key-file", pki.key("sa")))
-            .arg(file("service-account-signing-key-file", pki.key("sa")))
-            .arg(file("client-ca-file", pki.certificate("ca")))
-            .arg(file("tls-cert-file", pki.certificate("apiserver")))
-            .arg(file("tls-private-key-file", pki.key("apiserver")))
-            .arg(file("audit-policy-file", dir.join("audit.yaml")))
-            .arg(file("audit-log-path", dir.join("audit.log")))
-    })?;
+    let process = Process::start(
+        "kube-apiserver",
+        dir,
+        Program::ApiServer.locate()?,
+        |command| {
+            command
+                .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
+                .arg(format!("--secure-port={port}"))
+                .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+                .args([
+                    "--endpoint-reconciler-type=none",
+                    "--service-cluster-ip-range=10.96.0.0/16",
+                ])
+                .args([
+                    "--authorization-mode=Node,RBAC",
+                    "--enable-admission-plugins=NodeRestriction",
+                ])
+                // No kubelet ever makes our Node objects ready.
+                .arg("--disable-admission-plugins=TaintNodesByCondition")
+                .arg("--service-account-issuer=https://kubernetes.default.svc")
+                .arg(file("service-account-key-file", pki.key("sa")))
+                .arg(file("service-account-signing-key-file", pki.key("sa")))
+                .arg(file("client-ca-file", pki.certificate("ca")))
+                .arg(file("tls-cert-file", pki.certificate("apiserver")))
+                .arg(file("tls-private-key-file", pki.key("apiserver")))
+                .arg(file("audit-policy-file", dir.join("audit.yaml")))
+                .arg(file("audit-log-path", dir.join("audit.log")))
+        },
+    )?;
     Ok((process, format!("https://127.0.0.1:{port}")))
 }
 
 fn start_controller_manager(dir: &Path, pki: &Pki) -> Result<Process> {
     let port = http::free_port()?;
-    Process::start("kube-controller-manager", dir, Program::ControllerManager.locate()?, |command| {
-        command
-            .arg(format!("--controllers={CONTROLLERS}"))
-            .args(["--leader-elect=false", "--use-service-account-credentials", "--bind-address=127.0.0.1"])
-            .arg(format!("--secure-port={port}"))
-            .arg(format!("--cert-dir={}", dir.join("manager-certificates").display()))
-            .arg(format!("--kubeconfig={}", dir.join("manager").display()))
-            .arg(format!("--root-ca-file={}", pki.certificate("ca").display()))
-            .arg(format!("--service-account-private-key-file={}", pki.key("sa").display()))
-    })
+    Process::start(
+        "kube-controller-manager",
+        dir,
+        Program::ControllerManager.locate()?,
+        |command| {
+            command
+                .arg(format!("--controllers={CONTROLLERS}"))
+                .args([
+                    "--leader-elect=false",
+                    "--use-service-account-credentials",
+                    "--bind-address=127.0.0.1",
+                ])
+                .arg(format!("--secure-port={port}"))
+                .arg(format!(
+                    "--cert-dir={}",
+                    dir.join("manager-certificates").display()
+                ))
+                .arg(format!("--kubeconfig={}", dir.join("manager").display()))
+                .arg(format!(
+                    "--root-ca-file={}",
+                    pki.certificate("ca").display()
+                ))
+                .arg(format!(
+                    "--service-account-private-key-file={}",
+                    pki.key("sa").display()
+                ))
+        },
+    )
 }

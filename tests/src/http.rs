@@ -30,7 +30,8 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
 
 /// `GET` from a Unix socket.
 pub fn get_unix(socket: &Path, path: &str) -> Result<Answer> {
-    let stream = UnixStream::connect(socket).with_context(|| format!("connecting to {}", socket.display()))?;
+    let stream = UnixStream::connect(socket)
+        .with_context(|| format!("connecting to {}", socket.display()))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     exchange(stream, "GET", path)
 }
@@ -47,11 +48,23 @@ pub fn loopback(port: u16) -> SocketAddr {
 
 // HTTP/1.0, so that the answer is never chunked and ends with the connection.
 fn exchange(mut stream: impl Read + Write, method: &str, path: &str) -> Result<Answer> {
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: */*\r\n\r\n")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nAccept: */*\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    let status = head.split(' ').nth(1).context("the answer has no status")?.parse()?;
-    Ok(Answer { status, body: body.to_owned() })
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .context("the answer is not HTTP")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .context("the answer has no status")?
+        .parse()?;
+    Ok(Answer {
+        status,
+        body: body.to_owned(),
+    })
 }

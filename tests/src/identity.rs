@@ -69,7 +69,10 @@ fn token(plane: &ControlPlane, account: &str, kind: &str, name: &str) -> Result<
 fn create_pod(plane: &ControlPlane, name: &str, account: &str, node: Option<&str>) -> Result<()> {
     let path = format!("/api/v1/namespaces/{SYSTEM}/serviceaccounts/{account}");
     wait::until(&format!("service account {account}"), || {
-        Ok(plane.api.get(&path)?.map_or_else(|| Look::NotYet("it is not there".to_owned()), |_| Look::Yes(())))
+        Ok(plane.api.get(&path)?.map_or_else(
+            || Look::NotYet("it is not there".to_owned()),
+            |_| Look::Yes(()),
+        ))
     })?;
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
@@ -78,5 +81,8 @@ fn create_pod(plane: &ControlPlane, name: &str, account: &str, node: Option<&str
             "containers": [{"name": "main", "image": "none"}],
         },
     });
-    plane.api.create(&format!("/api/v1/namespaces/{SYSTEM}/pods"), &pod).map(|_| ())
+    plane
+        .api
+        .create(&format!("/api/v1/namespaces/{SYSTEM}/pods"), &pod)
+        .map(|_| ())
 }

@@ -40,7 +40,10 @@ impl Said {
     /// What it complained about, or an error if it succeeded.
     pub fn refused(self) -> Result<String> {
         if self.ok {
-            bail!("kubectl should have been refused, but said: {}", self.stdout.trim());
+            bail!(
+                "kubectl should have been refused, but said: {}",
+                self.stdout.trim()
+            );
         }
         Ok(self.stderr)
     }
@@ -49,7 +52,10 @@ impl Said {
 impl Kubectl {
     /// kubectl as the user of `kubeconfig`.
     pub fn new(kubeconfig: &Path) -> Result<Self> {
-        Ok(Self { program: Program::Kubectl.locate()?, kubeconfig: kubeconfig.to_owned() })
+        Ok(Self {
+            program: Program::Kubectl.locate()?,
+            kubeconfig: kubeconfig.to_owned(),
+        })
     }
 
     /// The kubeconfig that it uses.
@@ -73,14 +79,23 @@ impl Kubectl {
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .args(args)
-            .env("HOME", self.kubeconfig.parent().context("a kubeconfig is in a folder")?)
+            .env(
+                "HOME",
+                self.kubeconfig
+                    .parent()
+                    .context("a kubeconfig is in a folder")?,
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .context("could not run kubectl")?;
         // Dropped at once, so that kubectl sees the end of its input.
-        child.stdin.take().context("kubectl has a standard input")?.write_all(input.as_bytes())?;
+        child
+            .stdin
+            .take()
+            .context("kubectl has a standard input")?
+            .write_all(input.as_bytes())?;
         let output = child.wait_with_output()?;
         Ok(Said {
             ok: output.status.success(),
@@ -92,7 +107,16 @@ impl Kubectl {
     /// A `kubectl patch` of the status subresource, merging `status`.
     pub fn patch_status(&self, namespace: &str, object: &str, status: &Value) -> Result<Said> {
         let patch = serde_json::json!({ "status": status }).to_string();
-        let args = ["-n", namespace, "patch", object, "--subresource=status", "--type=merge", "-p", &patch];
+        let args = [
+            "-n",
+            namespace,
+            "patch",
+            object,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
         self.run(&args)
     }
 }

@@ -42,19 +42,32 @@ pub struct NodeSettings {
 impl NodeSettings {
     /// A node for everyone.
     pub fn open(bound: BoundTo) -> Self {
-        Self { labels: json!({}), taints: json!([]), bound }
+        Self {
+            labels: json!({}),
+            taints: json!([]),
+            bound,
+        }
     }
 
     /// A node that takes only VMs that ask for it, so that a test may hurt it.
     pub fn reserved() -> Self {
         let taints = json!([{"key": "tests", "value": "reserved", "effect": "NoSchedule"}]);
-        Self { labels: json!({}), taints, bound: BoundTo::Node }
+        Self {
+            labels: json!({}),
+            taints,
+            bound: BoundTo::Node,
+        }
     }
 }
 
 impl Node {
     /// Starts a node and waits until its agent says that it is ready.
-    pub fn start(plane: &ControlPlane, dir: &Path, name: &str, settings: &NodeSettings) -> Result<Self> {
+    pub fn start(
+        plane: &ControlPlane,
+        dir: &Path,
+        name: &str,
+        settings: &NodeSettings,
+    ) -> Result<Self> {
         create_node(plane, name, settings)?;
         let kubeconfig = identity::node_agent(plane, name, settings.bound)?;
         let dir = dir.join(name);
@@ -62,7 +75,14 @@ impl Node {
         let warden = start_warden(&dir)?;
         let metrics = http::loopback(http::free_port()?);
         let agent = Mutex::new(start_agent(&dir, name, &kubeconfig, metrics)?);
-        let node = Self { name: name.to_owned(), warden, metrics, agent, kubeconfig, dir };
+        let node = Self {
+            name: name.to_owned(),
+            warden,
+            metrics,
+            agent,
+            kubeconfig,
+            dir,
+        };
         node.wait_until_ready(&plane.api)?;
         Ok(node)
     }
@@ -74,7 +94,9 @@ impl Node {
 
     /// The socket of one namespace's cell.
     pub fn cell_socket(&self, namespace: &str) -> PathBuf {
-        run_dir(&self.dir).join("cells").join(format!("{namespace}.sock"))
+        run_dir(&self.dir)
+            .join("cells")
+            .join(format!("{namespace}.sock"))
     }
 
     /// The folder with one bounded log file for each VM.
@@ -94,24 +116,45 @@ impl Node {
         Ok(())
     }
 
+    /// Starts another warden in the place of one that has ended.
+    pub fn restart_warden(&mut self) -> Result<()> {
+        self.warden = start_warden(&self.dir)?;
+        Ok(())
+    }
+
     /// What the warden or a cell answers to a `GET`.
     pub fn ask(&self, socket: &Path, path: &str) -> Result<Value> {
         let answer = http::get_unix(socket, path)?;
-        serde_json::from_str(&answer.body)
-            .with_context(|| format!("GET {path} of {} gave HTTP {} {}", socket.display(), answer.status, answer.body))
+        serde_json::from_str(&answer.body).with_context(|| {
+            format!(
+                "GET {path} of {} gave HTTP {} {}",
+                socket.display(),
+                answer.status,
+                answer.body
+            )
+        })
     }
 
     /// The cells that run on it, as the warden tells.
     pub fn cells(&self) -> Result<Vec<Value>> {
         let list = self.ask(&self.warden_socket(), "/v1/cells")?;
-        Ok(list.get("cells").and_then(Value::as_array).cloned().unwrap_or_default())
+        Ok(list
+            .get("cells")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default())
     }
 
     /// The process id of one namespace's cell.
     pub fn cell_pid(&self, namespace: &str) -> Result<Option<u32>> {
         let cells = self.cells()?;
-        let cell = cells.iter().find(|cell| cell.get("namespace").is_some_and(|found| found == namespace));
-        let pid = cell.and_then(|cell| cell.get("pid")).and_then(Value::as_u64);
+        let cell = cells.iter().find(|cell| {
+            cell.get("namespace")
+                .is_some_and(|found| found == namespace)
+        });
+        let pid = cell
+            .and_then(|cell| cell.get("pid"))
+            .and_then(Value::as_u64);
         Ok(pid.map(u32::try_from).transpose()?)
     }
 
@@ -121,7 +164,11 @@ impl Node {
             return Ok(Vec::new());
         }
         let list = self.ask(&self.cell_socket(namespace), "/v1/vms")?;
-        Ok(list.get("vms").and_then(Value::as_array).cloned().unwrap_or_default())
+        Ok(list
+            .get("vms")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default())
     }
 
     /// The metrics' exposition.
@@ -134,19 +181,29 @@ impl Node {
         wait::until(&format!("node {} to be ready", self.name), || {
             self.warden.must_run()?;
             self.agent(Process::must_run)?;
-            let object = api.get(&format!("/apis/agentvm.dev/v1alpha1/agentnodes/{}", self.name))?;
+            let object = api.get(&format!(
+                "/apis/agentvm.dev/v1alpha1/agentnodes/{}",
+                self.name
+            ))?;
             let ready = object.as_ref().is_some_and(|object| {
-                crate::vm::condition(object, "Ready").is_some_and(|condition| condition.status == "True")
+                crate::vm::condition(object, "Ready")
+                    .is_some_and(|condition| condition.status == "True")
             });
-            let serves = http::get(self.metrics, "/readyz").is_ok_and(|answer| answer.status == 200);
-            Ok(wait::yes_if(ready && serves, || format!("AgentNode {object:?}, /readyz is 200: {serves}")))
+            let serves =
+                http::get(self.metrics, "/readyz").is_ok_and(|answer| answer.status == 200);
+            Ok(wait::yes_if(ready && serves, || {
+                format!("AgentNode {object:?}, /readyz is 200: {serves}")
+            }))
         })
     }
 
     /// Waits until no VM of that uid is in any cell.
     pub fn wait_until_gone(&self, namespace: &str, uid: &str) -> Result<()> {
         wait::until(&format!("VM {uid} to be gone from {}", self.name), || {
-            let there = self.vms(namespace)?.into_iter().find(|vm| vm.get("uid").is_some_and(|u| u == uid));
+            let there = self
+                .vms(namespace)?
+                .into_iter()
+                .find(|vm| vm.get("uid").is_some_and(|u| u == uid));
             Ok(there.map_or(Look::Yes(()), |vm| Look::NotYet(vm.to_string())))
         })
     }
@@ -172,7 +229,11 @@ fn run_dir(dir: &Path) -> PathBuf {
 /// Where `cargo` has put the workspace's programs: beside the folder of the test binary.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let built = test.ancestors().nth(2).context("a test binary is in target/PROFILE/deps")?.join(name);
+    let built = test
+        .ancestors()
+        .nth(2)
+        .context("a test binary is in target/PROFILE/deps")?
+        .join(name);
     anyhow::ensure!(built.is_file(), crate::program::missing(built.as_os_str()));
     Ok(built)
 }
@@ -199,15 +260,20 @@ pub fn start_warden(dir: &Path) -> Result<Process> {
 }
 
 fn start_agent(dir: &Path, name: &str, kubeconfig: &Path, metrics: SocketAddr) -> Result<Process> {
-    Process::start("node-agent", dir, binary("agentvm-node-agent")?, |command| {
-        command
-            .env_clear()
-            .env("KUBECONFIG", kubeconfig)
-            .env("RUST_LOG", "info")
-            .args(["--node-name", name])
-            .arg("--run-dir")
-            .arg(run_dir(dir))
-            .arg("--listen")
-            .arg(metrics.to_string())
-    })
+    Process::start(
+        "node-agent",
+        dir,
+        binary("agentvm-node-agent")?,
+        |command| {
+            command
+                .env_clear()
+                .env("KUBECONFIG", kubeconfig)
+                .env("RUST_LOG", "info")
+                .args(["--node-name", name])
+                .arg("--run-dir")
+                .arg(run_dir(dir))
+                .arg("--listen")
+                .arg(metrics.to_string())
+        },
+    )
 }

@@ -17,22 +17,37 @@ impl Pki {
     /// Makes the authority and the key that signs tokens.
     pub fn create(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir)?;
-        let pki = Self { dir: dir.to_owned() };
+        let pki = Self {
+            dir: dir.to_owned(),
+        };
         let mut ca = pki.new_certificate("ca", "/CN=agentvm-tests");
         stdout_of(ca.args(["-addext", "keyUsage=critical,keyCertSign,cRLSign"]))?;
-        stdout_of(Command::new("openssl").args(["genpkey", "-algorithm", "RSA", "-out"]).arg(pki.key("sa")))?;
+        stdout_of(
+            Command::new("openssl")
+                .args(["genpkey", "-algorithm", "RSA", "-out"])
+                .arg(pki.key("sa")),
+        )?;
         Ok(pki)
     }
 
     /// Makes the server certificate `name` for loopback.
     pub fn server(&self, name: &str) -> Result<()> {
-        let names = "subjectAltName=DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1";
-        self.sign(name, "/CN=kube-apiserver", &[names, "extendedKeyUsage=serverAuth"])
+        let names =
+            "subjectAltName=DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1";
+        self.sign(
+            name,
+            "/CN=kube-apiserver",
+            &[names, "extendedKeyUsage=serverAuth"],
+        )
     }
 
     /// Makes the client certificate `name` for a user and his group.
     pub fn client(&self, name: &str, user: &str, group: &str) -> Result<()> {
-        self.sign(name, &format!("/O={group}/CN={user}"), &["extendedKeyUsage=clientAuth"])
+        self.sign(
+            name,
+            &format!("/O={group}/CN={user}"),
+            &["extendedKeyUsage=clientAuth"],
+        )
     }
 
     /// Path of a certificate.
@@ -47,8 +62,15 @@ impl Pki {
 
     fn sign(&self, name: &str, subject: &str, extensions: &[&str]) -> Result<()> {
         let mut command = self.new_certificate(name, subject);
-        command.arg("-CA").arg(self.certificate("ca")).arg("-CAkey").arg(self.key("ca"));
-        for extension in extensions.iter().chain(&["basicConstraints=critical,CA:FALSE"]) {
+        command
+            .arg("-CA")
+            .arg(self.certificate("ca"))
+            .arg("-CAkey")
+            .arg(self.key("ca"));
+        for extension in extensions
+            .iter()
+            .chain(&["basicConstraints=critical,CA:FALSE"])
+        {
             command.args(["-addext", extension]);
         }
         stdout_of(&mut command).map(|_| ())

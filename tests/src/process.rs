@@ -36,9 +36,14 @@ impl Process {
         program: impl AsRef<OsStr>,
         describe: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Result<Self> {
-        let (stdout, stderr) = (log_dir.join(format!("{name}.out")), log_dir.join(format!("{name}.err")));
+        let (stdout, stderr) = (
+            log_dir.join(format!("{name}.out")),
+            log_dir.join(format!("{name}.err")),
+        );
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program.as_ref());
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program.as_ref());
         describe(&mut command);
         command
             .process_group(0)
@@ -47,7 +52,13 @@ impl Process {
             .stderr(append(&stderr)?);
         let child = spawn(command).with_context(|| program::missing(OsStr::new("setpriv")))?;
         let pid = Pid::from_child(&child);
-        Ok(Self { name: name.to_owned(), pid, child: Mutex::new(child), stdout, stderr })
+        Ok(Self {
+            name: name.to_owned(),
+            pid,
+            child: Mutex::new(child),
+            stdout,
+            stderr,
+        })
     }
 
     /// Its process id.
@@ -57,18 +68,25 @@ impl Process {
 
     /// Sends a signal to it, not to its children.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(self.pid, signal).with_context(|| format!("sending {signal:?} to {}", self.name))
+        kill_process(self.pid, signal)
+            .with_context(|| format!("sending {signal:?} to {}", self.name))
     }
 
     /// How it ended, if it did.
     pub fn ended(&self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait()?)
+        Ok(self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_wait()?)
     }
 
     /// Waits for its end.
     pub fn wait_for_end(&self, patience: Duration) -> Result<ExitStatus> {
         wait::until_within(patience, &format!("{} to end", self.name), || {
-            Ok(self.ended()?.map_or_else(|| Look::NotYet("it runs".to_owned()), Look::Yes))
+            Ok(self
+                .ended()?
+                .map_or_else(|| Look::NotYet("it runs".to_owned()), Look::Yes))
         })
     }
 
@@ -106,19 +124,58 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Both fail only where nothing is left to kill.
         let _ = kill_process_group(self.pid, Signal::KILL);
-        let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
+        let _ = self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wait();
     }
 }
 
 /// Whether a process of that id is there (a zombie is not).
 pub fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with(['Z', 'X']))
+    state_and_parent(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+}
+
+/// Every process that descends from `pid` now.
+pub fn descendants(pid: i32) -> Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let child = entry?.file_name().to_string_lossy().parse::<u32>();
+        if let Ok(child) = child
+            && let Some((_, parent)) = state_and_parent(child)
+        {
+            parents.push((child, parent));
+        }
+    }
+    let mut family = vec![u32::try_from(pid)?];
+    let mut at = 0;
+    while let Some(parent) = family.get(at).copied() {
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(child, _)| *child),
+        );
+        at += 1;
+    }
+    family.remove(0);
+    Ok(family)
+}
+
+/// The third and fourth field of `/proc/PID/stat`; the second, a name, may hold anything.
+fn state_and_parent(pid: u32) -> Option<(char, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
 /// Sends a signal to a process that a process of the test's has started.
 pub fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process id")?;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("not a process id")?;
     Ok(kill_process(pid, signal)?)
 }
 
@@ -129,7 +186,12 @@ fn append(path: &Path) -> Result<File> {
 
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines.iter().skip(lines.len().saturating_sub(15)).copied().collect::<Vec<_>>().join("\n")
+    lines
+        .iter()
+        .skip(lines.len().saturating_sub(15))
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
@@ -147,6 +209,10 @@ fn spawn(command: Command) -> Result<Child> {
         orders
     });
     let (answer, child) = mpsc::channel();
-    orders.send((command, answer)).context("the thread that starts processes is gone")?;
-    Ok(child.recv().context("the thread that starts processes is gone")??)
+    orders
+        .send((command, answer))
+        .context("the thread that starts processes is gone")?;
+    Ok(child
+        .recv()
+        .context("the thread that starts processes is gone")??)
 }

@@ -13,7 +13,12 @@ pub fn stdout_of(command: &mut Command) -> Result<String> {
     let output = output_of(command)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} failed ({}): {}", shown(command), output.status, said.trim());
+        bail!(
+            "{} failed ({}): {}",
+            shown(command),
+            output.status,
+            said.trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -26,7 +31,11 @@ pub fn output_of(command: &mut Command) -> Result<Output> {
 
 /// One sentence for the case that `program` is not there.
 pub fn missing(program: &OsStr) -> String {
-    let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
+    let name = Path::new(program)
+        .file_name()
+        .unwrap_or(program)
+        .to_string_lossy()
+        .into_owned();
     let install = match name.as_str() {
         "openssl" => "run `apt-get install openssl`",
         "docker-registry" => "run `apt-get install docker-registry`",
@@ -45,6 +54,10 @@ pub fn missing(program: &OsStr) -> String {
 
 fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
+    words.extend(
+        command
+            .get_args()
+            .map(|arg| arg.to_string_lossy().into_owned()),
+    );
     words.join(" ")
 }

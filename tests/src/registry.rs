@@ -29,7 +29,9 @@ impl Registry {
                 storage.display()
             ),
         )?;
-        let process = Process::start("docker-registry", dir, "docker-registry", |c| c.arg("serve").arg(&config))?;
+        let process = Process::start("docker-registry", dir, "docker-registry", |c| {
+            c.arg("serve").arg(&config)
+        })?;
         let registry = Self { address, process };
         wait::until("the registry to answer", || {
             registry.process.must_run()?;

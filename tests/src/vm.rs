@@ -35,9 +35,13 @@ pub struct Condition {
 impl<'a> Namespace<'a> {
     /// Creates a namespace.
     pub fn create(plane: &'a ControlPlane, name: &str) -> Result<Self> {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         plane.api.create("/api/v1/namespaces", &namespace)?;
-        Ok(Self { name: name.to_owned(), plane })
+        Ok(Self {
+            name: name.to_owned(),
+            plane,
+        })
     }
 
     /// Puts the probe `guests/PROBE.wat` into a ConfigMap and gives what stands in `spec.module`.
@@ -52,7 +56,12 @@ impl<'a> Namespace<'a> {
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
             "binaryData": {"main.wasm": STANDARD.encode(bytes)},
         });
-        if self.plane.api.get(&self.core("configmaps", &name))?.is_none() {
+        if self
+            .plane
+            .api
+            .get(&self.core("configmaps", &name))?
+            .is_none()
+        {
             self.plane.api.create(&self.core("configmaps", ""), &map)?;
         }
         Ok(json!({"configMap": {"name": name, "key": "main.wasm"}}))
@@ -61,25 +70,36 @@ impl<'a> Namespace<'a> {
     /// Creates a ConfigMap of text.
     pub fn config_map(&self, name: &str, data: &Value) -> Result<()> {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
-        self.plane.api.create(&self.core("configmaps", ""), &map).map(|_| ())
+        self.plane
+            .api
+            .create(&self.core("configmaps", ""), &map)
+            .map(|_| ())
     }
 
     /// Creates an `AgentVM` and gives its uid.
     pub fn create_vm(&self, name: &str, spec: &Value) -> Result<String> {
-        let object = self.plane.api.create(&self.path(""), &manifest(name, spec))?;
+        let object = self
+            .plane
+            .api
+            .create(&self.path(""), &manifest(name, spec))?;
         uid(&object)
     }
 
     /// Creates an `AgentVM` that runs a probe.
     pub fn run_probe(&self, name: &str, probe: &str, more: &Value) -> Result<String> {
         let mut spec = more.clone();
-        spec.as_object_mut().context("a spec is an object")?.insert("module".to_owned(), self.module(probe)?);
+        spec.as_object_mut()
+            .context("a spec is an object")?
+            .insert("module".to_owned(), self.module(probe)?);
         self.create_vm(name, &spec)
     }
 
     /// Merges `spec` into an `AgentVM`'s spec.
     pub fn change(&self, name: &str, spec: &Value) -> Result<()> {
-        self.plane.api.patch(&self.path(name), &json!({"spec": spec})).map(|_| ())
+        self.plane
+            .api
+            .patch(&self.path(name), &json!({"spec": spec}))
+            .map(|_| ())
     }
 
     /// Deletes an `AgentVM`.
@@ -89,11 +109,19 @@ impl<'a> Namespace<'a> {
 
     /// An `AgentVM` as it is now.
     pub fn vm(&self, name: &str) -> Result<Value> {
-        self.plane.api.get(&self.path(name))?.with_context(|| format!("{}/{name} is not there", self.name))
+        self.plane
+            .api
+            .get(&self.path(name))?
+            .with_context(|| format!("{}/{name} is not there", self.name))
     }
 
     /// Waits until an `AgentVM` is as `wanted` says, and gives it.
-    pub fn wait_for(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub fn wait_for(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         self.wait_for_within(wait::PATIENCE, name, what, wanted)
     }
 
@@ -107,7 +135,11 @@ impl<'a> Namespace<'a> {
     ) -> Result<Value> {
         wait::until_within(patience, &format!("{}/{name}: {what}", self.name), || {
             let vm = self.vm(name)?;
-            Ok(if wanted(&vm) { Look::Yes(vm) } else { Look::NotYet(seen(&vm)) })
+            Ok(if wanted(&vm) {
+                Look::Yes(vm)
+            } else {
+                Look::NotYet(seen(&vm))
+            })
         })
     }
 
@@ -124,8 +156,16 @@ impl<'a> Namespace<'a> {
     /// The messages of the Events about one object, with their reasons: `Reason: note`.
     pub fn events(&self, name: &str) -> Result<Vec<String>> {
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", self.name);
-        let list = self.plane.api.get(&path)?.context("a namespace has Events")?;
-        let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let list = self
+            .plane
+            .api
+            .get(&path)?
+            .context("a namespace has Events")?;
+        let items = list
+            .get("items")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         Ok(items
             .iter()
             .filter(|event| text(event, "/regarding/name") == name)
@@ -134,18 +174,29 @@ impl<'a> Namespace<'a> {
     }
 
     fn path(&self, vm: &str) -> String {
-        format!("/apis/agentvm.dev/v1alpha1/namespaces/{}/agentvms{}", self.name, after_slash(vm))
+        format!(
+            "/apis/agentvm.dev/v1alpha1/namespaces/{}/agentvms{}",
+            self.name,
+            after_slash(vm)
+        )
     }
 
     fn core(&self, resource: &str, name: &str) -> String {
-        format!("/api/v1/namespaces/{}/{resource}{}", self.name, after_slash(name))
+        format!(
+            "/api/v1/namespaces/{}/{resource}{}",
+            self.name,
+            after_slash(name)
+        )
     }
 }
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
         // Only frees capacity for other tests: a failure here must not hide theirs.
-        let _ = self.plane.api.delete(&format!("/api/v1/namespaces/{}", self.name));
+        let _ = self
+            .plane
+            .api
+            .delete(&format!("/api/v1/namespaces/{}", self.name));
     }
 }
 
@@ -157,7 +208,9 @@ pub fn manifest(name: &str, spec: &Value) -> Value {
 /// One condition of an object.
 pub fn condition(object: &Value, kind: &str) -> Option<Condition> {
     let all = object.pointer("/status/conditions")?.as_array()?;
-    let found = all.iter().find(|condition| text(condition, "/type") == kind)?;
+    let found = all
+        .iter()
+        .find(|condition| text(condition, "/type") == kind)?;
     Some(Condition {
         status: text(found, "/status"),
         reason: text(found, "/reason"),
@@ -177,12 +230,19 @@ pub fn phase(object: &Value) -> String {
 
 /// The text at a JSON pointer, or an empty string.
 pub fn text(object: &Value, pointer: &str) -> String {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The number at a JSON pointer, or 0.
 pub fn number(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_i64)
+        .unwrap_or_default()
 }
 
 /// An object's uid.
@@ -195,9 +255,14 @@ pub fn uid(object: &Value) -> Result<String> {
 }
 
 fn seen(vm: &Value) -> String {
-    vm.get("status").map_or_else(|| "no status".to_owned(), Value::to_string)
+    vm.get("status")
+        .map_or_else(|| "no status".to_owned(), Value::to_string)
 }
 
 fn after_slash(name: &str) -> String {
-    if name.is_empty() { String::new() } else { format!("/{name}") }
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!("/{name}")
+    }
 }

@@ -37,7 +37,10 @@ pub fn until_within<T>(
             Look::NotYet(seen) => seen,
         };
         if Instant::now() >= end {
-            bail!("waited {} s for {what}; last seen: {seen}", patience.as_secs());
+            bail!(
+                "waited {} s for {what}; last seen: {seen}",
+                patience.as_secs()
+            );
         }
         thread::sleep(Duration::from_millis(25));
     }
@@ -45,5 +48,9 @@ pub fn until_within<T>(
 
 /// Yes where `so`, else what was seen.
 pub fn yes_if(so: bool, seen: impl FnOnce() -> String) -> Look<()> {
-    if so { Look::Yes(()) } else { Look::NotYet(seen()) }
+    if so {
+        Look::Yes(())
+    } else {
+        Look::NotYet(seen())
+    }
 }

@@ -1,0 +1,362 @@
+//! Bad input, all the way through the API server: each kind of it ends in a stable reason and one
+//! clear sentence, and nobody else notices.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value that lacks a name gives null, it does not panic"
+)]
+
+use agentvm_tests::cluster::{self, Cluster};
+use agentvm_tests::kubectl::Kubectl;
+use agentvm_tests::vm::{Namespace, condition, manifest, number, phase, text};
+use agentvm_tests::{Result, guests, http};
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+
+/// What is wrong, the part of the spec that is, and the words that the refusal must use.
+type Row = (&'static str, &'static str, &'static str);
+
+/// Added to a spec that has a module.
+#[rustfmt::skip]
+const BAD_FIELDS: [Row; 34] = [
+    ("unknown field", "imgae: x", "spec.imgae"),
+    ("unknown capability", "capabilities: {network: {}}", "spec.capabilities.network"),
+    ("unknown limit", "limits: {disk: 1Gi}", "spec.limits.disk"),
+    ("Secret", "env: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]", "secretKeyRef"),
+    ("args as a string", "args: one", "spec.args"),
+    ("suspend as a string", "suspend: 'yes'", "spec.suspend"),
+    ("memory as a list", "limits: {memory: [1]}", "spec.limits.memory"),
+    ("timeout as a number", "limits: {timeout: 30}", "spec.limits.timeout"),
+    ("no restart policy", "restartPolicy: Sometimes", "spec.restartPolicy OnFailure"),
+    ("negative memory", "limits: {memory: -64Mi}", "spec.limits.memory"),
+    ("no memory", "limits: {memory: '0'}", "spec.limits.memory"),
+    ("absurd memory", "limits: {memory: 8Ei}", "spec.limits.memory"),
+    ("memory in words", "limits: {memory: 64 MB}", "spec.limits.memory"),
+    ("negative CPU", "limits: {cpu: '-1'}", "spec.limits.cpu"),
+    ("absurd CPU", "limits: {cpu: '4000'}", "spec.limits.cpu"),
+    ("negative fuel", "limits: {fuel: -1}", "spec.limits.fuel"),
+    ("absurd fuel", "limits: {fuel: 1E}", "spec.limits.fuel"),
+    ("timeout in words", "limits: {timeout: ten minutes}", "spec.limits.timeout"),
+    ("negative timeout", "limits: {timeout: -5s}", "spec.limits.timeout"),
+    ("timeout of a year", "limits: {timeout: 8760h}", "spec.limits.timeout"),
+    ("absurd log rate", "limits: {logRate: 1Ti}", "spec.limits.logRate"),
+    ("grace in words", "terminationGracePeriod: long", "spec.terminationGracePeriod"),
+    ("grace of a day", "terminationGracePeriod: 24h", "spec.terminationGracePeriod"),
+    ("negative time to live", "ttlAfterFinished: -1h", "spec.ttlAfterFinished"),
+    ("both image and module", "image: registry.test/a:1", "image module"),
+    ("variable with two values",
+     "env: [{name: A, value: b, valueFrom: {configMapKeyRef: {name: a, key: b}}}]", "spec.env[0] value"),
+    ("variable without value", "env: [{name: A}]", "spec.env[0] value"),
+    ("variable without name", "env: [{name: '', value: b}]", "spec.env[0]"),
+    ("variable named with =", "env: [{name: A=B, value: c}]", "spec.env[0]"),
+    ("the same variable twice", "env: [{name: A, value: b}, {name: A, value: c}]", "spec.env[1]"),
+    ("variable without a key", "env: [{name: A, valueFrom: {configMapKeyRef: {name: a}}}]", "spec.env[0] key"),
+    ("a clock of minutes", "capabilities: {clock: {resolution: 1m}}", "spec.capabilities.clock"),
+    ("a clock in words", "capabilities: {clock: {resolution: fine}}", "spec.capabilities.clock"),
+    ("toleration as a string", "tolerations: gpu", "spec.tolerations"),
+];
+
+/// Whole specs.
+#[rustfmt::skip]
+const BAD_SPECS: [Row; 5] = [
+    ("neither image nor module", "{}", "image module"),
+    ("image with a space", "image: not an image", "spec.image"),
+    ("empty image", "image: ''", "spec.image"),
+    ("module without key", "module: {configMap: {name: a}}", "spec.module.configMap.key"),
+    ("module without name", "module: {configMap: {name: '', key: b}}", "spec.module.configMap.name"),
+];
+
+fn refused_specs() -> Result<Vec<(&'static str, Value, &'static str)>> {
+    let mut specs = Vec::new();
+    for (what, yaml, words) in BAD_FIELDS {
+        let mut spec: Value = serde_yaml::from_str(yaml).context(yaml)?;
+        spec["module"] = json!({"configMap": {"name": "hello", "key": "main.wasm"}});
+        specs.push((what, spec, words));
+    }
+    for (what, yaml, words) in BAD_SPECS {
+        specs.push((what, serde_yaml::from_str(yaml).context(yaml)?, words));
+    }
+    let image = "registry.test/a:1";
+    let many = json!({"image": image, "args": vec!["a"; 10_000]});
+    let long = json!({"image": image, "args": ["a".repeat(1 << 20)]});
+    specs.push(("ten thousand arguments", many, "spec.args"));
+    specs.push(("an argument of a megabyte", long, "spec.args[0]"));
+    Ok(specs)
+}
+
+#[test]
+fn the_api_server_refuses_what_can_never_run_and_names_the_field() -> Result<()> {
+    let plane = cluster::installed()?;
+    let namespace = Namespace::create(plane, "bad-spec")?;
+    namespace.module("hello")?;
+    let mut faults = Vec::new();
+    for (number, (what, spec, words)) in refused_specs()?.into_iter().enumerate() {
+        let vm = manifest(&format!("bad-{number}"), &spec).to_string();
+        let said = plane
+            .kubectl
+            .run_with(&["-n", &namespace.name, "apply", "-f", "-"], &vm)?;
+        if said.ok {
+            faults.push(format!("{what}: taken"));
+        } else if let Some(word) = words.split(' ').find(|word| !said.stderr.contains(word)) {
+            faults.push(format!(
+                "{what}: no word on {word:?} in {}",
+                said.stderr.trim()
+            ));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn the_api_server_refuses_policies_that_rule_nothing_sensible() -> Result<()> {
+    let plane = cluster::installed()?;
+    let policy = |spec: Value| json!({"apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": "bad"}, "spec": spec});
+    let cases = [
+        (
+            json!({"limits": {"max": {"memory": "-1"}}, "namespaceSelector": {}}),
+            "spec.limits.max.memory",
+        ),
+        (
+            json!({"limits": {"default": {"timeout": "soon"}}, "namespaceSelector": {}}),
+            "spec.limits.default.timeout",
+        ),
+        (
+            json!({"mode": "Maybe", "namespaceSelector": {}}),
+            "spec.mode",
+        ),
+        (json!({"limit": {}, "namespaceSelector": {}}), "spec.limit"),
+        (
+            json!({"capabilities": {"clock": {"minResolution": "-1ns"}}, "namespaceSelector": {}}),
+            "spec.capabilities.clock",
+        ),
+    ];
+    for (spec, field) in cases {
+        let said = plane
+            .kubectl
+            .apply(&policy(spec.clone()).to_string())?
+            .refused()?;
+        assert!(said.contains(field), "{spec}: no word on {field} in {said}");
+    }
+    Ok(())
+}
+
+/// How a VM that the API server takes must end up.
+struct Ending {
+    name: &'static str,
+    spec: Value,
+    phase: &'static str,
+    condition: &'static str,
+    reason: &'static str,
+    /// Whether it ran, so that `status.exit` says the same.
+    ran: bool,
+    /// Words of the condition's message.
+    says: String,
+}
+
+/// Name, spec, phase, condition (False, but for `Failed`), reason, words of its message.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+/// `PROBE` after `module:` stands for a ConfigMap with that probe; `REGISTRY` answers, `NOBODY`
+/// does not.
+#[rustfmt::skip]
+const ENDINGS: [Case; 19] = [
+    ("missing-image", "image: REGISTRY/no/such:1", "Starting", "ImageReady", "ImagePullFailed", "REGISTRY/no/such:1"),
+    ("no-registry", "image: NOBODY/no/registry:1", "Starting", "ImageReady", "ImagePullFailed", "NOBODY/no/registry:1"),
+    ("missing-map", "module: {configMap: {name: ghost, key: a}}", "Starting", "ImageReady", "ConfigMapNotFound", "ghost"),
+    ("missing-key", "module: {configMap: {name: hello, key: ghost}}", "Starting", "ImageReady", "KeyNotFound", "hello ghost"),
+    ("missing-variable", "{module: hello, env: [{name: A, valueFrom: {configMapKeyRef: {name: ghost, key: a}}}]}",
+     "Starting", "ImageReady", "ConfigMapNotFound", "ghost"),
+    ("missing-variable-key", "{module: hello, env: [{name: A, valueFrom: {configMapKeyRef: {name: hello, key: ghost}}}]}",
+     "Starting", "ImageReady", "KeyNotFound", "hello ghost"),
+    ("text", "module: text", "Failed", "ImageReady", "InvalidModule", "module"),
+    ("empty", "module: empty", "Failed", "ImageReady", "InvalidModule", "module"),
+    ("half", "module: half", "Failed", "ImageReady", "InvalidModule", "module"),
+    ("foreign", "module: import_foreign", "Failed", "ImageReady", "MissingImports", "env open_the_vault"),
+    ("no-start", "module: no_start", "Failed", "ImageReady", "InvalidModule", "_start"),
+    ("too-big", "{module: hello, limits: {memory: 256Mi}}", "Failed", "Accepted", "PolicyRefused",
+     "small-vms spec.limits.memory 256Mi 128Mi"),
+    ("fine-clock", "{module: hello, capabilities: {clock: {resolution: 1us}}}", "Failed", "Accepted", "PolicyRefused",
+     "small-vms spec.capabilities.clock"),
+    ("trap", "module: trap", "Failed", "Failed", "Trap", "unreachable"),
+    ("fuel", "{module: spin, limits: {fuel: 10M, cpu: '1'}}", "Failed", "Failed", "OutOfFuel", "spec.limits.fuel"),
+    ("memory", "{module: grow, limits: {memory: 16Mi}}", "Failed", "Failed", "MemoryLimit", "spec.limits.memory"),
+    ("time", "{module: spin, limits: {timeout: 1s, cpu: 50m}}", "Failed", "Failed", "DeadlineExceeded", "spec.limits.timeout"),
+    ("sleep", "{module: deaf, limits: {timeout: 1s}}", "Failed", "Failed", "DeadlineExceeded", "spec.limits.timeout"),
+    ("three", "module: exit3", "Failed", "Failed", "Error", "3"),
+];
+
+#[test]
+fn each_bad_vm_ends_with_its_reason_and_its_neighbour_lives_on() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let namespace = Namespace::create(cluster.plane, "bad-ends")?;
+    let neighbour = namespace.run_probe("neighbour", "stay", &json!({}))?;
+    let before = namespace.wait_phase("neighbour", "Running")?;
+    cap_memory(&cluster.plane.kubectl, &namespace.name)?;
+    let endings = endings(cluster, &namespace)?;
+    for ending in &endings {
+        namespace.create_vm(ending.name, &ending.spec)?;
+    }
+    let mut faults = Vec::new();
+    for ending in &endings {
+        if let Err(error) = check(&namespace, ending) {
+            faults.push(format!("{}: {error:#}", ending.name));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+
+    let after = namespace.vm("neighbour")?;
+    assert_eq!(text(&after, "/metadata/uid"), neighbour);
+    assert_eq!(phase(&after), "Running");
+    assert_eq!(number(&after, "/status/restarts"), 0);
+    assert_eq!(
+        text(&after, "/status/startedAt"),
+        text(&before, "/status/startedAt")
+    );
+    for node in &cluster.nodes {
+        let metrics = node.metrics()?;
+        let panics: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with("agentvm_host_panics_total"))
+            .collect();
+        assert!(
+            !panics.is_empty(),
+            "no agentvm_host_panics_total in {metrics}"
+        );
+        assert!(panics.iter().all(|line| line.ends_with(" 0")), "{panics:?}");
+    }
+    for ending in &endings {
+        let writes = cluster
+            .plane
+            .audit
+            .status_writes(&namespace.name, ending.name)?;
+        assert!(
+            writes.len() < 12,
+            "{}: {} writes are a storm: {writes:#?}",
+            ending.name,
+            writes.len()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_config_map_that_comes_late_is_found() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let namespace = Namespace::create(cluster.plane, "bad-late")?;
+    let module = namespace.module("hello")?;
+    let env =
+        json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "a"}}}]);
+    namespace.create_vm("patient", &json!({"module": module, "env": env}))?;
+    namespace.wait_for("patient", "ImageReady is ConfigMapNotFound", |vm| {
+        condition(vm, "ImageReady").is_some_and(|found| found.reason == "ConfigMapNotFound")
+    })?;
+    namespace.config_map("late", &json!({"a": "1"}))?;
+    let vm = namespace.wait_phase("patient", "Complete")?;
+    assert_eq!(
+        number(&vm, "/status/restarts"),
+        0,
+        "waiting for a ConfigMap is no restart"
+    );
+    Ok(())
+}
+
+/// A policy for one namespace alone: at most 128 MiB.
+fn cap_memory(kubectl: &Kubectl, namespace: &str) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": "small-vms"},
+        "spec": {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "limits": {"max": {"memory": "128Mi"}},
+        },
+    });
+    kubectl.apply(&policy.to_string())?.done().map(|_| ())
+}
+
+fn endings(cluster: &Cluster, namespace: &Namespace<'_>) -> Result<Vec<Ending>> {
+    let registry = cluster.registry.address.to_string();
+    let nobody = http::loopback(http::free_port()?).to_string();
+    let hello = guests::probe("hello")?;
+    namespace.module_of("text", b"#!/bin/sh\necho hello\n")?;
+    namespace.module_of("empty", b"")?;
+    namespace.module_of(
+        "half",
+        hello.get(..hello.len() / 2).context("a first half")?,
+    )?;
+    let fill = |text: &str| {
+        text.replace("REGISTRY", &registry)
+            .replace("NOBODY", &nobody)
+    };
+    let ending = |(name, spec, phase, condition, reason, says): Case| {
+        let mut spec: Value = serde_yaml::from_str(&fill(spec)).context(spec)?;
+        if let Some(probe) = spec["module"].as_str() {
+            spec["module"] = match probe {
+                "text" | "empty" | "half" => {
+                    json!({"configMap": {"name": probe, "key": "main.wasm"}})
+                }
+                probe => namespace.module(probe)?,
+            };
+        }
+        let ran = condition == "Failed";
+        anyhow::Ok(Ending {
+            name,
+            spec,
+            phase,
+            condition,
+            reason,
+            ran,
+            says: fill(says),
+        })
+    };
+    ENDINGS.into_iter().map(ending).collect()
+}
+
+fn check(namespace: &Namespace<'_>, ending: &Ending) -> Result<()> {
+    let Ending {
+        name,
+        spec: _,
+        phase: wanted,
+        condition: kind,
+        reason,
+        ran,
+        says,
+    } = ending;
+    let status = if *kind == "Failed" { "True" } else { "False" };
+    let vm = namespace.wait_for(
+        name,
+        &format!("{kind}={status}/{reason} and phase {wanted}"),
+        |vm| {
+            let there = condition(vm, kind)
+                .is_some_and(|found| found.status == status && found.reason == *reason);
+            there && phase(vm) == *wanted
+        },
+    )?;
+    let message = condition(&vm, kind).context("the condition")?.message;
+    if let Some(word) = says.split(' ').find(|word| !message.contains(word)) {
+        bail!("no word on {word:?} in {message:?}");
+    }
+    ensure!(
+        !message.contains('\n') && message.len() < 400,
+        "that is no sentence: {message:?}"
+    );
+    let exit = &vm["status"]["exit"];
+    ensure!(
+        text(&vm, "/status/exit/reason") == if *ran { reason } else { "" },
+        "exit is {exit}"
+    );
+    ensure!(*reason != "Error" || exit["code"] == 3, "exit is {exit}");
+    let stalled = condition(&vm, "Stalled").is_some_and(|found| found.status == "True");
+    ensure!(
+        stalled == (*wanted == "Failed"),
+        "Stalled is {stalled} in phase {wanted}"
+    );
+    ensure!(number(&vm, "/status/restarts") == 0, "it was restarted");
+    Ok(())
+}

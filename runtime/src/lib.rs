@@ -1,1 +1,48 @@
-//! Placeholder.
+//! Runs one WebAssembly program as a sandboxed, metered virtual machine.
+//!
+//! The way of a program: [`compile`] validates its bytes, checks its imports and turns them
+//! into machine code (in a process of its own); [`Program::load`] maps that code and links
+//! it; [`prepare`] pairs it with what it is granted; [`Vm::run`] drives it to its
+//! [`Ending`] while a [`VmHandle`] meters, limits and stops it from outside.
+//!
+//! A guest is denied everything but computing, its arguments and environment, a clock of
+//! 1 ms, random bytes, and writing to stdout and stderr. Its stdin stays open and silent
+//! until [`VmHandle::stop`] closes it: this is how a guest learns that it shall end.
+//!
+//! Nothing here opens a file, a socket or a process for a guest. The one task is the
+//! future of [`Vm::run`]; whoever polls it owns it, and dropping it frees everything.
+
+mod charge;
+mod clocks;
+mod compile;
+mod ending;
+mod engine;
+mod guards;
+mod handle;
+mod host;
+mod imports;
+mod limiter;
+mod load;
+mod meter;
+mod preview1;
+mod preview2;
+mod program;
+mod quota;
+mod stdio;
+mod trap;
+mod usage;
+mod validate;
+mod vm;
+
+pub use compile::{Compiled, MAX_MODULE_BYTES, compile};
+pub use ending::Ending;
+pub use engine::{Engine, EngineError, EngineSettings};
+#[cfg(feature = "mutants")]
+pub use guards::{Guard, switch_off};
+pub use handle::VmHandle;
+pub use meter::host_panics_total;
+pub use program::{LoadError, Program};
+pub use stdio::Output;
+pub use usage::Usage;
+pub use validate::{Kind, ModuleError};
+pub use vm::{Vm, VmConfig, prepare};

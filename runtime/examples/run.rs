@@ -1,0 +1,168 @@
+//! Runs a module the way a cell does, with unlimited fuel and one whole core:
+//! `run [--bench N] [--memory MIB] [--env NAME=VALUE]... [--stop-after MS] FILE ARGS...`
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "an example that prints what it measures"
+)]
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agentvm_policy::{EndReason, Grants, Limits};
+use agentvm_runtime::{
+    Ending, Engine, EngineSettings, Output, Program, Usage, VmConfig, compile, prepare,
+};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Passes a guest's output on, or drops it while measuring.
+enum Sink {
+    Stdout,
+    Stderr,
+    Dropped,
+}
+
+impl Output for Sink {
+    fn write(&self, bytes: &[u8]) {
+        let _ = match self {
+            Self::Stdout => std::io::stdout().write_all(bytes),
+            Self::Stderr => std::io::stderr().write_all(bytes),
+            Self::Dropped => Ok(()),
+        };
+    }
+}
+
+struct Options {
+    runs: Option<usize>,
+    memory_bytes: u64,
+    env: Vec<(String, String)>,
+    stop_after: Option<Duration>,
+    args: Vec<String>,
+}
+
+impl Options {
+    fn parse() -> Result<Self, Failure> {
+        let mut options = Self {
+            runs: None,
+            memory_bytes: 1 << 30,
+            env: Vec::new(),
+            stop_after: None,
+            args: Vec::new(),
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or("a value is missing");
+            match word.as_str() {
+                "--bench" => options.runs = Some(value()?.parse()?),
+                "--memory" => options.memory_bytes = value()?.parse::<u64>()? << 20,
+                "--stop-after" => {
+                    options.stop_after = Some(Duration::from_millis(value()?.parse()?));
+                }
+                "--env" => {
+                    let pair = value()?;
+                    let (name, value) = pair.split_once('=').ok_or("--env takes NAME=VALUE")?;
+                    options.env.push((name.to_owned(), value.to_owned()));
+                }
+                _ => {
+                    options.args = std::iter::once(word).chain(words).collect();
+                    break;
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    fn vm(&self, stdout: Sink, stderr: Sink) -> VmConfig {
+        let limits = Limits {
+            memory_bytes: self.memory_bytes,
+            cpu_millicores: 1_000,
+            ..Limits::default()
+        };
+        VmConfig {
+            args: self.args.clone(),
+            env: self.env.clone(),
+            grants: Grants {
+                limits,
+                ..Grants::default()
+            },
+            stdout: Arc::new(stdout),
+            stderr: Arc::new(stderr),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Failure> {
+    let options = Options::parse()?;
+    let program = load(options.args.first().ok_or("name a module")?)?;
+    if let Some(runs) = options.runs {
+        bench(&program, &options, runs).await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (ending, usage) = run_once(&program, &options).await?;
+    eprintln!("{:?}: {}\n{usage:?}", ending.reason, ending.message);
+    Ok(ending
+        .exit_code
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1)
+        .into())
+}
+
+fn load(path: &str) -> Result<Program, Failure> {
+    let engine = Engine::new(&EngineSettings { slots: 16 })?;
+    let started = Instant::now();
+    let compiled = compile(&engine, &std::fs::read(path)?)?;
+    let mut file: File = tempfile::tempfile()?;
+    file.write_all(&compiled.code)?;
+    file.rewind()?;
+    eprintln!(
+        "compiled in {:?} to {} bytes",
+        started.elapsed(),
+        compiled.code.len()
+    );
+    let started = Instant::now();
+    let program = Program::load(&engine, compiled.kind, file)?;
+    eprintln!("loaded in {:?}", started.elapsed());
+    Ok(program)
+}
+
+async fn run_once(program: &Program, options: &Options) -> Result<(Ending, Usage), Failure> {
+    let (vm, handle) = prepare(program, options.vm(Sink::Stdout, Sink::Stderr));
+    let run = tokio::spawn(vm.run());
+    if let Some(after) = options.stop_after {
+        tokio::time::sleep(after).await;
+        handle.stop(EndReason::Stopped, Duration::from_secs(2));
+    }
+    Ok((run.await?, handle.usage()))
+}
+
+async fn bench(program: &Program, options: &Options, runs: usize) {
+    let mut micros = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        let started = Instant::now();
+        let (vm, handle) = prepare(program, options.vm(Sink::Dropped, Sink::Dropped));
+        let ending = vm.run().await;
+        drop(handle);
+        micros.push(started.elapsed().as_nanos() as f64 / 1_000.0);
+        assert!(ending.exit_code == Some(0), "{ending:?}");
+    }
+    micros.sort_by(f64::total_cmp);
+    let at = |percent: usize| {
+        micros
+            .get((runs - 1) * percent / 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    println!(
+        "create + run + drop: p50 {:.1} us, p90 {:.1} us, p99 {:.1} us",
+        at(50),
+        at(90),
+        at(99)
+    );
+}

@@ -1,0 +1,96 @@
+//! Makes a guest pay for host calls, in fuel, and lets others run in between.
+
+use wasmtime::{CallHook, CallHookHandler, StoreContextMut, Trap};
+
+use crate::guards::{Guard, is_on};
+use crate::host::Host;
+
+/// Fuel between two moments at which a guest lets others run.
+pub(crate) const YIELD_INTERVAL: u64 = 1_000_000;
+/// What any host call costs: about 300 ns of a processor.
+pub(crate) const FUEL_PER_CALL: u64 = 1_000;
+/// What the host's work on one byte costs.
+const FUEL_PER_BYTE: u64 = 4;
+
+impl Host {
+    /// Charges the current host call for work on `bytes`.
+    pub(crate) fn charge_bytes(&self, bytes: usize) {
+        self.shared.account.owe_fuel(fuel_for(bytes));
+    }
+}
+
+/// What the host's work on `bytes` costs.
+pub(crate) fn fuel_for(bytes: usize) -> u64 {
+    u64::try_from(bytes)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(FUEL_PER_BYTE)
+}
+
+/// Stands at every crossing between guest and host, for core modules and components alike.
+pub(crate) struct Toll;
+
+#[wasmtime_wasi::async_trait]
+impl CallHookHandler<Host> for Toll {
+    async fn handle_call_event(
+        &self,
+        mut store: StoreContextMut<'_, Host>,
+        event: CallHook,
+    ) -> wasmtime::Result<()> {
+        match event {
+            CallHook::CallingWasm => store.data().shared.started.open(),
+            CallHook::CallingHost => {
+                let account = &store.data().shared.account;
+                account.set_in_host_call(true);
+                account.owe_fuel(FUEL_PER_CALL);
+                settle(&mut store).await?;
+            }
+            CallHook::ReturningFromHost => {
+                settle(&mut store).await?;
+                store.data().shared.account.set_in_host_call(false);
+            }
+            CallHook::ReturningFromWasm => note_fuel(&mut store)?,
+        }
+        Ok(())
+    }
+}
+
+/// Takes what is owed out of the store, and yields where an interval's worth was used.
+///
+/// Called at each crossing, and by host functions between the chunks of long work.
+///
+/// # Errors
+///
+/// [`Trap::OutOfFuel`] where more is owed than is left.
+pub(crate) async fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
+    let left = store.get_fuel()?;
+    let owed = if is_on(Guard::HostCallCharge) {
+        store.data().shared.account.take_owed_fuel()
+    } else {
+        0
+    };
+    let after = left.saturating_sub(owed);
+    if owed > 0 {
+        store.set_fuel(after)?;
+    }
+    let host = store.data_mut();
+    host.shared
+        .account
+        .set_fuel(host.fuel_granted.saturating_sub(after));
+    if owed > left {
+        return Err(Trap::OutOfFuel.into());
+    }
+    if host.fuel_at_last_yield.saturating_sub(after) >= YIELD_INTERVAL {
+        host.fuel_at_last_yield = after;
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+fn note_fuel(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
+    let left = store.get_fuel()?;
+    let host = store.data();
+    host.shared
+        .account
+        .set_fuel(host.fuel_granted.saturating_sub(left));
+    Ok(())
+}

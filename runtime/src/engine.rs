@@ -1,0 +1,239 @@
+//! The wasmtime engine: which proposals it accepts, how it meters, how its pool is sized.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
+    WasmBacktraceDetails, component,
+};
+
+use crate::host::Host;
+use crate::{preview1, preview2};
+
+/// The most bytes that one linear memory can have: the size of a pool slot.
+pub(crate) const MAX_MEMORY_BYTES: usize = 1 << 30;
+/// The most elements that one table can have.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 1 << 16;
+/// Core instances in one component; a Python component has 14.
+const CORE_INSTANCES_PER_VM: u32 = 64;
+const MEMORIES_PER_VM: u32 = 2;
+const TABLES_PER_VM: u32 = 16;
+/// What a frame of pages costs in fuel when memory grows, for each page of 64 KiB.
+const FUEL_PER_GROWN_PAGE: u8 = 64;
+
+/// How large an engine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// VMs that can run at once in this process; each reserves about 8 GiB of address
+    /// space. 0 is an engine that only compiles and reserves nothing.
+    pub slots: u32,
+}
+
+/// Why an engine could not be made: the host's fault, and final for this process.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The settings do not fit this machine, or wasmtime does not support it.
+    #[error("an engine with {slots} slots can't be made on this machine: {reason}")]
+    Config {
+        /// The slots asked for.
+        slots: u32,
+        /// What wasmtime said.
+        reason: String,
+    },
+}
+
+/// A wasmtime engine with the host interfaces of a VM linked. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linkers: Arc<Linkers>,
+}
+
+/// What core modules and components are linked to.
+pub(crate) struct Linkers {
+    pub(crate) core: wasmtime::Linker<Host>,
+    pub(crate) component: component::Linker<Host>,
+}
+
+impl Engine {
+    /// Makes an engine. Call it once for each process, before the jail closes
+    /// `/proc/self/pagemap`.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Config`] where the pool does not fit the address space.
+    pub fn new(settings: &EngineSettings) -> Result<Self, EngineError> {
+        let failed = |error: wasmtime::Error| EngineError::Config {
+            slots: settings.slots,
+            reason: format!("{error:#}"),
+        };
+        let wasmtime = wasmtime::Engine::new(&config(*settings)).map_err(failed)?;
+        let linkers = Arc::new(Linkers {
+            core: preview1::linker(&wasmtime).map_err(failed)?,
+            component: preview2::linker(&wasmtime).map_err(failed)?,
+        });
+        Ok(Self { wasmtime, linkers })
+    }
+
+    /// The hash of everything that compiled code depends on, in lower-case hex: the same
+    /// for any number of slots, another for another wasmtime, processor or setting.
+    pub fn hash(&self) -> String {
+        let mut hasher = Sha256Hasher(Sha256::new());
+        self.wasmtime
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
+        hasher
+            .0
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// Feeds what is hashed into SHA-256.
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0 // never asked for: the whole digest is
+    }
+}
+
+fn config(settings: EngineSettings) -> Config {
+    let mut config = Config::new();
+    accept_proposals(&mut config);
+    meter(&mut config);
+    isolate(&mut config);
+    if settings.slots > 0 {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings.slots)));
+    }
+    config
+}
+
+/// Only what programs made by Go, C, Rust, Python and JavaScript toolchains use.
+fn accept_proposals(config: &mut Config) {
+    config
+        .wasm_component_model(true)
+        .wasm_simd(true)
+        .wasm_bulk_memory(true)
+        .wasm_multi_value(true)
+        .wasm_tail_call(true)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_multi_memory(true)
+        .wasm_memory64(false)
+        .gc_support(false)
+        .concurrency_support(false);
+}
+
+fn meter(config: &mut Config) {
+    let mut cost = OperatorCost::default();
+    cost.variable.memory_grow_per_page = FUEL_PER_GROWN_PAGE;
+    config
+        .consume_fuel(true)
+        .epoch_interruption(false)
+        .operator_cost(cost);
+}
+
+fn isolate(config: &mut Config) {
+    config
+        .memory_reservation(4 << 30)
+        .memory_guard_size(32 << 20)
+        .guard_before_linear_memory(true)
+        .signals_based_traps(true)
+        .memory_may_move(false)
+        .memory_init_cow(true)
+        .async_stack_zeroing(true)
+        .max_wasm_stack(512 << 10)
+        .async_stack_size(1 << 20)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(8))
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .debug_info(false)
+        .native_unwind_info(false)
+        .cranelift_opt_level(OptLevel::Speed)
+        .parallel_compilation(false);
+}
+
+/// Every counter is multiplied by what one VM may have, so that no VM can take the slot
+/// of another: the sum of `slots` VMs of any shape always fits.
+fn pool(slots: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_VM))
+        .total_memories(slots.saturating_mul(MEMORIES_PER_VM))
+        .total_tables(slots.saturating_mul(TABLES_PER_VM))
+        .total_stacks(slots)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_VM)
+        .max_memories_per_component(MEMORIES_PER_VM)
+        .max_memories_per_module(MEMORIES_PER_VM)
+        .max_tables_per_component(TABLES_PER_VM)
+        .max_tables_per_module(TABLES_PER_VM)
+        .max_core_instance_size(1 << 20)
+        .max_component_instance_size(1 << 20)
+        .max_memory_size(MAX_MEMORY_BYTES)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_unused_warm_slots(64)
+        .decommit_batch_size(16)
+        .linear_memory_keep_resident(128 << 10)
+        .table_keep_resident(16 << 10)
+        .async_stack_keep_resident(16 << 10)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_that_compile_and_engines_that_run_share_one_hash() {
+        let compiles = Engine::new(&EngineSettings { slots: 0 }).unwrap();
+        let runs = Engine::new(&EngineSettings { slots: 7 }).unwrap();
+        assert_eq!(compiles.hash(), runs.hash());
+        assert_eq!(runs.hash().len(), 64);
+    }
+
+    #[test]
+    fn another_setting_makes_another_hash() {
+        let engine = Engine::new(&EngineSettings { slots: 0 }).unwrap();
+        let mut other = config(EngineSettings { slots: 0 });
+        other.cranelift_opt_level(OptLevel::None);
+        let wasmtime = wasmtime::Engine::new(&other).unwrap();
+        let other = Engine {
+            wasmtime,
+            linkers: Arc::clone(&engine.linkers),
+        };
+        assert_ne!(engine.hash(), other.hash());
+    }
+
+    #[test]
+    fn proposals_that_no_toolchain_needs_stay_closed() {
+        let engine = Engine::new(&EngineSettings { slots: 0 }).unwrap();
+        let features = engine.wasmtime.get_wasm_features();
+        for closed in [
+            wasmparser::WasmFeatures::THREADS,
+            wasmparser::WasmFeatures::MEMORY64,
+            wasmparser::WasmFeatures::GC,
+            wasmparser::WasmFeatures::EXCEPTIONS,
+            wasmparser::WasmFeatures::STACK_SWITCHING,
+            wasmparser::WasmFeatures::CM_ASYNC,
+        ] {
+            assert!(!features.contains(closed), "{closed:?} is open");
+        }
+    }
+}

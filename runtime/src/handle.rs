@@ -1,0 +1,146 @@
+//! What stands between a running VM and whoever runs it: its handle and what they share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use agentvm_policy::EndReason;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::guards::{Guard, is_on};
+use crate::usage::{Account, Usage};
+
+/// A grace that no VM outlives.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Watches and steers one VM. Cloning it is cheap; it does not keep the VM alive.
+#[derive(Clone, Debug)]
+pub struct VmHandle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl VmHandle {
+    /// What the VM has used so far. Costs a few loads of memory.
+    pub fn usage(&self) -> Usage {
+        self.shared.account.snapshot()
+    }
+
+    /// Sets the CPU quota from now on.
+    pub fn set_cpu_millicores(&self, millicores: u64) {
+        self.shared
+            .cpu_millicores
+            .store(millicores, Ordering::Relaxed);
+        self.shared.control().wake();
+    }
+
+    /// Closes the guest's stdin now and ends the guest with `reason` when `grace` is over.
+    ///
+    /// A later stop can only bring the end forward, and then its reason holds.
+    pub fn stop(&self, reason: EndReason, grace: Duration) {
+        self.shared.stdin.open();
+        let now = Instant::now();
+        let at = now.checked_add(grace.min(FOREVER)).unwrap_or(now);
+        let mut control = self.shared.control();
+        if control.stop.is_none_or(|stop| at < stop.at) {
+            control.stop = Some(Stop { reason, at });
+        }
+        control.wake();
+    }
+
+    /// Resolves when the first instruction of the guest is about to run, or when it is
+    /// clear that none ever will because the VM has ended.
+    pub async fn started(&self) {
+        self.shared.started.opened().await;
+    }
+}
+
+/// Shared by a VM, its host functions and its handles.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) account: Arc<Account>,
+    /// Opens when stdin is closed: from then on it is at its end.
+    pub(crate) stdin: Gate,
+    /// Opens when the first guest instruction is about to run.
+    pub(crate) started: Gate,
+    pub(crate) cpu_millicores: AtomicU64,
+    control: Mutex<Control>,
+}
+
+impl Shared {
+    pub(crate) fn new(cpu_millicores: u64) -> Self {
+        Self {
+            account: Arc::default(),
+            stdin: Gate::default(),
+            started: Gate::default(),
+            cpu_millicores: AtomicU64::new(cpu_millicores),
+            control: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a handle asks of the running VM.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    pub(crate) stop: Option<Stop>,
+    waker: Option<Waker>,
+}
+
+/// An end that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) reason: EndReason,
+    pub(crate) at: Instant,
+}
+
+impl Control {
+    /// Has `waker` woken at the next change.
+    pub(crate) fn watch(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Something that happens once and that many may wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    open: AtomicBool,
+    opened: Notify,
+}
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        if !self.open.swap(true, Ordering::AcqRel) && is_on(Guard::StdinWake) {
+            self.opened.notify_waiters();
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) async fn opened(&self) {
+        if self.is_open() {
+            return;
+        }
+        let opened = self.opened.notified();
+        tokio::pin!(opened);
+        opened.as_mut().enable();
+        if !self.is_open() {
+            opened.await;
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Everything that the host functions of one VM work on: the data of its store.
+
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{SeedableRng, TryRngCore};
+use tokio::time::Instant;
+use wasmtime::Memory;
+
+use crate::clocks::Clocks;
+use crate::handle::Shared;
+use crate::limiter::Limiter;
+use crate::preview1::Descriptors;
+use crate::preview2::Preview2;
+use crate::stdio::Outputs;
+use crate::vm::VmConfig;
+
+/// The state behind one guest's imports.
+pub(crate) struct Host {
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) outputs: Outputs,
+    pub(crate) clocks: Clocks,
+    pub(crate) random: StdRng,
+    pub(crate) limiter: Limiter,
+    pub(crate) shared: Arc<Shared>,
+    /// The fuel that was left when the guest last let others run.
+    pub(crate) fuel_at_last_yield: u64,
+    /// The fuel it had when it started.
+    pub(crate) fuel_granted: u64,
+    pub(crate) descriptors: Descriptors,
+    /// The exported memory of a core module, once it was looked up.
+    pub(crate) memory: Option<Memory>,
+    /// What a component needs besides; a core module never pays for it.
+    pub(crate) preview2: Option<Box<Preview2>>,
+}
+
+impl Host {
+    pub(crate) fn new(config: VmConfig, shared: Arc<Shared>) -> Self {
+        let VmConfig {
+            args,
+            env,
+            grants,
+            stdout,
+            stderr,
+        } = config;
+        let fuel = grants.limits.fuel.unwrap_or(u64::MAX);
+        Self {
+            args,
+            env,
+            outputs: Outputs { stdout, stderr },
+            clocks: Clocks::new(Instant::now(), grants.clock),
+            random: fresh_random(),
+            limiter: Limiter::new(Arc::clone(&shared.account), grants.limits.memory_bytes),
+            shared,
+            fuel_at_last_yield: fuel,
+            fuel_granted: fuel,
+            descriptors: Descriptors::default(),
+            memory: None,
+            preview2: None,
+        }
+    }
+}
+
+/// A generator of its own for each VM, seeded by the operating system, so that no two
+/// VMs ever share a stream.
+fn fresh_random() -> StdRng {
+    let mut seed = <StdRng as SeedableRng>::Seed::default();
+    match rand::rngs::OsRng.try_fill_bytes(&mut seed) {
+        Ok(()) => StdRng::from_seed(seed),
+        Err(_) => StdRng::from_rng(&mut rand::rng()),
+    }
+}

@@ -1,0 +1,28 @@
+//! Maps compiled code into this process: the only unsafe step of the crate.
+#![expect(
+    unsafe_code,
+    reason = "wasmtime can't check that compiled code is its own"
+)]
+
+use std::fs::File;
+use std::io::Read;
+
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+
+/// Maps a core module's code; its pages are shared with the file.
+///
+/// The caller of [`crate::Program::load`] has authenticated the file.
+pub(crate) fn module(engine: &Engine, code: File) -> wasmtime::Result<Module> {
+    // SAFETY: by the contract of `Program::load` the bytes were written by `compile` under
+    // an engine of the same hash and authenticated since, and nobody changes the file.
+    unsafe { Module::deserialize_open_file(engine, code) }
+}
+
+/// Copies a component's code into memory and maps it.
+pub(crate) fn component(engine: &Engine, mut code: File) -> wasmtime::Result<Component> {
+    let mut bytes = Vec::new();
+    code.read_to_end(&mut bytes)?;
+    // SAFETY: as for `module`.
+    unsafe { Component::deserialize(engine, bytes) }
+}

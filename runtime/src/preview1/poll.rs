@@ -1,0 +1,236 @@
+//! Waiting for clocks and descriptors, bounded in number and free to be cancelled.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+use wasmtime::{Caller, Linker};
+
+use super::MODULE;
+use super::clock::Clock;
+use super::descriptors::{Descriptors, Stream};
+use super::errno::{Answer, Errno, code};
+use super::memory::{GuestMemory, offset, split};
+use crate::charge::FUEL_PER_CALL;
+use crate::guards::{Guard, is_on};
+use crate::handle::Shared;
+use crate::host::Host;
+use crate::stdio::MAX_WRITE_BYTES;
+
+/// The most subscriptions of one call.
+const MAX_SUBSCRIPTIONS: u32 = 1_024;
+const SUBSCRIPTION_BYTES: u32 = 48;
+const EVENT_BYTES: u32 = 32;
+/// The other side has closed: what a reader at the end of its input is told.
+const HANGUP: u16 = 1;
+/// The time of a clock's subscription is a moment, not a duration.
+const ABSOLUTE: u16 = 1;
+
+pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.func_wrap_async(
+        MODULE,
+        "poll_oneoff",
+        |mut caller: Caller<'_, Host>, (list, events, count, ready): (u32, u32, u32, u32)| {
+            Box::new(async move { code(poll(&mut caller, list, events, count, ready).await) })
+        },
+    )?;
+    Ok(())
+}
+
+/// One thing that is waited for, tagged with what the guest wants to recognise it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Subscription {
+    userdata: u64,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// A moment; `None` never comes.
+    Time(Option<Instant>),
+    /// Input, which is there once stdin is closed.
+    Stdin,
+    /// Room for output, which is always there.
+    Room,
+    /// Nothing: the subscription itself is wrong.
+    Wrong(Errno, Kind),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Clock,
+    Read,
+    Write,
+}
+
+impl Kind {
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Clock => 0,
+            Self::Read => 1,
+            Self::Write => 2,
+        }
+    }
+}
+
+async fn poll(
+    caller: &mut Caller<'_, Host>,
+    list: u32,
+    events: u32,
+    count: u32,
+    ready_at: u32,
+) -> Answer {
+    let subscriptions = subscriptions(caller, list, count)?;
+    let shared = Arc::clone(&caller.data().shared);
+    wait(&shared, &subscriptions).await;
+    let (mut memory, host) = split(caller)?;
+    let closed = host.shared.stdin.is_open();
+    let now = Instant::now();
+    let mut written = 0;
+    for subscription in subscriptions {
+        if let Some(event) = event(subscription, now, closed) {
+            memory.write(offset(events, written * EVENT_BYTES)?, &event)?;
+            written += 1;
+        }
+    }
+    memory.write_u32(ready_at, written)
+}
+
+/// Waits until at least one of `subscriptions` is ready, and lets others run in any case.
+async fn wait(shared: &Shared, subscriptions: &[Subscription]) {
+    let ready = |s: &Subscription| matches!(s.wanted, Wanted::Room | Wanted::Wrong(..));
+    let stdin = subscriptions.iter().any(|s| s.wanted == Wanted::Stdin);
+    let first = subscriptions.iter().filter_map(|s| match s.wanted {
+        Wanted::Time(at) => at,
+        Wanted::Stdin | Wanted::Room | Wanted::Wrong(..) => None,
+    });
+    let first = first.min();
+    if subscriptions.iter().any(ready) || first.is_some_and(|at| at <= Instant::now()) {
+        tokio::task::yield_now().await;
+        return;
+    }
+    let time = async {
+        match first {
+            Some(at) => sleep_until(at).await,
+            None => pending().await,
+        }
+    };
+    let input = async {
+        if stdin {
+            shared.stdin.opened().await
+        } else {
+            pending().await
+        }
+    };
+    tokio::select! {
+        () = time => (),
+        () = input => (),
+    }
+}
+
+fn subscriptions(
+    caller: &mut Caller<'_, Host>,
+    list: u32,
+    count: u32,
+) -> Result<Vec<Subscription>, Errno> {
+    if count == 0 || (count > MAX_SUBSCRIPTIONS && is_on(Guard::PollBound)) {
+        return Err(Errno::INVAL);
+    }
+    let (memory, host) = split(caller)?;
+    host.shared
+        .account
+        .owe_fuel(u64::from(count).saturating_mul(FUEL_PER_CALL));
+    (0..count)
+        .map(|index| subscription(&memory, host, list, index))
+        .collect()
+}
+
+fn subscription(
+    memory: &GuestMemory<'_>,
+    host: &Host,
+    list: u32,
+    index: u32,
+) -> Result<Subscription, Errno> {
+    let start = index.checked_mul(SUBSCRIPTION_BYTES).ok_or(Errno::FAULT)?;
+    let at = offset(list, start)?;
+    let userdata = u64::from_le_bytes(memory.read(at)?);
+    let [tag] = memory.read(offset(at, 8)?)?;
+    let body = offset(at, 16)?;
+    let wanted = match tag {
+        0 => clock(memory, host, body)?,
+        1 => readable(&host.descriptors, memory.read_u32(body)?),
+        2 => writable(&host.descriptors, memory.read_u32(body)?),
+        _ => return Err(Errno::INVAL),
+    };
+    Ok(Subscription { userdata, wanted })
+}
+
+fn clock(memory: &GuestMemory<'_>, host: &Host, at: u32) -> Result<Wanted, Errno> {
+    let id = memory.read_u32(at)?;
+    let time = u64::from_le_bytes(memory.read(offset(at, 8)?)?);
+    let flags = u16::from_le_bytes(memory.read(offset(at, 24)?)?);
+    let clock = match Clock::from_id(id) {
+        Ok(clock) => clock,
+        Err(errno) => return Ok(Wanted::Wrong(errno, Kind::Clock)),
+    };
+    let moment = match (clock, flags & ABSOLUTE != 0) {
+        (Clock::Processor, _) => return Ok(Wanted::Wrong(Errno::INVAL, Kind::Clock)),
+        (Clock::Monotonic, true) => host.clocks.when_monotonic(time),
+        (Clock::Realtime, true) => host
+            .clocks
+            .after(time.saturating_sub(host.clocks.realtime_ns())),
+        (Clock::Monotonic | Clock::Realtime, false) => host.clocks.after(time),
+    };
+    Ok(Wanted::Time(moment))
+}
+
+fn readable(descriptors: &Descriptors, fd: u32) -> Wanted {
+    match descriptors.get(fd).map(|descriptor| descriptor.stream) {
+        Ok(Stream::Stdin) => Wanted::Stdin,
+        Ok(Stream::Stdout | Stream::Stderr) => Wanted::Wrong(Errno::BADF, Kind::Read),
+        Err(errno) => Wanted::Wrong(errno, Kind::Read),
+    }
+}
+
+fn writable(descriptors: &Descriptors, fd: u32) -> Wanted {
+    match descriptors.get(fd).map(|descriptor| descriptor.stream) {
+        Ok(Stream::Stdout | Stream::Stderr) => Wanted::Room,
+        Ok(Stream::Stdin) => Wanted::Wrong(Errno::BADF, Kind::Write),
+        Err(errno) => Wanted::Wrong(errno, Kind::Write),
+    }
+}
+
+/// What the guest is told of `subscription`, where there is something to tell.
+fn event(subscription: Subscription, now: Instant, stdin_closed: bool) -> Option<[u8; 32]> {
+    let (errno, kind, bytes, flags) = match subscription.wanted {
+        Wanted::Time(Some(at)) if at <= now => (0, Kind::Clock, 0, 0),
+        Wanted::Stdin if stdin_closed => (0, Kind::Read, 0, HANGUP),
+        Wanted::Room => (
+            0,
+            Kind::Write,
+            u64::try_from(MAX_WRITE_BYTES).unwrap_or_default(),
+            0,
+        ),
+        Wanted::Wrong(errno, kind) => (
+            u16::try_from(errno.number()).unwrap_or_default(),
+            kind,
+            0,
+            0,
+        ),
+        Wanted::Time(_) | Wanted::Stdin => return None,
+    };
+    let mut event = [0; 32];
+    let fields: [(usize, &[u8]); 5] = [
+        (0, &subscription.userdata.to_le_bytes()),
+        (8, &errno.to_le_bytes()),
+        (10, &[kind.tag()]),
+        (16, &bytes.to_le_bytes()),
+        (24, &flags.to_le_bytes()),
+    ];
+    for (at, field) in fields {
+        if let Some(place) = event.get_mut(at..at + field.len()) {
+            place.copy_from_slice(field);
+        }
+    }
+    Some(event)
+}

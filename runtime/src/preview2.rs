@@ -1,0 +1,145 @@
+//! WASI 0.2 for command components: wasmtime's streams, clocks and random numbers over the
+//! same outputs, stdin, clocks and account as a core module; files and sockets closed.
+
+mod denied;
+mod io;
+mod random;
+mod stdio;
+
+use std::sync::Arc;
+
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::cli::WasiCliView as _;
+use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::{CommandPre, cli, clocks, filesystem};
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
+
+use crate::host::Host;
+
+/// The interfaces that components find linked, in any release of WASI 0.2.
+pub(crate) const INTERFACES: &[&str] = &[
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];
+
+/// Handles that one component can hold at once.
+const MAX_HANDLES: usize = 1_024;
+
+/// What a component's imports need besides [`Host`].
+pub(crate) struct Preview2 {
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl Preview2 {
+    pub(crate) fn new(host: &Host) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        let shared = &host.shared;
+        let out = |to| stdio::Out {
+            to,
+            account: Arc::clone(&shared.account),
+        };
+        let wasi = WasiCtx::builder()
+            .args(&host.args)
+            .envs(&host.env)
+            .stdin(stdio::In(Arc::clone(shared)))
+            .stdout(out(Arc::clone(&host.outputs.stdout)))
+            .stderr(out(Arc::clone(&host.outputs.stderr)))
+            .wall_clock(host.clocks)
+            .monotonic_clock(host.clocks)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        Self { wasi, table }
+    }
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let preview2 = match self.preview2.take() {
+            Some(preview2) => preview2,
+            None => Box::new(Preview2::new(self)),
+        };
+        let preview2 = self.preview2.insert(preview2);
+        WasiCtxView {
+            ctx: &mut preview2.wasi,
+            table: &mut preview2.table,
+        }
+    }
+}
+
+/// Names [`ResourceTable`] as what streams and errors work on.
+struct HasTable;
+
+impl HasData for HasTable {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// Links every interface of [`INTERFACES`] and nothing else.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    link_command(&mut linker)?;
+    io::link(&mut linker)?;
+    random::link(&mut linker)?;
+    denied::link(&mut linker)?;
+    clocks::wall_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
+    // No directory is preopened, so a component never gets a descriptor to call these with.
+    filesystem::preopens::add_to_linker::<Host, WasiFilesystem>(&mut linker, Host::filesystem)?;
+    filesystem::types::add_to_linker::<Host, WasiFilesystem>(&mut linker, Host::filesystem)?;
+    Ok(linker)
+}
+
+fn link_command(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    let cli: fn(&mut Host) -> WasiCliCtxView<'_> = Host::cli;
+    cli::environment::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::exit::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::stdin::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::stdout::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::stderr::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::terminal_input::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::terminal_output::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::terminal_stdin::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::terminal_stdout::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::terminal_stderr::add_to_linker::<Host, WasiCli>(linker, cli)
+}
+
+/// Instantiates a component and calls its `wasi:cli/run`; a run that reports failure
+/// exits with code 1.
+pub(crate) async fn run(pre: &CommandPre<Host>, store: &mut Store<Host>) -> wasmtime::Result<()> {
+    let command = pre.instantiate_async(&mut *store).await?;
+    match command.wasi_cli_run().call_run(store).await? {
+        Ok(()) => Ok(()),
+        Err(()) => Err(I32Exit(1).into()),
+    }
+}

@@ -1,0 +1,47 @@
+//! Streams and polling, with a bound on how much one call may ask.
+
+use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime_wasi::WasiView;
+use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::io::poll::{self, Host as Poll, HostPollable};
+use wasmtime_wasi::p2::bindings::io::{error, streams};
+
+use super::{HasTable, MAX_HANDLES};
+use crate::charge::FUEL_PER_CALL;
+use crate::guards::{Guard, is_on};
+use crate::host::Host;
+
+pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    error::add_to_linker::<Host, HasTable>(linker, |host| host.ctx().table)?;
+    streams::add_to_linker::<Host, HasTable>(linker, |host| host.ctx().table)?;
+    poll::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)
+}
+
+impl Poll for Host {
+    async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        let count = pollables.len();
+        if count > MAX_HANDLES && is_on(Guard::PollBound) {
+            let message = format!("polled {count} handles at once; the limit is {MAX_HANDLES}");
+            return Err(wasmtime::Error::msg(message));
+        }
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.shared
+            .account
+            .owe_fuel(count.saturating_mul(FUEL_PER_CALL));
+        self.ctx().table.poll(pollables).await
+    }
+}
+
+impl HostPollable for Host {
+    async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        self.ctx().table.ready(pollable).await
+    }
+
+    async fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        self.ctx().table.block(pollable).await
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        HostPollable::drop(self.ctx().table, pollable)
+    }
+}

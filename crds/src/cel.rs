@@ -79,7 +79,7 @@ pub(crate) fn spec() -> Value {
 
 pub(crate) fn image() -> Value {
     one(
-        "self.matches('^[A-Za-z0-9\\\\[][A-Za-z0-9._:/@+\\\\[\\\\]-]*$')",
+        "self.matches('^[A-Za-z0-9\\\\[][A-Za-z0-9._:/@+\\\\[\\\\]-]*$') && !self.contains('://')",
         "must be an OCI reference without a scheme, such as registry.example/agent:1 or registry.example/agent@sha256:...",
     )
 }

@@ -12,6 +12,7 @@ mod field;
 pub mod quantity;
 mod rules;
 mod schema;
+pub mod validate;
 
 pub use agentnode::{AgentNode, AgentNodeSpec, AgentNodeStatus};
 pub use agentpolicy::{AgentPolicy, AgentPolicySpec};

@@ -1,0 +1,148 @@
+//! The table of verdicts, held against the offline validation; and what a table can't say.
+
+use agentvm_crds::validate::{validate, validate_update};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    case: String,
+    #[serde(default = "agent_vm")]
+    kind: String,
+    spec: Value,
+    old: Option<Value>,
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+fn agent_vm() -> String {
+    "AgentVM".to_owned()
+}
+
+fn object(kind: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "agentvm.dev/v1alpha1", "kind": kind, "metadata": {"name": "one"}, "spec": spec})
+}
+
+fn said(errors: &[agentvm_crds::FieldError]) -> Vec<String> {
+    let mut lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn every_row_of_the_table_gets_its_verdict() {
+    let rows: Vec<Row> = serde_yaml::from_str(include_str!("verdicts.yaml")).unwrap();
+    assert!(rows.len() > 50);
+    let mut differences = Vec::new();
+    for Row {
+        case,
+        kind,
+        spec,
+        old,
+        mut errors,
+    } in rows
+    {
+        let new = object(&kind, &spec);
+        let got = match old {
+            None => validate(&new),
+            Some(old) => validate_update(&new, &object(&kind, &old)),
+        };
+        errors.sort();
+        let got = said(&got);
+        if got != errors {
+            differences.push(format!(
+                "{case}\n   got      {got:#?}\n   expected {errors:#?}"
+            ));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn lists_maps_and_texts_are_bounded() {
+    let cases = [
+        (
+            json!({"image": "a".repeat(513)}),
+            "spec.image: has 513 characters, at most 512 are allowed",
+        ),
+        (
+            json!({"image": "a", "args": vec!["x"; 129]}),
+            "spec.args: has 129 entries, at most 128 are allowed",
+        ),
+        (
+            json!({"image": "a", "args": ["x".repeat(32_769)]}),
+            "spec.args[0]: has 32769 characters, at most 32768 are allowed",
+        ),
+        (
+            json!({"image": "a", "nodeSelector": (0..33).map(|n| (n.to_string(), "v")).collect::<std::collections::BTreeMap<_, _>>()}),
+            "spec.nodeSelector: has 33 entries, at most 32 are allowed",
+        ),
+        (
+            json!({"image": "a", "nodeSelector": {"k".repeat(318): "v"}}),
+            "spec.nodeSelector: a label's key has at most 317 characters",
+        ),
+    ];
+    for (spec, expected) in cases {
+        assert_eq!(said(&validate(&object("AgentVM", &spec))), [expected]);
+    }
+}
+
+#[test]
+fn an_object_of_another_version_or_kind_is_refused_at_once() {
+    let mut vm = object("AgentVM", &json!({"image": "a"}));
+    vm["apiVersion"] = json!("agentvm.dev/v1");
+    assert_eq!(
+        said(&validate(&vm)),
+        ["apiVersion: must be agentvm.dev/v1alpha1, \"agentvm.dev/v1\" was written"]
+    );
+    let pod = object("AgentPod", &json!({}));
+    assert_eq!(
+        said(&validate(&pod)),
+        ["kind: must be one of AgentNode, AgentPolicy, AgentVM, \"AgentPod\" was written"]
+    );
+}
+
+#[test]
+fn metadata_is_checked_as_the_api_server_does() {
+    let with = |metadata: Value| {
+        let mut vm = object("AgentVM", &json!({"image": "a"}));
+        vm["metadata"] = metadata;
+        said(&validate(&vm))
+    };
+    let rule = "metadata.name: must be at most 253 lower-case letters, digits, - and ., starting and ending with a letter or digit";
+    assert_eq!(with(json!({"generateName": "a-"})), [""; 0]);
+    assert_eq!(
+        with(json!({"name": "a.b-1", "labels": {"x": "y"}})),
+        [""; 0]
+    );
+    assert_eq!(with(json!({})), ["metadata.name: is missing"]);
+    for name in ["A", "a_b", "-a", "a.", "a..b", &"a".repeat(254)] {
+        assert_eq!(with(json!({ "name": name })), [rule], "{name}");
+    }
+    assert_eq!(
+        with(json!({"name": "a", "lables": {}})),
+        ["metadata.lables: is no field of the API"]
+    );
+    assert_eq!(
+        with(json!({"name": "a", "labels": {"n": 1}})),
+        ["metadata.labels.n: must be text, put it in quotes"]
+    );
+}
+
+#[test]
+fn a_document_that_is_no_object_is_an_error_and_no_panic() {
+    for document in [
+        json!(null),
+        json!([]),
+        json!("text"),
+        json!(7),
+        json!({}),
+        json!({"spec": []}),
+    ] {
+        assert!(!validate(&document).is_empty(), "{document}");
+    }
+    let no_spec =
+        json!({"apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM", "metadata": {"name": "a"}});
+    assert_eq!(said(&validate(&no_spec)), ["spec: is missing"]);
+}

@@ -1,0 +1,99 @@
+//! How long to wait before trying again: doubling, bounded, forgotten after success.
+
+use std::time::Duration;
+
+/// The bounds of one kind of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The wait after the first failure.
+    pub first: Duration,
+    /// The longest wait.
+    pub longest: Duration,
+}
+
+/// Between a run's end and the next run.
+pub const RESTART: Schedule = Schedule {
+    first: Duration::from_secs(10),
+    longest: Duration::from_secs(300),
+};
+/// Between attempts to fetch a module or to read a `ConfigMap`.
+pub const FETCH: Schedule = Schedule {
+    first: Duration::from_secs(2),
+    longest: Duration::from_secs(300),
+};
+/// Between attempts to reach the warden, a cell or the API server.
+pub const CALL: Schedule = Schedule {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(30),
+};
+
+/// A run that lasted this long clears what earlier failures cost.
+pub const STABLE_AFTER: Duration = Duration::from_secs(600);
+
+/// Counts failures in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// A history of `failures` in a row.
+    pub const fn after(failures: u32) -> Self {
+        Self { failures }
+    }
+
+    /// One more failure.
+    #[must_use]
+    pub const fn failed(self) -> Self {
+        Self {
+            failures: self.failures.saturating_add(1),
+        }
+    }
+
+    /// The wait that the last failure costs; zero where there was none.
+    pub fn delay(self, schedule: Schedule) -> Duration {
+        let Some(doublings) = self.failures.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        schedule.first.saturating_mul(factor).min(schedule.longest)
+    }
+
+    /// The history after a run of `ran`: one more failure, or the first where it was stable.
+    #[must_use]
+    pub fn after_run(self, ran: Duration) -> Self {
+        if ran >= STABLE_AFTER {
+            Self::after(1)
+        } else {
+            self.failed()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restart_waits_double_from_10_s_to_300_s() {
+        let waits: Vec<u64> = (0..9)
+            .map(|failures| Backoff::after(failures).delay(RESTART).as_secs())
+            .collect();
+        assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn a_huge_count_of_failures_stays_at_the_longest_wait() {
+        for failures in [31, 32, 33, 64, u32::MAX] {
+            assert_eq!(Backoff::after(failures).delay(RESTART), RESTART.longest);
+        }
+        assert_eq!(Backoff::after(u32::MAX).failed(), Backoff::after(u32::MAX));
+    }
+
+    #[test]
+    fn ten_minutes_of_running_clear_the_history() {
+        let history = Backoff::after(7);
+        assert_eq!(history.after_run(Duration::from_secs(600)), Backoff::after(1));
+        assert_eq!(history.after_run(Duration::from_secs(599)), Backoff::after(8));
+    }
+}

@@ -1,0 +1,69 @@
+//! The border of the core: where objects come from, where modules come from, where status goes.
+//!
+//! A cluster implements them over the API server and registries ([`crate::kubernetes`],
+//! [`crate::registry`]), `agentvm run` over one file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::desired::Want;
+use crate::observed::Gone;
+use crate::problem::Problem;
+use crate::report::Report;
+use crate::source::Source;
+
+/// The other side could not be asked, or gave no answer that can be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(pub String);
+
+/// Where objects are read, live and not from a cache.
+pub trait Objects: Send + Sync + 'static {
+    /// A `ConfigMap`; `None` where there is none of that name.
+    fn config_map<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>>;
+
+    /// What became of an `AgentVM` that left the watch.
+    fn whereabouts<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Gone, Unanswered>>;
+}
+
+/// Where status goes.
+pub trait StatusSink: Send + Sync + 'static {
+    /// Writes what the agent owns of an object's status. `previous` are its conditions as they
+    /// stand. An object that is gone is a success: there is nobody left to tell.
+    fn write<'a>(
+        &'a self,
+        want: &'a Arc<Want>,
+        report: &'a Report,
+        previous: &'a [Condition],
+    ) -> BoxFuture<'a, Result<(), Unanswered>>;
+}
+
+/// Where modules' bytes come from.
+pub trait Modules: Send + Sync + 'static {
+    /// Finds out which bytes `source` means now, and how to get them.
+    fn locate<'a>(&'a self, source: &'a Source) -> BoxFuture<'a, Result<Located, Problem>>;
+}
+
+/// A module that was found, but not fetched yet.
+pub struct Located {
+    /// Lower-case hex SHA-256 of its bytes.
+    pub sha256: String,
+    /// Fetches them. Whoever implements it proves the digest and bounds time and size.
+    pub fetch: BoxFuture<'static, Result<Bytes, Problem>>,
+}
+
+impl std::fmt::Debug for Located {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Located").field("sha256", &self.sha256).finish_non_exhaustive()
+    }
+}
+
+/// The text values of a `ConfigMap`.
+pub fn text_values(map: ConfigMap) -> BTreeMap<String, String> {
+    map.data.unwrap_or_default()
+}

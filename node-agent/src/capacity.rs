@@ -1,0 +1,111 @@
+//! What the VMs of this node may use in sum.
+
+use std::path::Path;
+
+use agentvm_cell_api::warden::Info;
+
+/// Memory maps that one VM takes of `vm.max_map_count`.
+const MAPS_PER_VM: u64 = 6;
+/// Of the memory that there is, what VMs get: the rest is for agent, warden, cells' own code
+/// and, on a whole machine, everybody else.
+const MEMORY_PERCENT: u64 = 80;
+
+/// What was given as the node's capacity; the rest is derived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+    /// Thousandths of cores.
+    pub cpu_millicores: Option<u64>,
+    /// VMs at once.
+    pub vms: Option<u32>,
+}
+
+/// A capacity with nothing left open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Thousandths of cores.
+    pub cpu_millicores: u64,
+    /// VMs at once.
+    pub vms: u32,
+}
+
+impl Capacity {
+    /// Derives what was not given from the machine and from the warden's facts.
+    pub fn decide(&self, info: &Info) -> Decided {
+        Decided {
+            memory_bytes: self.memory_bytes.unwrap_or_else(|| machine_memory_bytes() / 100 * MEMORY_PERCENT),
+            cpu_millicores: self.cpu_millicores.unwrap_or_else(machine_millicores),
+            vms: self.vms.unwrap_or_else(|| vms_by_maps(info)),
+        }
+    }
+}
+
+/// VMs that one cell can hold and the kernel can map.
+fn vms_by_maps(info: &Info) -> u32 {
+    let by_maps = u32::try_from(info.max_map_count / MAPS_PER_VM).unwrap_or(u32::MAX);
+    info.max_vms_per_cell.min(by_maps)
+}
+
+fn machine_millicores() -> u64 {
+    std::thread::available_parallelism().map_or(1000, |cores| u64::try_from(cores.get()).unwrap_or(1) * 1000)
+}
+
+/// The machine's memory, or the container's limit where that is less.
+fn machine_memory_bytes() -> u64 {
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total_bytes(&text)).unwrap_or(1 << 30);
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    limits.into_iter().filter_map(|path| limit_bytes(Path::new(path))).fold(total, u64::min)
+}
+
+fn mem_total_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+fn limit_bytes(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use agentvm_cell_api::warden::{Compiles, JailLevel};
+
+    use super::*;
+
+    fn info(max_vms_per_cell: u32, max_map_count: u64) -> Info {
+        Info {
+            version: String::new(),
+            engine: String::new(),
+            jail: JailLevel::Full,
+            jail_message: String::new(),
+            max_vms_per_cell,
+            max_map_count,
+            pid: 1,
+            resident_bytes: 0,
+            compiles: Compiles::default(),
+        }
+    }
+
+    #[test]
+    fn vms_are_bounded_by_slots_and_by_memory_maps() {
+        assert_eq!(vms_by_maps(&info(1_000, 65_530)), 1_000);
+        assert_eq!(vms_by_maps(&info(50_000, 65_530)), 10_921);
+    }
+
+    #[test]
+    fn what_is_given_is_not_derived() {
+        let given = Capacity { memory_bytes: Some(7), cpu_millicores: Some(8), vms: Some(9) };
+        let decided = given.decide(&info(1_000, 65_530));
+        assert_eq!(decided, Decided { memory_bytes: 7, cpu_millicores: 8, vms: 9 });
+    }
+
+    #[test]
+    fn the_kernels_memory_table_is_read() {
+        assert_eq!(mem_total_bytes("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
+        assert_eq!(mem_total_bytes("nothing"), None);
+    }
+}

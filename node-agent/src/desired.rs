@@ -1,0 +1,105 @@
+//! What should run on this node, derived from objects, policies and namespace labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentvm_crds::agentvm::{AgentVMSpec, RestartPolicy};
+use agentvm_policy::{Grants, Verdict};
+
+use crate::source::Source;
+
+/// UID of an object: the key of everything that the agent keeps.
+pub type Uid = String;
+
+/// Everything that should be, by UID.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// VMs assigned to this node.
+    pub vms: BTreeMap<Uid, Arc<Want>>,
+    /// Objects that exist but can't be decoded: what runs for them is left alone.
+    pub frozen: BTreeSet<Uid>,
+}
+
+/// One VM that is assigned to this node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Want {
+    /// UID of the object.
+    pub uid: Uid,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The generation that `spec` is.
+    pub generation: i64,
+    /// Which assignment of the object this is.
+    pub epoch: u64,
+    /// The specification as written.
+    pub spec: Arc<AgentVMSpec>,
+    /// Where its module comes from; `None` where the specification is invalid.
+    pub source: Option<Source>,
+    /// Time between closing stdin and the stop.
+    pub grace: Duration,
+    /// What it may do.
+    pub ruling: Ruling,
+}
+
+/// What the policies of a VM's namespace make of its request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ruling {
+    /// Not every rule that may hold is known yet: nothing is started.
+    Unknown(String),
+    /// The specification itself is wrong, and no policy can change that.
+    Invalid(String),
+    /// A policy does not allow what is asked, or the specification asks for nothing possible.
+    Refused(Verdict),
+    /// It may run with the verdict's grants and no more.
+    Granted(Verdict),
+}
+
+impl Want {
+    /// When a run that ended is followed by another.
+    pub fn restart_policy(&self) -> RestartPolicy {
+        self.spec.restart_policy
+    }
+
+    /// What it may do, where it may run at all.
+    pub fn grants(&self) -> Option<&Grants> {
+        match &self.ruling {
+            Ruling::Granted(verdict) => Some(&verdict.grants),
+            Ruling::Unknown(_) | Ruling::Invalid(_) | Ruling::Refused(_) => None,
+        }
+    }
+}
+
+/// True where a VM that runs by `a` must be run again to follow `b`.
+///
+/// Every field of the specification is named, so that a new one is decided here.
+pub fn needs_another_run(a: &AgentVMSpec, b: &AgentVMSpec) -> bool {
+    let AgentVMSpec {
+        args,
+        env,
+        capabilities,
+        limits,
+        // Immutable by the API server's rules.
+        image: _,
+        module: _,
+        restart_policy: _,
+        // Live.
+        suspend: _,
+        termination_grace_period: _,
+        ttl_after_finished: _,
+        // For the next placement.
+        node_selector: _,
+        tolerations: _,
+    } = a;
+    let of_limits = |spec: &Option<agentvm_crds::agentvm::LimitsSpec>| {
+        let limits = spec.clone().unwrap_or_default();
+        // `cpu` and `log_rate` are live.
+        (limits.memory, limits.fuel, limits.timeout)
+    };
+    *args != b.args
+        || *env != b.env
+        || *capabilities != b.capabilities
+        || of_limits(limits) != of_limits(&b.limits)
+}

@@ -1,0 +1,240 @@
+//! Carries out one action: thin, and without any decision of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentvm_cell_api::cell::{VmList, VmSpec};
+use agentvm_cell_api::client::{CellClient, ClientError, WardenClient};
+use agentvm_cell_api::problem::Reason;
+use agentvm_cell_api::warden::{Cell, Module};
+use agentvm_crds::conditions::ImageReason;
+use agentvm_policy::EndReason;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use tokio::sync::Semaphore;
+
+use crate::border::{Modules, Objects, StatusSink, Unanswered, text_values};
+use crate::desired::Want;
+use crate::environment::{self, ConfigMaps};
+use crate::observed::{Outcome, ReadyModule, StartFailure};
+use crate::plan::{Action, Start};
+use crate::problem::{Problem, StartReason};
+use crate::report::Report;
+use crate::source::Source;
+
+/// Modules that are fetched or compiled at once.
+const FETCHES_AT_ONCE: usize = 3;
+/// Status writes on their way at once.
+const WRITES_AT_ONCE: usize = 64;
+
+/// Everything that actions need.
+pub struct Executor {
+    /// The warden of this node.
+    pub warden: WardenClient,
+    objects: Arc<dyn Objects>,
+    modules: Arc<dyn Modules>,
+    sink: Arc<dyn StatusSink>,
+    fetches: Semaphore,
+    writes: Semaphore,
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("warden", &self.warden).finish_non_exhaustive()
+    }
+}
+
+/// What an action yields.
+#[derive(Debug)]
+pub enum Yield {
+    /// What came of it.
+    Outcome(Outcome),
+    /// Nothing: the action only changed what the agent remembers.
+    Nothing,
+    /// A cell that runs, with every VM in it.
+    Cell(Cell, VmList),
+}
+
+/// An action with what it needs beside itself.
+#[derive(Debug)]
+pub struct Job {
+    /// What to do.
+    pub action: Action,
+    /// Socket of the cell that it concerns, where one is up.
+    pub cell: Option<CellClient>,
+    /// Conditions of the object that it concerns, as they stand.
+    pub conditions: Vec<Condition>,
+}
+
+impl Executor {
+    /// An executor over these borders.
+    pub fn new(
+        warden: WardenClient,
+        objects: Arc<dyn Objects>,
+        modules: Arc<dyn Modules>,
+        sink: Arc<dyn StatusSink>,
+    ) -> Self {
+        Self {
+            warden,
+            objects,
+            modules,
+            sink,
+            fetches: Semaphore::new(FETCHES_AT_ONCE),
+            writes: Semaphore::new(WRITES_AT_ONCE),
+        }
+    }
+
+    /// Carries out one action.
+    pub async fn execute(&self, job: Job) -> Yield {
+        let Job { action, cell, conditions } = job;
+        let outcome = match action {
+            Action::EnsureModule { source } => {
+                let result = self.ensure_module(&source).await;
+                Outcome::Module { source, result }
+            }
+            Action::EnsureCell { namespace } => return self.ensure_cell(namespace).await,
+            Action::StartVm(start) => {
+                let result = self.start(&start, cell).await;
+                Outcome::Started { uid: start.want.uid.clone(), result }
+            }
+            Action::UpdateLive { uid, spec, .. } => {
+                let result = put(cell, &uid, &spec).await;
+                Outcome::Updated { uid, result }
+            }
+            Action::StopVm { uid, grace, cause, .. } => {
+                let result = delete(cell, &uid, grace, cause.end_reason()).await;
+                Outcome::Deleted { uid, result }
+            }
+            Action::ForgetVm { uid, .. } => {
+                let result = delete(cell, &uid, Duration::ZERO, EndReason::Stopped).await;
+                Outcome::Deleted { uid, result }
+            }
+            Action::ConfirmGone { uid, namespace, name } => {
+                let result = self.objects.whereabouts(&namespace, &name, &uid).await;
+                Outcome::Confirmed { uid, result: result.map_err(|error| error.to_string()) }
+            }
+            Action::ReportStatus { want, report } => self.report(&want, &report, &conditions).await,
+            Action::DropRecord { .. } | Action::RenewRecord { .. } => return Yield::Nothing,
+        };
+        Yield::Outcome(outcome)
+    }
+
+    async fn ensure_module(&self, source: &Source) -> Result<ReadyModule, Problem> {
+        let located = self.modules.locate(source).await?;
+        let cached = self.warden.module(&located.sha256).await.map_err(|error| of_module(&error))?;
+        if let Some(module) = cached {
+            return Ok(ready(module));
+        }
+        let _permit = self.fetches.acquire().await.map_err(|closed| host(&closed))?;
+        let wasm = located.fetch.await?;
+        let put = self.warden.put_module(&located.sha256, wasm).await;
+        put.map(ready).map_err(|error| of_module(&error))
+    }
+
+    async fn ensure_cell(&self, namespace: String) -> Yield {
+        match self.start_cell(&namespace).await {
+            Ok((cell, vms)) => Yield::Cell(cell, vms),
+            Err(error) => {
+                tracing::warn!(%namespace, %error, "cell does not start");
+                Yield::Outcome(Outcome::CellFailed { namespace, message: error.to_string() })
+            }
+        }
+    }
+
+    async fn start_cell(&self, namespace: &str) -> Result<(Cell, VmList), ClientError> {
+        let cell = self.warden.start_cell(namespace).await?;
+        let vms = CellClient::new(&cell.socket).list_vms(0, Duration::ZERO).await?;
+        Ok((cell, vms))
+    }
+
+    async fn start(
+        &self,
+        start: &Start,
+        cell: Option<CellClient>,
+    ) -> Result<agentvm_cell_api::cell::VmStatus, StartFailure> {
+        let maps = self.config_maps(&start.want).await.map_err(|error| StartFailure::Problem(host(&error)))?;
+        let spec = environment::vm_spec(start, &maps).map_err(StartFailure::Problem)?;
+        let cell = cell.ok_or_else(|| StartFailure::Problem(host(&"the cell is not up")))?;
+        cell.put_vm(&start.want.uid, &spec).await.map_err(|error| not_started(&error))
+    }
+
+    async fn config_maps(&self, want: &Want) -> Result<ConfigMaps, Unanswered> {
+        let mut maps = BTreeMap::new();
+        for name in environment::config_maps(&want.spec) {
+            let map = self.objects.config_map(&want.namespace, name).await?;
+            maps.insert(name.to_owned(), map.map(text_values));
+        }
+        Ok(maps)
+    }
+
+    async fn report(&self, want: &Arc<Want>, report: &Report, conditions: &[Condition]) -> Outcome {
+        let written = match self.writes.acquire().await {
+            Ok(_permit) => self.sink.write(want, report, conditions).await,
+            Err(closed) => Err(Unanswered(closed.to_string())),
+        };
+        if let Err(error) = &written {
+            tracing::warn!(namespace = %want.namespace, vm = %want.name, %error, "status was not written");
+        }
+        Outcome::Reported {
+            uid: want.uid.clone(),
+            key: report.key.clone(),
+            result: written.map_err(|error| error.to_string()),
+        }
+    }
+}
+
+async fn put(cell: Option<CellClient>, uid: &str, spec: &VmSpec) -> Result<agentvm_cell_api::cell::VmStatus, String> {
+    let cell = cell.ok_or("the cell is not up")?;
+    cell.put_vm(uid, spec).await.map_err(|error| error.to_string())
+}
+
+async fn delete(
+    cell: Option<CellClient>,
+    uid: &str,
+    grace: Duration,
+    reason: EndReason,
+) -> Result<Option<agentvm_cell_api::cell::VmStatus>, String> {
+    let cell = cell.ok_or("the cell is not up")?;
+    cell.delete_vm(uid, grace, reason).await.map_err(|error| error.to_string())
+}
+
+fn ready(module: Module) -> ReadyModule {
+    ReadyModule { sha256: module.sha256, kind: module.kind }
+}
+
+fn host(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(StartReason::Host, error.to_string())
+}
+
+/// What the warden's refusal of a module means.
+fn of_module(error: &ClientError) -> Problem {
+    let reason = match error.reason() {
+        Some(Reason::InvalidModule) => StartReason::Image(ImageReason::InvalidModule),
+        Some(Reason::MissingImports) => StartReason::Image(ImageReason::MissingImports),
+        Some(Reason::CompileLimit) => StartReason::Image(ImageReason::CompileLimit),
+        Some(Reason::BadRequest | Reason::NotFound | Reason::Conflict | Reason::Exhausted | Reason::Internal)
+        | None => StartReason::Host,
+    };
+    Problem::new(reason, sentence_of(error))
+}
+
+/// What a cell's refusal of a VM means.
+fn not_started(error: &ClientError) -> StartFailure {
+    match error.reason() {
+        Some(Reason::NotFound) => StartFailure::ModuleLost,
+        Some(Reason::InvalidModule | Reason::MissingImports | Reason::CompileLimit) => {
+            StartFailure::Problem(of_module(error))
+        }
+        Some(Reason::BadRequest | Reason::Conflict | Reason::Exhausted | Reason::Internal) | None => {
+            StartFailure::Problem(Problem::new(StartReason::Host, sentence_of(error)))
+        }
+    }
+}
+
+/// The refusal's own sentence: its reason stands beside it anyway.
+fn sentence_of(error: &ClientError) -> String {
+    match error {
+        ClientError::Problem(problem) => problem.message.clone(),
+        ClientError::Unreachable { .. } | ClientError::Protocol { .. } => error.to_string(),
+    }
+}

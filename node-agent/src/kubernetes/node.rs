@@ -1,0 +1,140 @@
+//! The node's `AgentNode`: what it can run, kept up to date.
+
+use std::time::Duration;
+
+use agentvm_cell_api::client::WardenClient;
+use agentvm_cell_api::warden::{Info, JailLevel};
+use agentvm_crds::agentnode::{AgentNode, AgentNodeStatus, Jail, JailLevel as Level, NodeCapacity};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource as _};
+use serde_json::{Value, json};
+
+use super::FIELD_MANAGER;
+use super::objects::say;
+use crate::capacity::Capacity;
+
+/// How often the warden is asked for its facts.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Reports one node.
+pub struct NodeReporter {
+    client: Client,
+    warden: WardenClient,
+    name: String,
+    capacity: Capacity,
+}
+
+impl std::fmt::Debug for NodeReporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeReporter").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl NodeReporter {
+    /// Reports `name` with what was given as its capacity.
+    pub fn new(client: Client, warden: WardenClient, name: &str, capacity: Capacity) -> Self {
+        Self { client, warden, name: name.to_owned(), capacity }
+    }
+
+    /// Reports whenever something changed, for ever.
+    pub async fn run(self) {
+        let mut told: Option<AgentNodeStatus> = None;
+        loop {
+            let mut status = self.status(self.warden.info().await.map_err(|error| error.to_string()));
+            keep_transitions(&mut status, told.as_ref());
+            if told.as_ref() != Some(&status) {
+                match self.report(&status).await {
+                    Ok(()) => told = Some(status),
+                    Err(error) => {
+                        tracing::warn!(node = %self.name, error = %say(&error), "AgentNode was not written");
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn status(&self, info: Result<Info, String>) -> AgentNodeStatus {
+        let (ready, reason, message) = match &info {
+            Ok(_) => ("True", "WardenAnswers", "the warden answers".to_owned()),
+            Err(error) => ("False", "WardenSilent", agentvm_crds::conditions::sentence(error)),
+        };
+        let info = info.ok();
+        AgentNodeStatus {
+            allocatable: info.as_ref().map(|info| allocatable(&self.capacity, info)),
+            jail: info.as_ref().map(|info| Jail { level: level(info.jail), message: info.jail_message.clone() }),
+            engine: info.as_ref().map(|info| info.engine.clone()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            conditions: vec![Condition {
+                type_: "Ready".to_owned(),
+                status: ready.to_owned(),
+                reason: reason.to_owned(),
+                message,
+                last_transition_time: Time(Timestamp::now()),
+                observed_generation: None,
+            }],
+        }
+    }
+
+    async fn report(&self, status: &AgentNodeStatus) -> Result<(), kube::Error> {
+        let api: Api<AgentNode> = Api::all(self.client.clone());
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let owner = self.owner().await?;
+        let object = self.body(&json!({"spec": {}}), owner.as_ref());
+        api.patch(&self.name, &params, &Patch::Apply(object)).await?;
+        let object = self.body(&json!({"status": status}), None);
+        api.patch_status(&self.name, &params, &Patch::Apply(object)).await?;
+        Ok(())
+    }
+
+    /// The core Node, which takes the `AgentNode` with it when it goes; `None` where there is none.
+    async fn owner(&self) -> Result<Option<Value>, kube::Error> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let node = api.get_opt(&self.name).await?;
+        Ok(node.and_then(|node| node.metadata.uid).map(|uid| {
+            json!({"apiVersion": "v1", "kind": "Node", "name": self.name, "uid": uid})
+        }))
+    }
+
+    fn body(&self, part: &Value, owner: Option<&Value>) -> Value {
+        let mut object = json!({
+            "apiVersion": AgentNode::api_version(&()),
+            "kind": AgentNode::kind(&()),
+            "metadata": {"name": self.name, "ownerReferences": owner.into_iter().collect::<Vec<_>>()},
+        });
+        if let (Some(object), Some(part)) = (object.as_object_mut(), part.as_object()) {
+            object.extend(part.clone());
+        }
+        object
+    }
+}
+
+fn allocatable(capacity: &Capacity, info: &Info) -> NodeCapacity {
+    let decided = capacity.decide(info);
+    NodeCapacity {
+        memory: k8s_openapi::apimachinery::pkg::api::resource::Quantity(decided.memory_bytes.to_string()),
+        cpu: k8s_openapi::apimachinery::pkg::api::resource::Quantity(format!("{}m", decided.cpu_millicores)),
+        vms: i64::from(decided.vms),
+    }
+}
+
+const fn level(level: JailLevel) -> Level {
+    match level {
+        JailLevel::None => Level::None,
+        JailLevel::Partial => Level::Partial,
+        JailLevel::Full => Level::Full,
+    }
+}
+
+/// A condition whose status stayed keeps the time of its last transition.
+fn keep_transitions(status: &mut AgentNodeStatus, told: Option<&AgentNodeStatus>) {
+    for condition in &mut status.conditions {
+        let before = told.and_then(|told| told.conditions.iter().find(|old| old.type_ == condition.type_));
+        if let Some(before) = before.filter(|before| before.status == condition.status) {
+            condition.last_transition_time = before.last_transition_time.clone();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Live reads from the API server.
+
+use std::time::Duration;
+
+use agentvm_crds::AgentVM;
+use futures::future::{BoxFuture, FutureExt as _};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::DynamicObject;
+use kube::{Api, Client, Resource as _};
+
+use crate::border::{Objects, Unanswered};
+use crate::observed::Gone;
+
+/// How long one read may take.
+const READ_WITHIN: Duration = Duration::from_secs(20);
+
+/// Live reads from the API server.
+#[derive(Clone)]
+pub struct LiveObjects {
+    client: Client,
+    node: String,
+}
+
+impl std::fmt::Debug for LiveObjects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveObjects").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl LiveObjects {
+    /// Reads for the agent of `node`.
+    pub fn new(client: Client, node: &str) -> Self {
+        Self { client, node: node.to_owned() }
+    }
+
+    async fn read_whereabouts(&self, namespace: &str, name: &str, uid: &str) -> Result<Gone, kube::Error> {
+        // As a dynamic object: one that can't be decoded is still there.
+        let kind = kube::api::ApiResource::erase::<AgentVM>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+        let Some(object) = api.get_opt(name).await? else {
+            return Ok(Gone::Deleted);
+        };
+        if object.meta().uid.as_deref() != Some(uid) {
+            return Ok(Gone::Deleted);
+        }
+        let node = object.data.pointer("/status/assignment/nodeName").and_then(|node| node.as_str());
+        Ok(if node == Some(self.node.as_str()) { Gone::StillHere } else { Gone::Moved })
+    }
+}
+
+impl Objects for LiveObjects {
+    fn config_map<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let what = format!("ConfigMap {namespace}/{name}");
+        async move { within(&what, api.get_opt(name)).await }.boxed()
+    }
+
+    fn whereabouts<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        uid: &'a str,
+    ) -> BoxFuture<'a, Result<Gone, Unanswered>> {
+        let what = format!("AgentVM {namespace}/{name}");
+        async move { within(&what, self.read_whereabouts(namespace, name, uid)).await }.boxed()
+    }
+}
+
+async fn within<T>(what: &str, read: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unanswered> {
+    match tokio::time::timeout(READ_WITHIN, read).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Unanswered(format!("{what} can't be read: {}", say(&error)))),
+        Err(_elapsed) => Err(Unanswered(format!("{what} can't be read: no answer within {READ_WITHIN:?}"))),
+    }
+}
+
+/// The API server's own sentence, where the error is its answer.
+pub(super) fn say(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
+        other => other.to_string(),
+    }
+}

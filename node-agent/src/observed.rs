@@ -1,0 +1,195 @@
+//! What is: what cells say, which modules are ready, what is on its way and what must wait.
+//!
+//! [`Observed`] changes by three verbs only: [`Observed::noticed`] for what the outside says,
+//! [`Observed::began`] for an action that is now on its way and [`Observed::finished`] for
+//! what came of it. None of them does I/O or reads a clock.
+
+mod adopt;
+mod cells;
+mod outcome;
+mod record;
+mod settle;
+
+use std::collections::BTreeMap;
+
+use agentvm_cell_api::cell::{End, VmStatus};
+
+pub use self::record::{Gone, ReadyModule, Record, Retry, Run, StopCause, Told, Unsettled, Verb};
+use crate::backoff::Backoff;
+use crate::clock::Moment;
+use crate::desired::Uid;
+use crate::problem::Problem;
+use crate::report::Key;
+use crate::source::Source;
+
+/// Everything that is, as far as the agent knows.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// True once every cell that ran when the agent started has been listed: before that, a VM
+    /// that seems to be missing may be running.
+    pub surveyed: bool,
+    /// One record for each VM that is wanted, runs, or is still to be cleaned up.
+    pub vms: BTreeMap<Uid, Record>,
+    /// Fetches on the way, or waiting after a failure.
+    pub fetches: BTreeMap<Source, Fetch>,
+    /// Cells by namespace.
+    pub cells: BTreeMap<String, CellState>,
+    /// Runs that ended since they were last taken.
+    ends: Vec<Ended>,
+}
+
+/// One run that ended, for the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// UID of the object.
+    pub uid: Uid,
+    /// How it ended.
+    pub end: End,
+}
+
+impl Observed {
+    /// Takes the runs that ended since the last call.
+    pub fn take_ends(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ends)
+    }
+}
+
+/// One module that somebody waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fetch {
+    /// On its way.
+    Busy {
+        /// Failures in a row before this attempt.
+        history: Backoff,
+    },
+    /// To be tried again.
+    Waiting {
+        /// Not before this.
+        until: Moment,
+        /// Failures in a row.
+        history: Backoff,
+        /// What went wrong last.
+        problem: Problem,
+    },
+}
+
+/// One namespace's cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CellState {
+    /// Asked for.
+    Starting {
+        /// Failures in a row before this attempt.
+        history: Backoff,
+    },
+    /// Running and listed.
+    Up {
+        /// Which process it is.
+        instance: String,
+    },
+    /// Could not be started; to be tried again.
+    Waiting {
+        /// Not before this.
+        until: Moment,
+        /// Failures in a row.
+        history: Backoff,
+        /// What went wrong last.
+        message: String,
+    },
+}
+
+/// What the outside says by itself.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Every cell that ran when the agent started has been listed.
+    Surveyed,
+    /// A cell runs; its VMs follow.
+    CellUp {
+        /// Its namespace.
+        namespace: String,
+        /// Which process it is.
+        instance: String,
+        /// Every VM in it.
+        vms: Vec<VmStatus>,
+    },
+    /// VMs of a cell changed.
+    CellChanged {
+        /// Its namespace.
+        namespace: String,
+        /// Which process it is.
+        instance: String,
+        /// The VMs that changed.
+        vms: Vec<VmStatus>,
+    },
+    /// A cell's process is gone, and every VM in it.
+    CellGone {
+        /// Its namespace.
+        namespace: String,
+        /// Which process it was.
+        instance: String,
+    },
+}
+
+/// What came of an action.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Of `EnsureModule`.
+    Module {
+        /// What was fetched.
+        source: Source,
+        /// The module as the warden has it, or why not.
+        result: Result<ReadyModule, Problem>,
+    },
+    /// Of `EnsureCell` where it failed; success is noticed as [`Notice::CellUp`].
+    CellFailed {
+        /// Its namespace.
+        namespace: String,
+        /// Why.
+        message: String,
+    },
+    /// Of `StartVm`.
+    Started {
+        /// Which VM.
+        uid: Uid,
+        /// As the cell has it, or why not.
+        result: Result<VmStatus, StartFailure>,
+    },
+    /// Of `UpdateLive`.
+    Updated {
+        /// Which VM.
+        uid: Uid,
+        /// As the cell has it, or why not.
+        result: Result<VmStatus, String>,
+    },
+    /// Of `StopVm` and `ForgetVm`.
+    Deleted {
+        /// Which VM.
+        uid: Uid,
+        /// What the cell has left of it, or why the call failed.
+        result: Result<Option<VmStatus>, String>,
+    },
+    /// Of `ConfirmGone`.
+    Confirmed {
+        /// Which VM.
+        uid: Uid,
+        /// What a live read says, or why it failed.
+        result: Result<Gone, String>,
+    },
+    /// Of `ReportStatus`.
+    Reported {
+        /// Which VM.
+        uid: Uid,
+        /// What was written.
+        key: Key,
+        /// Why it failed.
+        result: Result<(), String>,
+    },
+}
+
+/// Why a VM was not started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The warden no longer has the module.
+    ModuleLost,
+    /// Something that a later attempt, or none, can put right.
+    Problem(Problem),
+}

@@ -1,0 +1,194 @@
+//! What cells say of their VMs.
+
+use std::sync::Arc;
+
+use agentvm_cell_api::cell::{End, Usage, VmState, VmStatus};
+use agentvm_policy::EndReason;
+
+use super::settle::ran;
+use super::{CellState, Ended, Notice, Observed, ReadyModule, Record, Run, Unsettled};
+use crate::backoff::Backoff;
+use crate::clock::Moment;
+use crate::desired::{Desired, Uid, Want};
+
+/// The grace of a VM whose object the agent never saw.
+const GRACE_OF_UNKNOWN: std::time::Duration = agentvm_crds::DEFAULT_GRACE;
+
+impl Observed {
+    /// Takes in what the outside says. `unix_ms` is when, for the record of a lost VM.
+    pub fn noticed(&mut self, notice: Notice, desired: &Desired, now: Moment, unix_ms: u64) {
+        match notice {
+            Notice::Surveyed => {
+                self.surveyed = true;
+                self.lose_what_no_cell_has(desired, now, unix_ms);
+            }
+            Notice::CellUp { namespace, instance, vms } => {
+                self.lose_other_instances(&namespace, Some(&instance), desired, now, unix_ms);
+                self.cells.insert(namespace.clone(), CellState::Up { instance: instance.clone() });
+                self.changed(&namespace, &instance, vms, desired, now);
+            }
+            Notice::CellChanged { namespace, instance, vms } => {
+                let current = CellState::Up { instance: instance.clone() };
+                if self.cells.get(&namespace) == Some(&current) {
+                    self.changed(&namespace, &instance, vms, desired, now);
+                }
+            }
+            Notice::CellGone { namespace, instance } => {
+                let current = CellState::Up { instance };
+                if self.cells.get(&namespace) == Some(&current) {
+                    self.cells.remove(&namespace);
+                    self.lose_other_instances(&namespace, None, desired, now, unix_ms);
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self, namespace: &str, instance: &str, vms: Vec<VmStatus>, desired: &Desired, now: Moment) {
+        for status in vms {
+            let uid = status.uid.clone();
+            let want = desired.vms.get(&uid).map(Arc::as_ref);
+            let record = self.vms.entry(uid.clone()).or_insert_with(|| {
+                Record::new(namespace, &status.spec.name, status.spec.epoch, GRACE_OF_UNKNOWN)
+            });
+            record.see(instance, status, want, now);
+            record.pass_end(&uid, &mut self.ends);
+        }
+    }
+
+    /// Every run of the namespace that another process than `instance` held ended with it.
+    fn lose_other_instances(
+        &mut self,
+        namespace: &str,
+        instance: Option<&str>,
+        desired: &Desired,
+        now: Moment,
+        unix_ms: u64,
+    ) {
+        for (uid, record) in &mut self.vms {
+            if record.namespace == namespace {
+                let want = desired.vms.get(uid).map(Arc::as_ref);
+                record.lose_other_instance(instance, want, now, unix_ms);
+                record.pass_end(uid, &mut self.ends);
+            }
+        }
+    }
+
+    /// A VM that the API server was told is running, and that no cell has, ended unseen.
+    fn lose_what_no_cell_has(&mut self, desired: &Desired, now: Moment, unix_ms: u64) {
+        for (uid, record) in &mut self.vms {
+            if let Some(want) = desired.vms.get(uid) {
+                record.lose_if_told_running(want, now, unix_ms);
+            }
+        }
+    }
+}
+
+impl Record {
+    /// Takes in what a cell says of this VM.
+    pub(super) fn see(&mut self, instance: &str, status: VmStatus, want: Option<&Want>, now: Moment) {
+        if self.is_old_news(&status) {
+            return;
+        }
+        self.epoch = status.spec.epoch;
+        self.next_attempt = status.spec.attempt.saturating_add(1);
+        self.started_unix_ms = status.started_unix_ms;
+        self.module = Some(ReadyModule {
+            sha256: status.spec.module.clone(),
+            kind: status.spec.kind,
+        });
+        if status.state == VmState::Ended {
+            self.see_end(instance, status, want, now);
+        } else {
+            self.see_live(instance, status, want, now);
+        }
+    }
+
+    /// Hands a run that just ended to the ledger.
+    pub(super) fn pass_end(&mut self, uid: &Uid, ends: &mut Vec<Ended>) {
+        ends.extend(self.last_end.take().map(|end| Ended { uid: uid.clone(), end }));
+    }
+
+    /// True where the run is one that was already followed up: lists repeat themselves.
+    fn is_old_news(&self, status: &VmStatus) -> bool {
+        let seen = (status.spec.epoch, status.spec.attempt.saturating_add(1));
+        seen <= self.past || (self.is_live() && seen < (self.epoch, self.next_attempt))
+    }
+
+    fn see_live(&mut self, instance: &str, status: VmStatus, want: Option<&Want>, now: Moment) {
+        let (since, from, stopping) = match &self.run {
+            Run::Live { since, from, stopping, .. } => (*since, from.clone(), *stopping),
+            Run::Ended { .. } | Run::None => {
+                self.count_start();
+                (now, self.starting.take().or_else(|| self.adopted_from(want)), None)
+            }
+        };
+        self.problem = None;
+        self.run = Run::Live {
+            instance: instance.to_owned(),
+            spec: Arc::new(status.spec),
+            state: status.state,
+            since,
+            from,
+            stopping,
+        };
+    }
+
+    fn see_end(&mut self, instance: &str, status: VmStatus, want: Option<&Want>, now: Moment) {
+        let cause = match &self.run {
+            Run::Live { stopping, .. } => *stopping,
+            Run::Ended { .. } | Run::None => {
+                self.count_start();
+                None
+            }
+        };
+        self.starting = None;
+        self.problem = None;
+        let end = status.end.unwrap_or_else(|| lost("the cell did not say how it ended", 0));
+        let ran = ran(status.started_unix_ms, &end);
+        self.end(Some(instance.to_owned()), Unsettled { end, ran, cause }, want, now);
+    }
+
+    /// A run was seen for the first time.
+    fn count_start(&mut self) {
+        if std::mem::take(&mut self.next_counts) {
+            self.restarts = self.restarts.saturating_add(1);
+        }
+        self.not_before = None;
+    }
+
+    fn lose_other_instance(&mut self, instance: Option<&str>, want: Option<&Want>, now: Moment, unix_ms: u64) {
+        match &self.run {
+            Run::Live { instance: held, stopping, since, .. } if Some(held.as_str()) != instance => {
+                let end = lost("the cell that it ran in ended", unix_ms);
+                let ended = Unsettled { end, ran: now.saturating_sub(*since), cause: *stopping };
+                self.end(None, ended, want, now);
+            }
+            Run::Ended { held: Some(held), .. } if Some(held.as_str()) != instance => self.released(),
+            Run::Live { .. } | Run::Ended { .. } | Run::None => {}
+        }
+    }
+
+    /// The API server was told that it runs, and no cell has it.
+    pub(super) fn lose_if_told_running(&mut self, want: &Want, now: Moment, unix_ms: u64) {
+        let told_running = self.told.key.as_ref().is_some_and(crate::report::Key::is_running);
+        if told_running && self.run == Run::None && !self.finished && self.next_attempt == 0 && self.busy.is_none() {
+            let end = lost("the cell that it ran in ended while no agent was watching", unix_ms);
+            // The attempt is over, so that this is not decided twice.
+            self.next_attempt = 1;
+            self.crashes = Backoff::after(self.restarts);
+            let ended = Unsettled { end, ran: std::time::Duration::ZERO, cause: None };
+            self.end(None, ended, Some(want), now);
+        }
+    }
+}
+
+/// The end of a run whose cell went away.
+fn lost(message: &str, unix_ms: u64) -> End {
+    End {
+        reason: EndReason::Evicted,
+        exit_code: None,
+        message: message.to_owned(),
+        finished_unix_ms: unix_ms,
+        usage: Usage::default(),
+    }
+}

@@ -1,0 +1,256 @@
+//! What is told about a VM, and when there is something new to tell.
+//!
+//! A report is identified by its [`Key`]. A status is written only when the key changes, so a
+//! retry that fails again in the same way, or a plain start, costs no write: a whole life is
+//! three writes, of which the agent does two.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use agentvm_crds::agentvm::{AgentVMStatus, EffectiveStatus, ExitStatus, Phase};
+use agentvm_crds::conditions::{AcceptedReason, AgentView, At, Cause, sentence};
+use agentvm_policy::EndReason;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use agentvm_cell_api::cell::{End, VmState};
+
+use crate::clock::Moment;
+use crate::desired::{Ruling, Want};
+use crate::observed::{Record, Run};
+
+/// A refusal is told only after this long: policies and VMs that are created together arrive
+/// in any order.
+const REFUSAL_SETTLES: Duration = Duration::from_secs(2);
+
+/// What tells one report from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The assignment it speaks of.
+    pub epoch: u64,
+    /// The generation it speaks of.
+    pub generation: i64,
+    phase: Phase,
+    reason: Cow<'static, str>,
+    restarts: u32,
+    started_unix_s: Option<i64>,
+    finished_unix_s: Option<i64>,
+}
+
+/// Everything that one status write says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What tells it from others.
+    pub key: Key,
+    phase: Told,
+    /// `status.effective`.
+    pub effective: Option<EffectiveStatus>,
+    /// `status.moduleDigest`.
+    pub module_digest: Option<String>,
+    /// `status.restarts`.
+    pub restarts: i32,
+    /// `status.startedAt`.
+    pub started_at: Option<Time>,
+    /// `status.exit`.
+    pub exit: Option<ExitStatus>,
+}
+
+/// A phase with what is said about it.
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Running,
+    Suspended,
+    BackOff(Cause, String),
+    Complete(String),
+    Failed(Cause, String),
+}
+
+/// When a report becomes due that is not due yet.
+pub fn due(want: &Want, record: &Record) -> Option<Moment> {
+    let refused = matches!(want.ruling, Ruling::Refused(_)) && !record.is_live() && !record.finished;
+    record.refused_since.filter(|_| refused).map(|since| since.saturating_add(REFUSAL_SETTLES))
+}
+
+/// The key of the report that `record` deserves; `None` where there is nothing to tell.
+pub fn key(want: &Want, record: &Record, now: Moment) -> Option<Key> {
+    told(want, record, now).map(|told| key_of(want, record, &told))
+}
+
+/// The report that belongs to `key`. Call it with what [`key`] was called with.
+pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
+    let told = told(want, record, now)?;
+    let module = record.module.as_ref();
+    Some(Report {
+        key: key_of(want, record, &told),
+        phase: told,
+        effective: match &want.ruling {
+            Ruling::Granted(verdict) | Ruling::Refused(verdict) => Some(EffectiveStatus::from(verdict)),
+            Ruling::Unknown(_) | Ruling::Invalid(_) => None,
+        },
+        module_digest: module.map(|module| format!("sha256:{}", module.sha256)),
+        restarts: i32::try_from(record.restarts).unwrap_or(i32::MAX),
+        started_at: record.started_unix_ms.and_then(time),
+        exit: record.exit.as_ref().map(exit),
+    })
+}
+
+fn told(want: &Want, record: &Record, now: Moment) -> Option<Told> {
+    if record.finished {
+        return Some(finished(record));
+    }
+    match &record.run {
+        Run::Live { state: VmState::Running, stopping: None, .. } => Some(Told::Running),
+        // On the way to something else, which is told when it is reached.
+        Run::Live { .. } | Run::Ended { unsettled: Some(_), .. } => None,
+        Run::Ended { unsettled: None, .. } | Run::None => idle(want, record, now),
+    }
+}
+
+fn finished(record: &Record) -> Told {
+    match (&record.problem, &record.exit) {
+        (Some(problem), _) => Told::Failed(problem.reason.cause(), problem.message.clone()),
+        (None, Some(end)) if end.reason == EndReason::Completed => Told::Complete(sentence(&end.message)),
+        (None, Some(end)) => Told::Failed(end.reason.into(), sentence(&end.message)),
+        (None, None) => Told::Failed(EndReason::HostError.into(), "its end was not recorded".to_owned()),
+    }
+}
+
+fn idle(want: &Want, record: &Record, now: Moment) -> Option<Told> {
+    if want.spec.suspend {
+        return Some(Told::Suspended);
+    }
+    match &want.ruling {
+        Ruling::Invalid(message) => return Some(Told::Failed(AcceptedReason::InvalidSpec.into(), sentence(message))),
+        Ruling::Refused(verdict) => {
+            let message = verdict.refused.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; ");
+            return (due(want, record)? <= now)
+                .then(|| Told::Failed(AcceptedReason::PolicyRefused.into(), sentence(&message)));
+        }
+        Ruling::Unknown(_) | Ruling::Granted(_) => {}
+    }
+    if let Some(problem) = &record.problem {
+        return Some(Told::BackOff(problem.reason.cause(), problem.message.clone()));
+    }
+    let end = record.exit.as_ref().filter(|_| record.next_counts)?;
+    Some(Told::BackOff(end.reason.into(), sentence(&end.message)))
+}
+
+fn key_of(want: &Want, record: &Record, told: &Told) -> Key {
+    Key {
+        epoch: record.epoch,
+        generation: want.generation,
+        phase: told.view().phase(),
+        reason: Cow::Borrowed(told.reason()),
+        restarts: record.restarts,
+        started_unix_s: record.started_unix_ms.and_then(time).map(|time| time.0.as_second()),
+        finished_unix_s: record
+            .exit
+            .as_ref()
+            .and_then(|end| time(end.finished_unix_ms))
+            .map(|time| time.0.as_second()),
+    }
+}
+
+impl Key {
+    /// The key of a status as it stands.
+    pub fn of(epoch: u64, status: &AgentVMStatus) -> Self {
+        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+        let finished = status.exit.as_ref().and_then(|exit| exit.finished_at.as_ref());
+        Self {
+            epoch,
+            generation: status.observed_generation.unwrap_or_default(),
+            phase: status.phase.unwrap_or(Phase::Starting),
+            reason: Cow::Owned(ready.map(|ready| ready.reason.clone()).unwrap_or_default()),
+            restarts: status.restarts.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+            started_unix_s: status.started_at.as_ref().map(|time| time.0.as_second()),
+            finished_unix_s: finished.map(|time| time.0.as_second()),
+        }
+    }
+
+    /// True where it says that the guest runs.
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// True where it says that no run follows, whatever changes. A refusal by policy ends with
+    /// the policy.
+    pub fn is_final(&self) -> bool {
+        self.phase.is_final() && self.reason != AcceptedReason::PolicyRefused.as_str()
+    }
+
+    /// Its phase.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Its reason: of the end or of the problem, else the phase's name.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl Report {
+    /// The part of the status that the agent owns, complete for server-side apply.
+    pub fn status(&self, previous: &[Condition], now: Timestamp) -> AgentVMStatus {
+        let at = At { generation: Some(self.key.generation), now: &Time(now), previous };
+        let view = agentvm_crds::conditions::agent(&self.phase.view(), &at);
+        AgentVMStatus {
+            observed_generation: view.observed_generation,
+            phase: view.phase,
+            conditions: view.conditions,
+            assignment: None,
+            effective: self.effective.clone(),
+            module_digest: self.module_digest.clone(),
+            restarts: Some(self.restarts),
+            started_at: self.started_at.clone(),
+            exit: self.exit.clone(),
+        }
+    }
+
+    /// One sentence on it, for events.
+    pub fn message(&self) -> &str {
+        match &self.phase {
+            Told::Running => "the guest runs",
+            Told::Suspended => "spec.suspend is true",
+            Told::BackOff(_, message) | Told::Complete(message) | Told::Failed(_, message) => message,
+        }
+    }
+}
+
+impl Told {
+    fn view(&self) -> AgentView<'_> {
+        match self {
+            Self::Running => AgentView::Running,
+            Self::Suspended => AgentView::Suspended,
+            Self::BackOff(cause, message) => AgentView::BackOff { cause: *cause, message },
+            Self::Complete(message) => AgentView::Complete { message },
+            Self::Failed(cause, message) => AgentView::Failed { cause: *cause, message },
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Running => Phase::Running.as_str(),
+            Self::Suspended => Phase::Suspended.as_str(),
+            Self::Complete(_) => EndReason::Completed.as_str(),
+            Self::BackOff(cause, _) | Self::Failed(cause, _) => cause.as_str(),
+        }
+    }
+}
+
+fn exit(end: &End) -> ExitStatus {
+    ExitStatus {
+        code: end.exit_code,
+        reason: end.reason.as_str().to_owned(),
+        message: sentence(&end.message),
+        finished_at: time(end.finished_unix_ms),
+        cpu_millis: i64::try_from(end.usage.cpu_ns / 1_000_000).ok(),
+        memory_peak_bytes: i64::try_from(end.usage.memory_peak_bytes).ok(),
+    }
+}
+
+/// A time in whole seconds, as Kubernetes keeps it.
+fn time(unix_ms: u64) -> Option<Time> {
+    let seconds = i64::try_from(unix_ms / 1000).ok()?;
+    Timestamp::from_second(seconds).ok().map(Time)
+}

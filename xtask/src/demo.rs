@@ -50,21 +50,28 @@ const ACTS: [Act; 3] = [
     },
 ];
 
-/// Builds the CLI and the guests, and runs every act.
+/// Builds the CLI and the guests, and plays every act.
 pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     machine::provide(&[machine::GO])?;
     let agentvm = build_cli()?;
-    let guests = build_guests()?;
     if args.build_only {
+        build_guests()?;
         return Ok(());
     }
-    for act in &ACTS {
-        play(act, &agentvm, &guests)?;
-    }
+    show(&agentvm)?;
     eprintln!(
         "\nThe manifests are in examples/, the programs in examples/guests/. What to try next: README.md."
     );
     Ok(())
+}
+
+/// Builds the guests and plays every act with the given `agentvm` command.
+///
+/// # Errors
+/// Where an act does not end as it should.
+pub(crate) fn show(agentvm: &Path) -> anyhow::Result<()> {
+    let guests = build_guests()?;
+    ACTS.iter().try_for_each(|act| play(act, agentvm, &guests))
 }
 
 fn build_cli() -> anyhow::Result<PathBuf> {
@@ -73,7 +80,7 @@ fn build_cli() -> anyhow::Result<PathBuf> {
         "building the agentvm command (the first time takes some minutes: it brings a compiler)",
         &mut build,
     )?;
-    Ok(step::target_dir()?.join("debug").join("agentvm"))
+    step::built("agentvm")
 }
 
 /// Builds every program of `examples/guests` into the cache, as `<name>.wasm`.

@@ -34,6 +34,11 @@ pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The path of a program of the workspace, once `cargo build` has made it.
+pub(crate) fn built(program: &str) -> anyhow::Result<PathBuf> {
+    Ok(target_dir()?.join("debug").join(program))
+}
+
 /// `cargo` in the root of the repository, building into [`target_dir`].
 pub(crate) fn cargo<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

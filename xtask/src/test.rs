@@ -54,6 +54,8 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     run_tests(&args.test_args)?;
+    step::say("playing the demo");
+    crate::demo::show(&step::built("agentvm")?)?;
     check_docs()?;
     step::say("everything passed");
     Ok(())
@@ -82,8 +84,7 @@ fn check_sources() -> anyhow::Result<()> {
 fn prepare() -> anyhow::Result<()> {
     let build = ["build", "--workspace", "--bins", "--tests", "--locked"];
     step::run("building every binary and test", &mut step::cargo(build)?)?;
-    let builder = step::target_dir()?.join("debug").join("build-controlplane");
-    let mut controlplane = Command::new(builder);
+    let mut controlplane = Command::new(step::built("build-controlplane")?);
     controlplane
         .current_dir(step::root()?)
         .env("AGENTVM_CACHE", step::cache()?);

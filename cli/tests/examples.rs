@@ -1,4 +1,8 @@
 //! Every example is a manifest that a cluster would take.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the report"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

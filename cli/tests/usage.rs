@@ -1,4 +1,8 @@
 //! Usage errors, version, completion, and the name that kubectl calls.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the report"
+)]
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,8 @@
 //! `agentvm validate` as a user calls it: stdin in, lines and exit code out.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the report"
+)]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use agentvm_crds::agentvm::EffectiveStatus;
+use agentvm_crds::validate::validate;
 use agentvm_crds::{AgentPolicy, AgentVM, GROUP, rules_for};
 use agentvm_policy::{Refusal, Verdict, effective};
 use serde::de::DeserializeOwned;
@@ -85,7 +86,7 @@ impl<'a> Cluster<'a> {
                     self.judge_vm(&document.value, namespace, &mut judged);
                 }
             }
-            Ok(Kind::ClusterScoped) => judged.problems = schema(&document.value),
+            Ok(Kind::Ours) => judged.problems = schema(&document.value),
             Err(problem) => judged.problems.push(problem),
         }
         judged.outcome = if judged.problems.is_empty() {
@@ -160,44 +161,31 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// Which of our kinds an object is of.
+/// Whether an object is ours to judge.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// An AgentVM, which a policy may refuse.
     AgentVM,
-    ClusterScoped,
+    /// Another object of our group: the schema says whether there is such a kind.
+    Ours,
+    /// Somebody else's.
     Foreign,
 }
 
 impl Kind {
     fn of(document: &Document) -> Result<Self, Problem> {
-        let (api_version, kind) = (document.api_version(), document.kind());
-        let problem = |field: &str, message: String| {
-            Err(Problem {
-                field: field.to_owned(),
-                message,
-            })
+        let missing = |field: &str| Problem {
+            field: field.to_owned(),
+            message: "is missing".to_owned(),
         };
-        if api_version.is_empty() {
-            return problem("apiVersion", "is missing".to_owned());
-        }
-        if kind.is_empty() {
-            return problem("kind", "is missing".to_owned());
-        }
-        if document.name().is_empty() {
-            return problem("metadata.name", "is missing".to_owned());
-        }
-        match (api_version.split_once('/'), kind) {
-            (Some((GROUP, "v1alpha1")), "AgentVM") => Ok(Self::AgentVM),
-            (Some((GROUP, "v1alpha1")), "AgentPolicy" | "AgentNode") => Ok(Self::ClusterScoped),
-            (Some((GROUP, "v1alpha1")), _) => problem(
-                "kind",
-                format!(
-                    "{kind:?} is no kind of {GROUP}: there are AgentVM, AgentPolicy and AgentNode"
-                ),
-            ),
-            (Some((GROUP, version)), _) => problem(
-                "apiVersion",
-                format!("{version:?} is no version of {GROUP}: write v1alpha1"),
-            ),
+        let group = match document.api_version() {
+            "" => return Err(missing("apiVersion")),
+            version => version.split_once('/').map(|(group, _)| group),
+        };
+        match (group, document.kind()) {
+            (_, "") => Err(missing("kind")),
+            (Some(GROUP), "AgentVM") => Ok(Self::AgentVM),
+            (Some(GROUP), _) => Ok(Self::Ours),
             (Some(_) | None, _) => Ok(Self::Foreign),
         }
     }
@@ -205,8 +193,7 @@ impl Kind {
 
 /// What the CRD's schema and rules say.
 fn schema(value: &Value) -> Vec<Problem> {
-    let _ = value;
-    Vec::new()
+    validate(value).into_iter().map(Problem::from).collect()
 }
 
 fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {

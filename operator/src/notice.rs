@@ -1,0 +1,102 @@
+//! Events on the objects (`events.k8s.io/v1`): what to tell, and the task that tells it.
+//!
+//! Telling is never waited for: notices go through a bounded channel, and what does not fit is
+//! dropped and counted. Equal ones within six minutes become a series of one Event.
+
+use std::sync::Arc;
+
+use agentvm_crds::AgentVM;
+use agentvm_crds::conditions::{AcceptedReason, PlacedReason, sentence};
+use agentvm_policy::Refusal;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource as _};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::error::chain;
+use crate::apply::MANAGER;
+use crate::decide::{Eviction, Lost};
+use crate::metrics::Metrics;
+
+/// Notices that wait to be written.
+pub const WAITING_NOTICES: usize = 4096;
+const WRITERS: usize = 2;
+
+/// One thing worth an Event.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    regarding: ObjectReference,
+    severity: EventType,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
+}
+
+impl Notice {
+    /// A VM got its node.
+    pub fn placed(vm: &AgentVM, node: &str, lost: Option<&Lost>) -> Self {
+        match lost {
+            None => Self::new(vm, EventType::Normal, PlacedReason::Placed.as_str(), "Placing", &format!("assigned to node {node}")),
+            Some(lost) => Self::new(
+                vm,
+                EventType::Warning,
+                "Reassigned",
+                "Placing",
+                &format!("node {} {}: assigned to node {node}", lost.node, lost.how),
+            ),
+        }
+    }
+
+    /// A VM fits on no node.
+    pub fn unschedulable(vm: &AgentVM, reasons: &str) -> Self {
+        Self::new(vm, EventType::Warning, PlacedReason::Unschedulable.as_str(), "Placing", reasons)
+    }
+
+    /// A spec is refused.
+    pub fn refused(vm: &AgentVM, reason: AcceptedReason, message: &str) -> Self {
+        Self::new(vm, EventType::Warning, reason.as_str(), "Validating", message)
+    }
+
+    /// An `Audit` policy would have refused it.
+    pub fn audited(vm: &AgentVM, refusals: &[Refusal]) -> Self {
+        let sentences: Vec<&str> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+        Self::new(vm, EventType::Warning, "PolicyAudited", "Validating", &sentences.join("; "))
+    }
+
+    /// A VM's node is not heard from.
+    pub fn silent(vm: &AgentVM) -> Self {
+        let silent = vm.assignment().map(|assignment| assignment.node_name.as_str()).unwrap_or_default();
+        let note = format!("the agent of node {silent} is not heard from; the VM stays there and may still run");
+        Self::new(vm, EventType::Warning, "NodeSilent", "Watching", &note)
+    }
+
+    /// A VM ended with its node.
+    pub fn evicted(vm: &AgentVM, eviction: &Eviction) -> Self {
+        let Eviction { lost, because } = eviction;
+        Self::new(vm, EventType::Warning, "Evicted", "Placing", &format!("node {} {}; {because}", lost.node, lost.how))
+    }
+
+    fn new(vm: &AgentVM, severity: EventType, reason: &'static str, action: &'static str, note: &str) -> Self {
+        Self { regarding: vm.object_ref(&()), severity, reason, action, note: sentence(note) }
+    }
+}
+
+/// Writes notices until their senders are gone.
+pub async fn write_all(client: Client, instance: String, notice_rx: mpsc::Receiver<Notice>, metrics: Arc<Metrics>) {
+    let recorder = Recorder::new(client, Reporter { controller: MANAGER.to_owned(), instance: Some(instance) });
+    let notices = futures::stream::unfold(notice_rx, async |mut rx| rx.recv().await.map(|notice| (notice, rx)));
+    let (recorder, metrics) = (&recorder, &metrics);
+    notices
+        .for_each_concurrent(WRITERS, async |notice| {
+            let Notice { regarding, severity, reason, action, note } = notice;
+            let event =
+                Event { type_: severity, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+            if let Err(error) = recorder.publish(&event, &regarding).await {
+                metrics.events_lost.inc();
+                debug!(%reason, error = chain(&error), "an event was not written");
+            }
+        })
+        .await;
+}

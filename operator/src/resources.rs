@@ -1,0 +1,53 @@
+//! Amounts of what VMs use of a node: memory, CPU and VM slots.
+
+use agentvm_policy::Limits;
+
+/// An amount of each resource that placement counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Bytes.
+    pub memory_bytes: u64,
+    /// Thousandths of a core.
+    pub cpu_millicores: u64,
+    /// VMs.
+    pub vms: u64,
+}
+
+impl Resources {
+    /// What one VM with these limits holds.
+    pub const fn of_one(limits: &Limits) -> Self {
+        Self { memory_bytes: limits.memory_bytes, cpu_millicores: limits.cpu_millicores, vms: 1 }
+    }
+
+    /// The sum; sticks at the largest value, so that absurd input never wraps to "free".
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            cpu_millicores: self.cpu_millicores.saturating_add(other.cpu_millicores),
+            vms: self.vms.saturating_add(other.vms),
+        }
+    }
+
+    /// The difference, zero where it would be negative.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+            cpu_millicores: self.cpu_millicores.saturating_sub(other.cpu_millicores),
+            vms: self.vms.saturating_sub(other.vms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Resources;
+
+    #[test]
+    fn sums_stick_at_the_largest_value() {
+        let huge = Resources { memory_bytes: u64::MAX, cpu_millicores: 1, vms: 1 };
+        assert_eq!(huge.plus(huge).memory_bytes, u64::MAX);
+        assert_eq!(Resources::default().minus(huge), Resources::default());
+    }
+}

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn references_that_no_registry_can_have_are_the_specs_fault() {
-        for image in ["", "UPPER/case", "a b", "registry/x@sha256:zz", "x:ta g", "http://registry/x"] {
+        for image in ["", "UPPER/case", "a b", "registry/x@sha256:zz", "x:ta g", "http://registry.example/x"] {
             let problem = parse(image).map(|reference| reference.to_string()).unwrap_err();
             assert_eq!(problem.reason, StartReason::InvalidSpec, "{image:?}");
             assert!(problem.message.starts_with("spec.image: "), "{}", problem.message);

@@ -54,7 +54,7 @@ fn every_example_is_accepted() {
 }
 
 #[test]
-fn every_guest_that_an_example_names_has_its_source_beside_it() {
+fn every_guest_that_an_example_names_has_its_source_or_where_to_get_it_beside_it() {
     let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/guests");
     for example in examples() {
         let text = std::fs::read_to_string(&example).unwrap();
@@ -64,7 +64,9 @@ fn every_guest_that_an_example_names_has_its_source_beside_it() {
         for image in images {
             let (name, _) = image.split_once(':').unwrap();
             assert!(
-                guests.join(name).join("main.go").is_file(),
+                ["main.go", "README.md"]
+                    .iter()
+                    .any(|source| guests.join(name).join(source).is_file()),
                 "{} names {image}",
                 example.display()
             );

@@ -34,7 +34,7 @@ struct Entry {
 pub struct Snapshot {
     /// One row for each VM; no two of the same namespace and name.
     pub rows: Vec<Row>,
-    /// Namespaces whose cell is up.
+    /// Whether every VM of the node is known.
     pub surveyed: bool,
 }
 
@@ -47,6 +47,10 @@ pub struct Row {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Whether its object is still this node's.
+    pub is_there: bool,
+    /// Whether a run of it is held by a cell and has not ended.
+    pub is_live: bool,
     /// Where it is in its life.
     pub phase: Phase,
     /// Runs after the first.
@@ -93,7 +97,7 @@ impl Ledger {
 
     /// One row for each name: an object that was made anew replaces the old one.
     fn rows(&self, now: Moment, observed: &Observed) -> Vec<Row> {
-        let mut rows: BTreeMap<(String, String), (bool, Row)> = BTreeMap::new();
+        let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
         for (uid, entry) in &self.entries {
             let expired = entry.over_since.is_some_and(|since| now.saturating_sub(since) >= KEPT_AFTER_END);
             let Some(row) = entry.row.as_ref().filter(|_| !expired) else {
@@ -102,10 +106,11 @@ impl Ledger {
             let is_there = observed.vms.contains_key(uid);
             let name = (row.namespace.clone(), row.name.clone());
             if is_there || !rows.contains_key(&name) {
-                rows.insert(name, (is_there, row.clone()));
+                let is_live = row.is_live && is_there;
+                rows.insert(name, Row { is_there, is_live, ..row.clone() });
             }
         }
-        rows.into_values().map(|(_, row)| row).collect()
+        rows.into_values().collect()
     }
 }
 
@@ -123,6 +128,8 @@ fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry) -> Row {
         uid: uid.clone(),
         namespace: record.namespace.clone(),
         name: record.name.clone(),
+        is_there: true,
+        is_live: record.is_live(),
         phase: phase(record),
         restarts: record.restarts,
         exits: entry.exits.clone(),

@@ -1,0 +1,32 @@
+//! `agentvm-node-agent`: runs the `AgentVM`s that are assigned to one node.
+
+use agentvm_node_agent::{cluster, flags::Flags};
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_other| anyhow::anyhow!("another TLS provider is installed"))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no runtime for tasks")?
+        .block_on(until_told(flags))
+}
+
+/// Runs until SIGTERM or SIGINT; cells go on without the agent.
+async fn until_told(flags: Flags) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        ended = cluster::run(flags) => ended.context("the node agent ends"),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,93 @@
+//! What is measured, as Prometheus reads it.
+//!
+//! Everything is gathered when it is asked for: how VMs are from the agent's loop, what they
+//! use from the cells. Labels are object names and closed sets, never a guest's text.
+
+mod exposition;
+mod latency;
+mod render;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentvm_cell_api::cell::Stats;
+use agentvm_cell_api::client::{CellClient, WardenClient};
+use agentvm_cell_api::warden::{Cell, Info};
+use tokio::sync::{Mutex, oneshot};
+
+use self::latency::Latencies;
+use crate::agent::{Input, Inputs};
+use crate::ledger::Snapshot;
+
+pub use self::exposition::CONTENT_TYPE;
+
+/// How long a cell may take to tell its numbers.
+const STATS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Gathers numbers.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    warden: WardenClient,
+    inputs: Inputs,
+    latencies: Arc<Mutex<Latencies>>,
+}
+
+/// Everything that was gathered for one scrape.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) cells: Vec<(Cell, Stats)>,
+    pub(crate) warden: Option<Info>,
+}
+
+impl Metrics {
+    /// Gathers from the agent behind `inputs` and from the cells of `warden`.
+    pub fn new(warden: WardenClient, inputs: Inputs) -> Self {
+        Self { warden, inputs, latencies: Arc::default() }
+    }
+
+    /// The exposition, in Prometheus' text format.
+    pub async fn render(&self) -> String {
+        let gathered = self.gather().await;
+        let mut latencies = self.latencies.lock().await;
+        latencies.observe(&gathered);
+        render::render(&gathered, &latencies)
+    }
+
+    /// True where the agent knows every VM of the node.
+    pub async fn is_surveyed(&self) -> bool {
+        self.snapshot().await.is_some_and(|snapshot| snapshot.surveyed)
+    }
+
+    /// True where the agent's loop answers.
+    pub async fn is_alive(&self) -> bool {
+        self.snapshot().await.is_some()
+    }
+
+    /// How every VM is; `None` where the loop does not answer.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        let (reply, answer) = oneshot::channel();
+        let ask = async {
+            self.inputs.send(Input::Look(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(STATS_WITHIN, ask).await.ok().flatten()
+    }
+
+    async fn gather(&self) -> Gathered {
+        let snapshot = self.snapshot().await.unwrap_or_default();
+        let asked = futures::future::join(self.warden.info(), self.warden.cells());
+        let (info, cells) = tokio::time::timeout(STATS_WITHIN, asked).await.ok().unzip();
+        let cells = cells.and_then(Result::ok).unwrap_or_default().cells;
+        let stats = futures::future::join_all(cells.into_iter().map(|cell| async move {
+            let client = CellClient::new(&cell.socket);
+            let stats = tokio::time::timeout(STATS_WITHIN, client.stats()).await;
+            Some((cell, stats.ok()?.ok()?))
+        }));
+        Gathered {
+            snapshot,
+            cells: stats.await.into_iter().flatten().collect(),
+            warden: info.and_then(Result::ok),
+        }
+    }
+}

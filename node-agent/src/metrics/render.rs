@@ -1,0 +1,195 @@
+//! One scrape's numbers as metric families.
+
+use std::sync::atomic::AtomicU64;
+
+use agentvm_cell_api::cell::Usage;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::latency::{InNamespace, Latencies, seconds};
+use super::{Gathered, exposition};
+use crate::ledger::{Row, sum};
+
+type Seconds = Counter<f64, AtomicU64>;
+type Count = Counter<u64, AtomicU64>;
+type Bytes = Gauge<f64, AtomicU64>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Vm {
+    namespace: String,
+    vm: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VmState {
+    namespace: String,
+    vm: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VmReason {
+    namespace: String,
+    vm: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VmInterface {
+    namespace: String,
+    vm: String,
+    interface: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Compile {
+    outcome: &'static str,
+}
+
+/// The families of VMs.
+#[derive(Debug, Default)]
+struct Vms {
+    state: Family<VmState, Gauge>,
+    restarts: Family<Vm, Count>,
+    exits: Family<VmReason, Count>,
+    cpu: Family<Vm, Seconds>,
+    throttled: Family<Vm, Seconds>,
+    fuel: Family<Vm, Count>,
+    memory: Family<Vm, Bytes>,
+    memory_peak: Family<Vm, Bytes>,
+    memory_limit: Family<Vm, Bytes>,
+    denials: Family<VmInterface, Count>,
+    log: Family<Vm, Count>,
+    log_dropped: Family<Vm, Count>,
+    audited: Family<Vm, Gauge>,
+}
+
+/// The text of one scrape.
+pub(super) fn render(gathered: &Gathered, latencies: &Latencies) -> String {
+    let mut registry = Registry::default();
+    let vms = Vms::default();
+    vms.register(&mut registry);
+    for row in &gathered.snapshot.rows {
+        let running = gathered.cells.iter().find_map(|(_, stats)| stats.vms.get(&row.uid));
+        vms.fill(row, running.filter(|_| row.is_live));
+    }
+    registry.register(
+        "agentvm_start_latency_seconds",
+        "From the request to the guest's first instruction",
+        latencies.family.clone(),
+    );
+    register_processes(&mut registry, gathered);
+    exposition::text(&registry)
+}
+
+impl Vms {
+    fn register(&self, registry: &mut Registry) {
+        let Self {
+            state, restarts, exits, cpu, throttled, fuel, memory, memory_peak, memory_limit, denials, log, log_dropped, audited,
+        } = self;
+        registry.register("agentvm_vm_state", "The state that the VM is in: 1 for that one", state.clone());
+        registry.register("agentvm_vm_restarts", "Runs after the first", restarts.clone());
+        registry.register("agentvm_vm_exits", "Ends of runs by reason", exits.clone());
+        registry.register("agentvm_vm_cpu_seconds", "CPU time over all runs", cpu.clone());
+        registry.register("agentvm_vm_cpu_throttled_seconds", "Time ready to run, but out of CPU quota", throttled.clone());
+        registry.register("agentvm_vm_fuel", "Units of fuel over all runs", fuel.clone());
+        registry.register("agentvm_vm_memory_bytes", "Bytes held now", memory.clone());
+        registry.register("agentvm_vm_memory_peak_bytes", "The most bytes that a run held", memory_peak.clone());
+        registry.register("agentvm_vm_memory_limit_bytes", "Bytes that it may hold", memory_limit.clone());
+        registry.register("agentvm_vm_denials", "Calls of interfaces that are closed to it", denials.clone());
+        registry.register("agentvm_vm_log_bytes", "Bytes written to stdout and stderr", log.clone());
+        registry.register("agentvm_vm_log_dropped_bytes", "Of those, bytes that were dropped", log_dropped.clone());
+        registry.register("agentvm_vm_policy_audited_requests", "Requests that an Audit policy would refuse", audited.clone());
+    }
+
+    fn fill(&self, row: &Row, running: Option<&Usage>) {
+        let vm = Vm { namespace: row.namespace.clone(), vm: row.name.clone() };
+        let total = running.map_or_else(|| row.past.clone(), |usage| sum(&row.past, usage));
+        if row.is_there {
+            let state = VmState { namespace: row.namespace.clone(), vm: row.name.clone(), state: row.phase.as_str() };
+            self.state.get_or_create(&state).set(1);
+        }
+        self.restarts.get_or_create(&vm).inc_by(u64::from(row.restarts));
+        for (reason, count) in &row.exits {
+            let labels = VmReason { namespace: row.namespace.clone(), vm: row.name.clone(), reason: reason.as_str() };
+            self.exits.get_or_create(&labels).inc_by(*count);
+        }
+        self.cpu.get_or_create(&vm).inc_by(seconds(total.cpu_ns));
+        self.throttled.get_or_create(&vm).inc_by(seconds(total.throttled_ns));
+        self.fuel.get_or_create(&vm).inc_by(total.fuel);
+        self.memory.get_or_create(&vm).set(float(running.map_or(0, |usage| usage.memory_bytes)));
+        self.memory_peak.get_or_create(&vm).set(float(total.memory_peak_bytes));
+        if let Some(limit) = row.memory_limit_bytes {
+            self.memory_limit.get_or_create(&vm).set(float(limit));
+        }
+        for (interface, count) in total.denials {
+            let labels = VmInterface { namespace: row.namespace.clone(), vm: row.name.clone(), interface };
+            self.denials.get_or_create(&labels).inc_by(count);
+        }
+        self.log.get_or_create(&vm).inc_by(total.log_bytes);
+        self.log_dropped.get_or_create(&vm).inc_by(total.log_dropped_bytes);
+        if row.audited > 0 {
+            self.audited.get_or_create(&vm).set(i64::try_from(row.audited).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+fn register_processes(registry: &mut Registry, gathered: &Gathered) {
+    let resident: Family<InNamespace, Bytes> = Family::default();
+    let cpu: Family<InNamespace, Seconds> = Family::default();
+    let threads: Family<InNamespace, Gauge> = Family::default();
+    let panics = Count::default();
+    for (cell, stats) in &gathered.cells {
+        let labels = InNamespace { namespace: cell.namespace.clone() };
+        resident.get_or_create(&labels).set(float(stats.resident_bytes));
+        cpu.get_or_create(&labels).inc_by(seconds(stats.cpu_ns));
+        threads.get_or_create(&labels).set(i64::from(stats.threads));
+        panics.inc_by(stats.host_panics);
+    }
+    registry.register("agentvm_cell_resident_bytes", "Resident bytes of a namespace's cell", resident);
+    registry.register("agentvm_cell_cpu_seconds", "CPU time of a namespace's cell", cpu);
+    registry.register("agentvm_cell_threads", "Threads of a namespace's cell", threads);
+    registry.register("agentvm_host_panics", "Panics in host code made for guests: each is a bug", panics);
+    register_warden(registry, gathered);
+}
+
+fn register_warden(registry: &mut Registry, gathered: &Gathered) {
+    let up: Gauge = Gauge::default();
+    up.set(i64::from(gathered.warden.is_some()));
+    registry.register("agentvm_warden_up", "Whether the warden answers", up);
+    let resident = Bytes::default();
+    let compiles: Family<Compile, Count> = Family::default();
+    if let Some(info) = &gathered.warden {
+        resident.set(float(info.resident_bytes));
+        for (outcome, count) in [
+            ("succeeded", info.compiles.succeeded),
+            ("refused", info.compiles.refused),
+            ("rejected_entry", info.compiles.rejected_entries),
+        ] {
+            compiles.get_or_create(&Compile { outcome }).inc_by(count);
+        }
+    }
+    registry.register("agentvm_warden_resident_bytes", "Resident bytes of the warden", resident);
+    registry.register("agentvm_compiles", "Compilations by outcome", compiles);
+    let own = Bytes::default();
+    own.set(float(own_resident_bytes()));
+    registry.register("agentvm_agent_resident_bytes", "Resident bytes of the node agent", own);
+}
+
+fn own_resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "Prometheus counts in 64-bit floats; beyond 2^53 bytes the last digits do not matter"
+)]
+fn float(value: u64) -> f64 {
+    value as f64
+}

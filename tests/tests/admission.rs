@@ -244,6 +244,24 @@ fn operator_and_agents_never_read_secrets_nor_write_specs() -> Result<()> {
     Ok(())
 }
 
+/// The mutant of the tests above: it is the admission policies that refuse, not something else.
+#[test]
+fn without_the_policies_an_agent_takes_over_another_nodes_vm() -> Result<()> {
+    let plane = cluster::install("bare", &["crds/yaml", "deploy/rbac.yaml"])?;
+    create_node(&plane, "north")?;
+    let north = Kubectl::new(&identity::node_agent(&plane, "north", BoundTo::Node)?)?;
+    let namespace = Namespace::create(&plane, "adm-bare")?;
+    namespace.run_probe("vm", "hello", &json!({}))?;
+    assign(&plane.kubectl, &namespace, "vm", "south")?.done()?;
+    report(&north, &namespace, "vm")?.done()?;
+    assign(&north, &namespace, "vm", "north")?.done()?;
+    north.apply(&agent_node("south"))?.done()?;
+    north
+        .run_with(&["create", "-f", "-"], &lease("node-south"))?
+        .done()?;
+    Ok(())
+}
+
 fn scene() -> Result<&'static Scene> {
     static SCENE: OnceLock<Result<Scene, String>> = OnceLock::new();
     let scene = SCENE.get_or_init(|| set_scene().map_err(|error| format!("{error:?}")));
@@ -253,8 +271,7 @@ fn scene() -> Result<&'static Scene> {
 fn set_scene() -> Result<Scene> {
     let plane = cluster::installed()?;
     for node in ["north", "south"] {
-        let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}});
-        plane.api.create("/api/v1/nodes", &object)?;
+        create_node(plane, node)?;
     }
     let unbound = plane
         .kubectl
@@ -302,6 +319,11 @@ fn wait_for_policies(scene: &Scene) -> Result<()> {
         let passed = said.into_iter().find(|said| said.ok);
         Ok(passed.map_or(Look::Yes(()), |said| Look::NotYet(said.stdout)))
     })
+}
+
+fn create_node(plane: &ControlPlane, name: &str) -> Result<()> {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    plane.api.create("/api/v1/nodes", &node).map(|_| ())
 }
 
 fn assign(kubectl: &Kubectl, namespace: &Namespace<'_>, vm: &str, node: &str) -> Result<Said> {

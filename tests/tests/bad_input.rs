@@ -7,7 +7,6 @@
 )]
 
 use agentvm_tests::cluster::{self, Cluster};
-use agentvm_tests::kubectl::Kubectl;
 use agentvm_tests::vm::{Namespace, condition, manifest, number, phase, text};
 use agentvm_tests::{Result, guests, http};
 use anyhow::{Context, bail, ensure};
@@ -168,14 +167,14 @@ type Case = (
 /// does not.
 #[rustfmt::skip]
 const ENDINGS: [Case; 19] = [
-    ("missing-image", "image: REGISTRY/no/such:1", "Starting", "ImageReady", "ImagePullFailed", "REGISTRY/no/such:1"),
-    ("no-registry", "image: NOBODY/no/registry:1", "Starting", "ImageReady", "ImagePullFailed", "NOBODY/no/registry:1"),
-    ("missing-map", "module: {configMap: {name: ghost, key: a}}", "Starting", "ImageReady", "ConfigMapNotFound", "ghost"),
-    ("missing-key", "module: {configMap: {name: hello, key: ghost}}", "Starting", "ImageReady", "KeyNotFound", "hello ghost"),
+    ("missing-image", "image: REGISTRY/no/such:1", "BackOff", "ImageReady", "ImagePullFailed", "REGISTRY/no/such:1"),
+    ("no-registry", "image: NOBODY/no/registry:1", "BackOff", "ImageReady", "ImagePullFailed", "NOBODY/no/registry:1"),
+    ("missing-map", "module: {configMap: {name: ghost, key: a}}", "BackOff", "ImageReady", "ConfigMapNotFound", "ghost"),
+    ("missing-key", "module: {configMap: {name: hello, key: ghost}}", "BackOff", "ImageReady", "KeyNotFound", "hello ghost"),
     ("missing-variable", "{module: hello, env: [{name: A, valueFrom: {configMapKeyRef: {name: ghost, key: a}}}]}",
-     "Starting", "ImageReady", "ConfigMapNotFound", "ghost"),
+     "BackOff", "ImageReady", "ConfigMapNotFound", "ghost"),
     ("missing-variable-key", "{module: hello, env: [{name: A, valueFrom: {configMapKeyRef: {name: hello, key: ghost}}}]}",
-     "Starting", "ImageReady", "KeyNotFound", "hello ghost"),
+     "BackOff", "ImageReady", "KeyNotFound", "hello ghost"),
     ("text", "module: text", "Failed", "ImageReady", "InvalidModule", "module"),
     ("empty", "module: empty", "Failed", "ImageReady", "InvalidModule", "module"),
     ("half", "module: half", "Failed", "ImageReady", "InvalidModule", "module"),
@@ -199,7 +198,7 @@ fn each_bad_vm_ends_with_its_reason_and_its_neighbour_lives_on() -> Result<()> {
     let namespace = Namespace::create(cluster.plane, "bad-ends")?;
     let neighbour = namespace.run_probe("neighbour", "stay", &json!({}))?;
     let before = namespace.wait_phase("neighbour", "Running")?;
-    cap_memory(&cluster.plane.kubectl, &namespace.name)?;
+    cap_memory(cluster, "small-vms", &namespace, "128Mi")?;
     let endings = endings(cluster, &namespace)?;
     for ending in &endings {
         namespace.create_vm(ending.name, &ending.spec)?;
@@ -268,16 +267,42 @@ fn a_config_map_that_comes_late_is_found() -> Result<()> {
     Ok(())
 }
 
-/// A policy for one namespace alone: at most 128 MiB.
-fn cap_memory(kubectl: &Kubectl, namespace: &str) -> Result<()> {
+#[test]
+fn a_refused_vm_runs_once_the_policy_allows_it() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let namespace = Namespace::create(cluster.plane, "bad-lifted")?;
+    cap_memory(cluster, "lifted", &namespace, "32Mi")?;
+    namespace.run_probe("eager", "hello", &json!({"limits": {"memory": "64Mi"}}))?;
+    let refused = namespace.wait_phase("eager", "Failed")?;
+    assert_eq!(
+        text(&refused, "/status/assignment/nodeName"),
+        "",
+        "{refused}"
+    );
+    cap_memory(cluster, "lifted", &namespace, "64Mi")?;
+    namespace.wait_phase("eager", "Complete").map(|_| ())
+}
+
+/// A policy for one namespace alone.
+fn cap_memory(
+    cluster: &Cluster,
+    name: &str,
+    namespace: &Namespace<'_>,
+    memory: &str,
+) -> Result<()> {
     let policy = json!({
-        "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": "small-vms"},
+        "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": name},
         "spec": {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            "limits": {"max": {"memory": "128Mi"}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name}},
+            "limits": {"max": {"memory": memory}},
         },
     });
-    kubectl.apply(&policy.to_string())?.done().map(|_| ())
+    cluster
+        .plane
+        .kubectl
+        .apply(&policy.to_string())?
+        .done()
+        .map(|_| ())
 }
 
 fn endings(cluster: &Cluster, namespace: &Namespace<'_>) -> Result<Vec<Ending>> {

@@ -6,7 +6,7 @@
 )]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use agentvm_tests::process::{self, Process};
 use agentvm_tests::program::output_of;
 use agentvm_tests::vm::manifest;
 use agentvm_tests::wait::{self, Look};
-use agentvm_tests::{Result, guests, http, scratch};
+use agentvm_tests::{Result, guests, http, scratch, workspace};
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -364,7 +364,7 @@ fn a_manifest_that_is_not_there_is_named() -> Result<()> {
 /// The examples are manifests that work: what a reader tries first.
 #[test]
 fn every_example_is_valid() -> Result<()> {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let examples = workspace::root().join("examples");
     let mut seen = 0;
     for entry in fs::read_dir(examples)? {
         let path = entry?.path();

@@ -5,7 +5,7 @@ mod foreign;
 mod limit;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt as _;
 
@@ -24,7 +24,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
             .schema
             .as_mut()
             .and_then(|schema| schema.open_api_v3_schema.as_mut());
-        schema.into_iter().for_each(without_null);
+        schema.into_iter().for_each(finished);
     }
     crds
 }
@@ -35,19 +35,23 @@ pub fn crd(kind: &str) -> Option<CustomResourceDefinition> {
 }
 
 /// A `null` would reach the rules as a value that is there: the API server drops it instead.
-fn without_null(schema: &mut JSONSchemaProps) {
+/// And structural schemas prune what they do not know, so nothing is said by `false`.
+fn finished(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
-    let properties = schema
-        .properties
-        .iter_mut()
-        .flat_map(|properties| properties.values_mut());
-    properties.for_each(without_null);
-    if let Some(items) = &mut schema.items {
-        use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray;
-        match items {
-            JSONSchemaPropsOrArray::Schema(schema) => without_null(schema),
-            JSONSchemaPropsOrArray::Schemas(schemas) => schemas.iter_mut().for_each(without_null),
-        }
+    if matches!(
+        schema.additional_properties,
+        Some(JSONSchemaPropsOrBool::Bool(false))
+    ) {
+        schema.additional_properties = None;
+    }
+    let properties = schema.properties.iter_mut();
+    properties
+        .flat_map(|properties| properties.values_mut())
+        .for_each(finished);
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => finished(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(finished),
+        None => {}
     }
 }
 

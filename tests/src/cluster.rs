@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 
 use crate::control_plane::ControlPlane;
 use crate::identity::{self, BoundTo};
-use crate::node::{Node, NodeSettings, binary};
+use crate::node::{Node, NodeSettings, Site, binary};
 use crate::process::Process;
 use crate::registry::Registry;
 use crate::wait::{self, Look};
@@ -51,7 +51,15 @@ impl Cluster {
 
     /// Starts one more node, for one test.
     pub fn add_node(&self, name: &str, settings: &NodeSettings) -> Result<Node> {
-        Node::start(self.plane, &self.dir, name, settings)
+        Node::start(&self.site(), name, settings)
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site {
+            plane: self.plane,
+            dir: &self.dir,
+            registry: self.registry.address,
+        }
     }
 
     /// Does something to the operator's process.
@@ -112,10 +120,14 @@ fn start() -> Result<Cluster> {
     let dir = scratch::dir("n")?;
     let operator = Mutex::new(start_operator(plane, &dir, "operator-0")?);
     let registry = Registry::start(&dir)?;
+    let site = Site {
+        plane,
+        dir: &dir,
+        registry: registry.address,
+    };
     let nodes = std::thread::scope(|scope| {
-        let other =
-            scope.spawn(|| Node::start(plane, &dir, "beryl", &NodeSettings::open(BoundTo::Pod)));
-        let one = Node::start(plane, &dir, "amber", &NodeSettings::open(BoundTo::Node))?;
+        let other = scope.spawn(|| Node::start(&site, "beryl", &NodeSettings::open(BoundTo::Pod)));
+        let one = Node::start(&site, "amber", &NodeSettings::open(BoundTo::Node))?;
         match other.join() {
             Ok(other) => anyhow::Ok([one, other?]),
             Err(_panic) => Err(anyhow!("starting a node panicked")),

@@ -21,11 +21,19 @@ pub struct Node {
     pub name: String,
     /// The first process of the `cells` container.
     pub warden: Process,
-    /// Where the agent serves metrics and health.
-    pub metrics: SocketAddr,
     agent: Mutex<Process>,
-    kubeconfig: PathBuf,
-    dir: PathBuf,
+    call: AgentCall,
+}
+
+/// Where nodes are started.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// The control plane that they join.
+    pub plane: &'a ControlPlane,
+    /// The folder of their files.
+    pub dir: &'a Path,
+    /// The registry that they may speak to in plain HTTP.
+    pub registry: SocketAddr,
 }
 
 /// What to ask of a new node.
@@ -37,6 +45,8 @@ pub struct NodeSettings {
     pub taints: Value,
     /// What its agent's token is bound to.
     pub bound: BoundTo,
+    /// Whole cores that its VMs may be given in sum.
+    pub cores: u32,
 }
 
 impl NodeSettings {
@@ -46,6 +56,7 @@ impl NodeSettings {
             labels: json!({}),
             taints: json!([]),
             bound,
+            cores: 16,
         }
     }
 
@@ -56,52 +67,51 @@ impl NodeSettings {
             labels: json!({}),
             taints,
             bound: BoundTo::Node,
+            cores: 2,
         }
     }
 }
 
 impl Node {
     /// Starts a node and waits until its agent says that it is ready.
-    pub fn start(
-        plane: &ControlPlane,
-        dir: &Path,
-        name: &str,
-        settings: &NodeSettings,
-    ) -> Result<Self> {
-        create_node(plane, name, settings)?;
-        let kubeconfig = identity::node_agent(plane, name, settings.bound)?;
-        let dir = dir.join(name);
+    pub fn start(site: &Site<'_>, name: &str, settings: &NodeSettings) -> Result<Self> {
+        create_node(site.plane, name, settings)?;
+        let dir = site.dir.join(name);
         fs::create_dir_all(&dir)?;
         let warden = start_warden(&dir)?;
-        let metrics = http::loopback(http::free_port()?);
-        let agent = Mutex::new(start_agent(&dir, name, &kubeconfig, metrics)?);
+        let agent = AgentCall {
+            kubeconfig: identity::node_agent(site.plane, name, settings.bound)?,
+            listen: http::loopback(http::free_port()?),
+            registry: site.registry,
+            cores: settings.cores,
+            node: name.to_owned(),
+            dir,
+        };
         let node = Self {
             name: name.to_owned(),
             warden,
-            metrics,
-            agent,
-            kubeconfig,
-            dir,
+            agent: Mutex::new(agent.start()?),
+            call: agent,
         };
-        node.wait_until_ready(&plane.api)?;
+        node.wait_until_ready(&site.plane.api)?;
         Ok(node)
     }
 
     /// The warden's socket.
     pub fn warden_socket(&self) -> PathBuf {
-        run_dir(&self.dir).join("warden.sock")
+        run_dir(&self.call.dir).join("warden.sock")
     }
 
     /// The socket of one namespace's cell.
     pub fn cell_socket(&self, namespace: &str) -> PathBuf {
-        run_dir(&self.dir)
+        run_dir(&self.call.dir)
             .join("cells")
             .join(format!("{namespace}.sock"))
     }
 
     /// The folder with one bounded log file for each VM.
     pub fn log_dir(&self) -> PathBuf {
-        self.dir.join("logs")
+        self.call.dir.join("logs")
     }
 
     /// Does something to the agent's process.
@@ -111,14 +121,14 @@ impl Node {
 
     /// Starts another agent in the place of one that has ended.
     pub fn restart_agent(&self) -> Result<()> {
-        let new = start_agent(&self.dir, &self.name, &self.kubeconfig, self.metrics)?;
+        let new = self.call.start()?;
         *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 
     /// Starts another warden in the place of one that has ended.
     pub fn restart_warden(&mut self) -> Result<()> {
-        self.warden = start_warden(&self.dir)?;
+        self.warden = start_warden(&self.call.dir)?;
         Ok(())
     }
 
@@ -173,7 +183,7 @@ impl Node {
 
     /// The metrics' exposition.
     pub fn metrics(&self) -> Result<String> {
-        Ok(http::get(self.metrics, "/metrics")?.body)
+        Ok(http::get(self.call.listen, "/metrics")?.body)
     }
 
     /// Waits until the agent has written a Ready condition and serves `/readyz`.
@@ -190,7 +200,7 @@ impl Node {
                     .is_some_and(|condition| condition.status == "True")
             });
             let serves =
-                http::get(self.metrics, "/readyz").is_ok_and(|answer| answer.status == 200);
+                http::get(self.call.listen, "/readyz").is_ok_and(|answer| answer.status == 200);
             Ok(wait::yes_if(ready && serves, || {
                 format!("AgentNode {object:?}, /readyz is 200: {serves}")
             }))
@@ -259,21 +269,34 @@ pub fn start_warden(dir: &Path) -> Result<Process> {
     })
 }
 
-fn start_agent(dir: &Path, name: &str, kubeconfig: &Path, metrics: SocketAddr) -> Result<Process> {
-    Process::start(
-        "node-agent",
-        dir,
-        binary("agentvm-node-agent")?,
-        |command| {
-            command
-                .env_clear()
-                .env("KUBECONFIG", kubeconfig)
-                .env("RUST_LOG", "info")
-                .args(["--node-name", name])
-                .arg("--run-dir")
-                .arg(run_dir(dir))
-                .arg("--listen")
-                .arg(metrics.to_string())
-        },
-    )
+/// How a node's agent is started, again and again.
+#[derive(Debug)]
+struct AgentCall {
+    node: String,
+    dir: PathBuf,
+    kubeconfig: PathBuf,
+    listen: SocketAddr,
+    registry: SocketAddr,
+    cores: u32,
+}
+
+impl AgentCall {
+    fn start(&self) -> Result<Process> {
+        Process::start(
+            "node-agent",
+            &self.dir,
+            binary("agentvm-node-agent")?,
+            |command| {
+                command
+                    .env_clear()
+                    .env("KUBECONFIG", &self.kubeconfig)
+                    .args(["--node-name", &self.node])
+                    .arg("--run-dir")
+                    .arg(run_dir(&self.dir))
+                    .args(["--listen", &self.listen.to_string()])
+                    .args(["--insecure-registry", &self.registry.to_string()])
+                    .args(["--memory", "4Gi", "--cpu", &self.cores.to_string()])
+            },
+        )
+    }
 }

@@ -248,7 +248,7 @@ fn push(cluster: &Cluster, file: &std::path::Path, name: &str) -> Result<String>
     let image = format!("{}/{name}", cluster.registry.address);
     let output = output_of(
         Command::new(binary("agentvm")?)
-            .arg("push")
+            .args(["push", "--insecure"])
             .arg(file)
             .arg(&image),
     )?;

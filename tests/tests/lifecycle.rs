@@ -483,30 +483,18 @@ fn room_that_another_vm_frees_is_taken_at_once() -> Result<()> {
     let cluster = cluster::shared()?;
     let node = cluster.add_node("li-room", &NodeSettings::reserved())?;
     let namespace = Namespace::create(cluster.plane, "li-room")?;
-    let cpu = allocatable_cores(cluster, &node)?;
-    // Each wants more than half of the node: a whole core, the most that one VM may have, as
-    // often as the node has cores, and then one more.
-    for number in 0..cpu {
-        namespace.run_probe(
-            &format!("tenant-{number}"),
-            "stay",
-            &only_on(&node, json!({"limits": {"cpu": "1", "memory": "1Mi"}})),
-        )?;
+    let core = || only_on(&node, json!({"limits": {"cpu": "1", "memory": "1Mi"}}));
+    for vm in ["first", "second"] {
+        namespace.run_probe(vm, "stay", &core())?;
+        namespace.wait_phase(vm, "Running")?;
     }
-    for number in 0..cpu {
-        namespace.wait_phase(&format!("tenant-{number}"), "Running")?;
-    }
-    namespace.run_probe(
-        "waiting",
-        "stay",
-        &only_on(&node, json!({"limits": {"cpu": "1", "memory": "1Mi"}})),
-    )?;
+    namespace.run_probe("waiting", "stay", &core())?;
     let vm = namespace.wait_for("waiting", "Unschedulable", |vm| {
         condition(vm, "Placed").is_some_and(|found| found.reason == "Unschedulable")
     })?;
     let message = condition(&vm, "Placed").context("Placed")?.message;
     ensure!(message.contains("1 insufficient cpu"), "{message}");
-    namespace.delete("tenant-0")?;
+    namespace.delete("first")?;
     namespace.wait_phase("waiting", "Running").map(|_| ())
 }
 
@@ -566,15 +554,4 @@ fn wait_printed(node: &Node, uid: &str, wanted: &[&str]) -> Result<()> {
             .collect();
         Ok(wait::yes_if(said == wanted, || format!("{said:?}")))
     })
-}
-
-fn allocatable_cores(cluster: &Cluster, node: &Node) -> Result<u32> {
-    let path = format!("/apis/agentvm.dev/v1alpha1/agentnodes/{}", node.name);
-    let object = cluster.plane.api.get(&path)?.context("the AgentNode")?;
-    let cpu = text(&object, "/status/allocatable/cpu");
-    let millicores = match cpu.strip_suffix('m') {
-        Some(millicores) => millicores.parse::<u32>(),
-        None => cpu.parse::<u32>().map(|cores| cores * 1000),
-    };
-    Ok(millicores.with_context(|| format!("allocatable CPU {cpu:?}"))? / 1000)
 }

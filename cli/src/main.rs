@@ -31,5 +31,9 @@ fn perform(invocation: Invocation) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::validate(&args),
         Command::Version(args) => version::version(&args),
         Command::Completion(args) => completion::completion(&args, invocation.program),
+        Command::Process(process) => {
+            run::tie_to_parent()?;
+            agentvm_cell::run(process).map(|()| ExitCode::SUCCESS)
+        }
     }
 }

@@ -57,3 +57,31 @@ pub(crate) fn out(text: &str) {
 pub(crate) fn error(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
 }
+
+/// Writes a guest's very bytes to stdout, or to stderr.
+pub(crate) fn guest(to_stderr: bool, bytes: &[u8]) {
+    if to_stderr {
+        let _ = std::io::stderr().lock().write_all(bytes);
+    } else {
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    }
+}
+
+/// Writes one line to stderr.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Writes the last word of a run, whose stdout is its guest's, to stderr.
+pub(crate) fn final_answer<T: Serialize>(
+    output: Output,
+    answer: &T,
+    lines: impl FnOnce() -> Vec<String>,
+) -> anyhow::Result<()> {
+    match output.format {
+        Format::Text => lines().iter().for_each(|line| note(line)),
+        Format::Json => note(&serde_json::to_string_pretty(answer)?),
+    }
+    Ok(())
+}

@@ -1,12 +1,188 @@
-//! `agentvm run`: the standalone path.
+//! `agentvm run`: the standalone path. It starts a warden, plays the node agent with the very
+//! same core, and streams what the guests print.
 
+mod board;
+mod ending;
+mod files;
+mod output;
+mod parent;
+mod stage;
+mod warden;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentvm_cell_api::client::WardenClient;
+use agentvm_node_agent::agent::{Agent, Input, Inputs};
+use agentvm_node_agent::catalogue::Change;
+use agentvm_node_agent::execute::Executor;
+use agentvm_node_agent::metrics::Metrics;
+use agentvm_node_agent::registry::Registry;
+use agentvm_node_agent::serve;
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+
+use self::board::Board;
+use self::ending::{Ending, Summary};
+use self::files::{Files, ModuleFile};
+use self::output::Streams;
+use self::stage::Stage;
+use self::warden::Warden;
+use crate::manifest;
+use crate::print::{self, Output};
+
+pub(crate) use self::parent::tie_to_parent;
+
+/// How often it is looked whether everything that was told to stop has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Flags of `agentvm run`.
+///
+/// The guest's stdout and stderr are this process's. With several VMs each line carries the
+/// name of its VM.
+///
+/// EXIT CODES: the guest's own where it exits by itself (of several VMs, the first that is not
+/// 0, in the order of the files). 124: limits.timeout has passed. 125: the host failed.
+/// 126: it was refused or could not start. 130 and 143: told to stop by SIGINT and SIGTERM.
+/// 134: trap. 137: limits.memory. 152: limits.fuel is used up.
 #[derive(Debug, clap::Args)]
-pub(crate) struct RunArgs {}
+#[command(verbatim_doc_comment)]
+pub(crate) struct RunArgs {
+    /// Manifests: AgentVMs, and the ConfigMaps, AgentPolicies and Namespaces that they need;
+    /// `-` is stdin.
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// Uses a local file for an image, such as `registry.example.com/team/agent:v1=agent.wasm`;
+    /// may be given several times. Other images are pulled.
+    #[arg(long = "module", value_name = "IMAGE=FILE", env = "AGENTVM_MODULES", value_delimiter = ',')]
+    modules: Vec<ModuleFile>,
+    /// The namespace of objects that name none.
+    #[arg(short, long, env = "AGENTVM_NAMESPACE", default_value = "default")]
+    namespace: String,
+    /// Serves /metrics, /healthz and /readyz on this address. Default: not at all.
+    #[arg(long, value_name = "ADDR", env = "AGENTVM_METRICS")]
+    metrics: Option<SocketAddr>,
+    /// Keeps compiled code here, so that the next run starts at once. Default:
+    /// `$AGENTVM_CACHE/standalone`, or `~/.cache/agentvm/standalone`.
+    #[arg(long, value_name = "DIR", env = "AGENTVM_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// A registry that is spoken to in plain HTTP; may be given several times. Default: none.
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]", env = "AGENTVM_INSECURE_REGISTRIES", value_delimiter = ',')]
+    insecure_registries: Vec<String>,
+    /// The weakest jail to run guests in: full, partial (no Landlock) or none.
+    #[arg(long, value_name = "LEVEL", env = "AGENTVM_REQUIRE_JAIL", default_value = "full")]
+    require_jail: String,
+    /// What is said on stderr at the end: for a person, one line for each VM that did not end
+    /// well; as JSON, the final status of every VM.
+    #[command(flatten)]
+    output: Output,
+}
 
 /// Runs the VMs of a manifest and returns the guest's exit code.
-pub(crate) fn run(_args: RunArgs) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`agentvm run` is not built into this version")
+pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let documents = manifest::read(&args.files)?;
+    let stage = match Stage::of(&documents, &args.namespace) {
+        Ok(stage) => stage,
+        Err(error) => {
+            print::error(&error.into());
+            return Ok(ExitCode::from(ending::REFUSED));
+        }
+    };
+    // Another provider than ours may be installed already; then that one holds.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    // The warden is bound to the thread that starts it, so it must be this one, which waits.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let summary = runtime.block_on(play(&args, stage));
+    runtime.shutdown_background();
+    let summary = summary?;
+    print::final_answer(args.output, &summary.vms, || summary.lines())?;
+    Ok(summary.exit_code())
+}
+
+/// Runs everything and cleans up, whatever happens.
+async fn play(args: &RunArgs, stage: Stage) -> anyhow::Result<Summary> {
+    let streams = Streams::new(stage.vms.len());
+    let mut warden = Warden::start(args.state_dir.as_deref(), &args.require_jail, streams).await?;
+    let ending = follow(args, &stage, &mut warden).await;
+    warden.stop().await;
+    Ok(Summary::of(&stage, &ending?))
+}
+
+/// Plays the agent until every VM has ended for good or somebody says to stop.
+async fn follow(args: &RunArgs, stage: &Stage, warden: &mut Warden) -> anyhow::Result<(Arc<Board>, Ending)> {
+    let client = WardenClient::new(warden.socket());
+    let objects = Arc::new(stage.objects());
+    let registry = Registry::new(args.insecure_registries.clone(), objects.clone());
+    let modules = Arc::new(Files::new(&args.modules, registry));
+    let board = Arc::new(Board::default());
+    let agent = Agent::new(stage::NODE, Executor::new(client.clone(), objects, modules, board.clone()));
+    let inputs = agent.inputs();
+    let metrics = Metrics::new(client, inputs.clone());
+
+    let mut tasks = JoinSet::new();
+    if let Some(address) = args.metrics {
+        tasks.spawn(serve::serve(serve::listen(address).await?, metrics.clone()));
+    }
+    tasks.spawn(agent.run());
+    for change in stage.changes() {
+        inputs.send(Input::Change(change)).await.context("the agent ended")?;
+    }
+    let mut signals = Signals::new()?;
+    let uids = stage.uids();
+    let ending = tokio::select! {
+        () = board.all_over(&uids) => Ending::ByThemselves,
+        code = signals.next() => {
+            stop_all(stage, &inputs, &metrics, &mut signals).await;
+            Ending::Told(code)
+        }
+        () = warden.ended() => Ending::WardenDied,
+    };
+    tasks.shutdown().await;
+    Ok((board, ending))
+}
+
+/// Deletes every VM, which gives each its grace; a second signal ends the waiting.
+async fn stop_all(stage: &Stage, inputs: &Inputs, metrics: &Metrics, signals: &mut Signals) {
+    for uid in stage.uids() {
+        let left = Input::Change(Change::VmLeft { uid });
+        if inputs.send(left).await.is_err() {
+            return;
+        }
+    }
+    let all_gone = async {
+        loop {
+            let snapshot = metrics.snapshot().await.unwrap_or_default();
+            if !snapshot.rows.iter().any(|row| row.is_there) {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = all_gone => {}
+        _code = signals.next() => {}
+    }
+}
+
+/// The two signals that end the run, and their exit codes.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => ending::INTERRUPTED,
+            _ = self.terminate.recv() => ending::TERMINATED,
+        }
+    }
 }

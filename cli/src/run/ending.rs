@@ -1,0 +1,145 @@
+//! The end of a run: what is said, and the exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use agentvm_crds::AgentVMStatus;
+use agentvm_crds::agentvm::Phase;
+use agentvm_policy::EndReason;
+use serde::Serialize;
+
+use super::board::{Board, condition};
+use super::stage::Stage;
+
+/// The host failed.
+const HOST_FAILED: u8 = 125;
+/// Refused, or could not start.
+pub(super) const REFUSED: u8 = 126;
+/// Told to stop by SIGINT.
+pub(super) const INTERRUPTED: u8 = 130;
+/// Told to stop by SIGTERM.
+pub(super) const TERMINATED: u8 = 143;
+
+/// Why the run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Every VM ended for good.
+    ByThemselves,
+    /// A signal said so; its exit code.
+    Told(u8),
+    /// The warden ended.
+    WardenDied,
+}
+
+/// Everything there is to say.
+#[derive(Debug)]
+pub(super) struct Summary {
+    ending: Ending,
+    /// In the order of the files.
+    pub(super) vms: Vec<VmSummary>,
+}
+
+/// How one VM ended.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VmSummary {
+    namespace: String,
+    name: String,
+    status: AgentVMStatus,
+}
+
+impl Summary {
+    /// The summary of a run.
+    pub(super) fn of(stage: &Stage, (board, ending): &(Arc<Board>, Ending)) -> Self {
+        let vms = stage.vms.iter().map(|vm| VmSummary {
+            namespace: vm.metadata.namespace.clone().unwrap_or_default(),
+            name: vm.metadata.name.clone().unwrap_or_default(),
+            status: board.status(vm.metadata.uid.as_deref().unwrap_or_default()),
+        });
+        Self { ending: *ending, vms: vms.collect() }
+    }
+
+    /// One line for each VM that did not end well.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.vms.iter().filter_map(VmSummary::line).collect();
+        if self.ending == Ending::WardenDied {
+            lines.push("agentvm: the warden ended before the VMs did".to_owned());
+        }
+        lines
+    }
+
+    /// The exit code: of several VMs, the first that is not 0.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self.ending {
+            Ending::Told(code) => ExitCode::from(code),
+            Ending::WardenDied => ExitCode::from(HOST_FAILED),
+            Ending::ByThemselves => {
+                let codes = self.vms.iter().map(|vm| code(&vm.status));
+                ExitCode::from(codes.into_iter().find(|code| *code != 0).unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl VmSummary {
+    fn line(&self) -> Option<String> {
+        let Self { namespace, name, status } = self;
+        let about = match status.phase? {
+            Phase::Failed => condition(status, "Failed"),
+            Phase::BackOff => condition(status, "ImageReady").filter(|condition| condition.status == "False"),
+            Phase::Pending | Phase::Starting | Phase::Running | Phase::Suspended | Phase::Complete => None,
+        }?;
+        Some(format!("agentvm: {namespace}/{name}: {}: {}", about.reason, about.message))
+    }
+}
+
+/// The exit code that a VM's final status stands for.
+fn code(status: &AgentVMStatus) -> u8 {
+    match (&status.exit, status.phase) {
+        (_, Some(Phase::Complete | Phase::Suspended)) => 0,
+        (Some(exit), Some(Phase::Failed)) => {
+            let reason = EndReason::ALL.into_iter().find(|reason| reason.as_str() == exit.reason);
+            reason.map_or(HOST_FAILED, |reason| code_of(reason, exit.code))
+        }
+        (None, Some(Phase::Failed)) | (_, Some(Phase::BackOff)) => REFUSED,
+        (_, Some(Phase::Pending | Phase::Starting | Phase::Running) | None) => HOST_FAILED,
+    }
+}
+
+/// The exit code of one end. What the host ends has a code that shells know from elsewhere.
+fn code_of(reason: EndReason, own: Option<i32>) -> u8 {
+    match reason {
+        EndReason::Completed => 0,
+        // Like any process: the low eight bits, and never a failure that looks like success.
+        EndReason::Error => own.map_or(1, |own| u8::try_from(own & 0xff).unwrap_or(1)).max(1),
+        EndReason::Trap => 134,
+        EndReason::MemoryLimit => 137,
+        EndReason::OutOfFuel => 152,
+        EndReason::DeadlineExceeded => 124,
+        EndReason::Stopped => TERMINATED,
+        EndReason::Evicted | EndReason::Fenced | EndReason::HostError => HOST_FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_exit_code() {
+        for (reason, own, expected) in [
+            (EndReason::Completed, Some(0), 0),
+            (EndReason::Error, Some(3), 3),
+            (EndReason::Error, Some(256), 1),
+            (EndReason::Error, Some(-1), 255),
+            (EndReason::Error, None, 1),
+            (EndReason::Trap, None, 134),
+            (EndReason::OutOfFuel, None, 152),
+            (EndReason::MemoryLimit, None, 137),
+            (EndReason::DeadlineExceeded, None, 124),
+            (EndReason::HostError, None, 125),
+        ] {
+            assert_eq!(code_of(reason, own), expected, "{reason:?} {own:?}");
+        }
+    }
+}

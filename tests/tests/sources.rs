@@ -67,6 +67,27 @@ fn no_file_names_a_folder_of_one_machine() {
     );
 }
 
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let mut dead = Vec::new();
+    for (path, text) in sources() {
+        let folder = root().join(path.parent().unwrap());
+        let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+        let targets = links(&text).filter(|_| is_markdown);
+        let targets = targets.filter(|target| !folder.join(target).exists());
+        dead.extend(targets.map(|target| format!("{}: {target}", path.display())));
+    }
+    assert!(dead.is_empty(), "these links lead nowhere: {dead:#?}");
+}
+
+/// The files that a Markdown text links to, relative to its own folder.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1);
+    let targets = targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
+    let files = targets.map(|target| target.split_once('#').map_or(target, |(file, _)| file));
+    files.filter(|file| !file.is_empty() && !file.contains("://"))
+}
+
 /// Every line of the repository of which `rule` is true, as `path:number: line`.
 fn lines_that(rule: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
@@ -91,7 +112,7 @@ fn names_folder(line: &str, folder: &str) -> bool {
 }
 
 #[test]
-fn host_and_folder_rules_can_fail() {
+fn rules_for_files_can_fail() {
     let slashes = "://";
     let urls = format!("see https{slashes}mirror.corp.example.net:8080/x and http{slashes}a@b/");
     assert_eq!(
@@ -100,6 +121,8 @@ fn host_and_folder_rules_can_fail() {
     );
     assert!(is_public("reg.example") && is_public("www.apache.org") && is_public("127.0.0.1"));
     assert!(!is_public("mirror.corp.example.net") && !is_public("notgithub.com"));
+    let text = "[a](a.md) [b](docs/b.md#part) [c](#c) [d](mailto://d) (e)";
+    assert_eq!(links(text).collect::<Vec<_>>(), ["a.md", "docs/b.md"]);
     let folder = format!("/{}/", "home");
     assert!(
         names_folder(&format!("cd {folder}me"), &folder)

@@ -1,0 +1,255 @@
+//! A cell: the VMs of one namespace, in one jailed process.
+//!
+//! It has stdin (the control channel to the warden), stdout (log lines) and stderr
+//! (diagnostics); its listener, code and log files arrive over the control channel. Tasks:
+//!
+//! | task | input | output |
+//! | --- | --- | --- |
+//! | [`routes`] | HTTP on the listener | answers; one task for each VM |
+//! | [`start`]: one for each VM | a prepared VM | its states |
+//! | [`fence`] | deadlines, `CLOCK_BOOTTIME` | stops what is overdue, agent alive or not |
+//! | [`link`] | the control channel | descriptors; the order to stop |
+//! | threads `log-file`, `log-stdout` | lines | the VMs' files, stdout |
+//!
+//! Guests run on a tokio runtime of their own, so that none of these waits for a guest.
+
+mod fence;
+mod link;
+mod log;
+mod programs;
+mod routes;
+mod start;
+mod stats;
+mod vms;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentvm_cell_api::warden::JailLevel;
+use agentvm_policy::EndReason;
+use agentvm_runtime::{Engine, EngineSettings};
+use clap::Args;
+use tokio::runtime::Runtime;
+
+use crate::compile::take_stdin;
+use crate::control::{self, Channel, ControlError, FromCell, Verdict};
+use crate::jail::{self, Bounds, Jail, JailError};
+use crate::warden::jail_level;
+use link::Link;
+use vms::Vms;
+
+/// Descriptors beyond those of the VMs: the listener, connections, runtimes.
+const SPARE_OPEN_FILES: u64 = 256;
+
+/// How much less of the CPU guests get than the tasks that control them.
+const GUEST_NICENESS: i32 = 5;
+
+/// How long a cell that was told to stop stays, so that its ends can be read.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a cell runs.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// The namespace whose VMs it runs.
+    #[arg(long, value_name = "NAME")]
+    pub namespace: String,
+    /// VMs at once.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub max_vms: u32,
+    /// The weakest jail to run guests in.
+    #[arg(long, default_value = "full", value_parser = jail_level, value_name = "LEVEL")]
+    pub require_jail: JailLevel,
+    /// Build the engine, enter the jail, say on stdout what came of it, and end.
+    #[arg(long)]
+    pub probe: bool,
+}
+
+/// Why a cell ends otherwise than told.
+#[derive(Debug, thiserror::Error)]
+pub enum CellError {
+    /// The engine can't be built.
+    #[error(transparent)]
+    Engine(#[from] agentvm_runtime::EngineError),
+    /// The jail can't be entered.
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    /// The warden speaks another language.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The kernel refused something that the jail allows.
+    #[error("the cell can't serve")]
+    System(#[from] std::io::Error),
+}
+
+/// A jailed process that has not read a guest's byte yet.
+#[derive(Debug)]
+pub struct Prepared {
+    engine: Engine,
+    jail: Jail,
+    figures: stats::Figures,
+    cores: usize,
+}
+
+/// Does what needs files, then enters the jail. The very first thing of a cell.
+pub fn prepare(settings: &Settings) -> Result<Prepared, CellError> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(std::io::Error::from)?;
+    // tokio makes a socket pair for signals once for each process: now, or the jail forbids it.
+    drop(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+    );
+    let figures = stats::Figures::open()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let engine = Engine::new(&EngineSettings {
+        slots: settings.max_vms,
+    })?;
+    let open_files = SPARE_OPEN_FILES + 2 * u64::from(settings.max_vms);
+    let bounds = Bounds {
+        open_files,
+        address_space_bytes: None,
+        cpu_seconds: None,
+    };
+    let jail = jail::enter(&bounds, settings.require_jail)?;
+    Ok(Prepared {
+        engine,
+        jail,
+        figures,
+        cores,
+    })
+}
+
+/// Runs a cell until the warden says so or is gone.
+pub fn run(settings: &Settings) -> Result<(), CellError> {
+    if settings.probe {
+        return probe(settings);
+    }
+    let control = take_stdin()?;
+    let prepared = match prepare(settings) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            control::send(
+                &control,
+                &FromCell::Failed {
+                    message: chain(&error),
+                },
+                &[],
+            )?;
+            return Err(error);
+        }
+    };
+    let guests = guests(prepared.cores)?;
+    let tasks = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()?;
+    let served = tasks.block_on(async {
+        let channel = Channel::new(control)?;
+        serve(settings, prepared, &guests, channel).await
+    });
+    // A guest that spins must not keep the process.
+    guests.shutdown_background();
+    served
+}
+
+/// Finds out what a cell gets here.
+fn probe(settings: &Settings) -> Result<(), CellError> {
+    let settings = Settings {
+        require_jail: JailLevel::None,
+        ..settings.clone()
+    };
+    let Prepared { engine, jail, .. } = prepare(&settings)?;
+    let verdict = Verdict {
+        level: jail.level,
+        message: jail.message,
+        engine: engine.hash(),
+    };
+    let line = serde_json::to_vec(&verdict).map_err(ControlError::Decode)?;
+    rustix::io::write(rustix::stdio::stdout(), &line).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
+/// The runtime that polls guests, and nothing else.
+fn guests(cores: usize) -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(cores)
+        .thread_name("guest")
+        .on_thread_start(|| {
+            // Niceness is a thread's own on Linux. Without it guests are only less polite.
+            let _nice = rustix::process::setpriority_process(None, GUEST_NICENESS);
+        })
+        .build()
+}
+
+async fn serve(
+    settings: &Settings,
+    prepared: Prepared,
+    guests: &Runtime,
+    channel: Channel,
+) -> Result<(), CellError> {
+    let Prepared {
+        engine,
+        jail,
+        figures,
+        cores: _,
+    } = prepared;
+    let Some(listener) = link::listener(&channel).await? else {
+        return Ok(());
+    };
+    let listener = tokio::net::UnixListener::from_std(listener.into())?;
+    let (link, mut orders) = Link::new(channel);
+    let vms = Arc::new(Vms::new(settings.max_vms));
+    let cell = Arc::new(routes::Cell {
+        namespace: settings.namespace.clone(),
+        vms: vms.clone(),
+        programs: programs::Programs::new(engine, link.clone()),
+        link: link.clone(),
+        logs: log::Writer::start()?,
+        guests: guests.handle().clone(),
+        figures,
+    });
+    link.send(&FromCell::Ready).await?;
+    tracing::info!(namespace = %settings.namespace, jail = ?jail.level, "cell serves");
+    let router = routes::router(cell.clone());
+    let grace = tokio::select! {
+        served = std::future::IntoFuture::into_future(axum::serve(listener, router)) => return Ok(served?),
+        () = fence::enforce(&vms) => return Ok(()),
+        order = orders.recv() => match order {
+            Some(grace) => grace,
+            // The warden is gone: nobody would ever see these VMs again.
+            None => return Ok(()),
+        },
+    };
+    tokio::select! {
+        () = stop(&vms, &cell.logs, grace) => {}
+        _ = orders.recv() => {}
+    }
+    Ok(())
+}
+
+/// Ends every VM with grace, and leaves a moment to read how they ended.
+async fn stop(vms: &Vms, logs: &log::Writer, grace: Duration) {
+    vms.stop_all(EndReason::Evicted, grace);
+    vms.wait_until(|table| table.live() == 0).await;
+    let forgotten = vms.wait_until(vms::Table::is_empty);
+    let _those_left_are_lost = tokio::time::timeout(LINGER, forgotten).await;
+    logs.drain(LINGER).await;
+}
+
+/// Now, as the wire spells it.
+pub(crate) fn unix_ms_now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

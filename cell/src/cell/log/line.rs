@@ -1,0 +1,309 @@
+//! From bytes that a guest writes to lines of JSON of a bounded length.
+
+use std::time::{Duration, Instant};
+
+use agentvm_cell_api::log::{Line, MAX_LINE_BYTES, Stream};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+
+use super::writer::PARTIAL_AFTER;
+
+/// Text that waits for its newline; more is written without it.
+const MAX_UNFINISHED_BYTES: usize = 3072;
+
+/// Whose lines they are.
+#[derive(Clone, Debug)]
+pub(in crate::cell) struct Names {
+    /// The namespace.
+    pub(in crate::cell) namespace: String,
+    /// The object's name.
+    pub(in crate::cell) vm: String,
+    /// The object's UID.
+    pub(in crate::cell) uid: String,
+}
+
+/// Cuts one stream into lines.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    unfinished: Vec<u8>,
+    /// Since when something is unfinished, and whether somebody will come to flush it.
+    since: Option<Instant>,
+    flush_is_due: bool,
+}
+
+impl Splitter {
+    /// Takes bytes in; `emit` gets every line, with true where it goes on.
+    pub(super) fn push(&mut self, bytes: &[u8], now: Instant, mut emit: impl FnMut(&[u8], bool)) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(end) = piece.strip_suffix(b"\n") {
+                self.extend(end, &mut emit);
+                emit(&std::mem::take(&mut self.unfinished), false);
+                self.since = None;
+            } else {
+                self.extend(piece, &mut emit);
+                if !self.unfinished.is_empty() {
+                    self.since.get_or_insert(now);
+                }
+            }
+        }
+    }
+
+    /// True once where a flush must be arranged.
+    pub(super) fn wants_flush(&mut self) -> bool {
+        self.since.is_some() && !std::mem::replace(&mut self.flush_is_due, self.since.is_some())
+    }
+
+    /// The flush could not be arranged: the next write tries again.
+    pub(super) fn forget_flush(&mut self) {
+        self.flush_is_due = false;
+    }
+
+    /// Emits an unfinished line that has waited long enough by `now`, or any with `None`.
+    pub(super) fn flush(&mut self, now: Option<Instant>, mut emit: impl FnMut(&[u8], bool)) {
+        self.flush_is_due = false;
+        let Some(since) = self.since else { return };
+        // Timers are late, never early by more than a tick.
+        let tick = Duration::from_millis(1);
+        if now.is_some_and(|now| now + tick < since + PARTIAL_AFTER) {
+            return;
+        }
+        self.since = None;
+        let unfinished = std::mem::take(&mut self.unfinished);
+        let (whole, tail) = match now {
+            Some(_) => split_inside_char(&unfinished),
+            None => (unfinished.as_slice(), &[][..]),
+        };
+        if whole.is_empty() {
+            emit(&unfinished, true);
+            return;
+        }
+        emit(whole, true);
+        self.unfinished.extend_from_slice(tail);
+        self.since = (!tail.is_empty()).then(|| now.unwrap_or(since));
+    }
+
+    fn extend(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(&[u8], bool)) {
+        while self.unfinished.len() + bytes.len() > MAX_UNFINISHED_BYTES {
+            let room = MAX_UNFINISHED_BYTES - self.unfinished.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.unfinished.extend_from_slice(now);
+            bytes = later;
+            let full = std::mem::take(&mut self.unfinished);
+            let (whole, tail) = split_inside_char(&full);
+            emit(whole, true);
+            self.unfinished.extend_from_slice(tail);
+        }
+        self.unfinished.extend_from_slice(bytes);
+    }
+}
+
+/// Separates a character that is cut off at the end, where the rest is UTF-8.
+fn split_inside_char(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.split_at(error.valid_up_to()),
+        Ok(_) | Err(_) => (bytes, &[]),
+    }
+}
+
+/// Writes `bytes` as one or more lines of JSON, each within [`MAX_LINE_BYTES`] with its newline;
+/// `emit` gets each with the number of guest bytes in it.
+pub(super) fn encode(
+    names: &Names,
+    stream: Stream,
+    bytes: &[u8],
+    partial: bool,
+    time: Timestamp,
+    mut emit: impl FnMut(Vec<u8>, usize),
+) {
+    let mut line = Line {
+        time: format!("{time:.3}"),
+        namespace: names.namespace.clone(),
+        vm: names.vm.clone(),
+        uid: names.uid.clone(),
+        stream,
+        text: Some(String::new()),
+        base64: None,
+        partial: true,
+    };
+    let room = MAX_LINE_BYTES.saturating_sub(json(&line).len());
+    let mut rest = bytes;
+    loop {
+        let (text, binary, length) = if let Ok(text) = std::str::from_utf8(rest) {
+            let fits = fitting(text, room);
+            (Some(fits.to_owned()), None, fits.len())
+        } else {
+            // "base64" has two letters more than "text".
+            let (fits, _) = rest.split_at(rest.len().min((room - 2) / 4 * 3));
+            (None, Some(BASE64_STANDARD.encode(fits)), fits.len())
+        };
+        (line.text, line.base64) = (text, binary);
+        let (_, later) = rest.split_at(length);
+        line.partial = partial || !later.is_empty();
+        emit(json(&line), length);
+        rest = later;
+        if rest.is_empty() {
+            return;
+        }
+    }
+}
+
+fn json(line: &Line) -> Vec<u8> {
+    // Strings and booleans always encode.
+    let mut json = serde_json::to_vec(line).unwrap_or_default();
+    json.push(b'\n');
+    json
+}
+
+/// The start of `text` that takes at most `room` bytes in JSON; at least one character.
+fn fitting(text: &str, room: usize) -> &str {
+    let mut used = 0;
+    for (position, character) in text.char_indices() {
+        used += escaped_len(character);
+        if used > room && position > 0 {
+            return text.split_at(position).0;
+        }
+    }
+    text
+}
+
+fn escaped_len(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => character.len_utf8(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names {
+            namespace: "n".repeat(63),
+            vm: "v".repeat(253),
+            uid: "u".repeat(64),
+        }
+    }
+
+    fn lines(bytes: &[u8], partial: bool) -> Vec<Line> {
+        let mut lines = Vec::new();
+        encode(
+            &names(),
+            Stream::Stderr,
+            bytes,
+            partial,
+            Timestamp::UNIX_EPOCH,
+            |json, _| {
+                assert!(json.len() <= MAX_LINE_BYTES, "{}", json.len());
+                assert_eq!(json.iter().filter(|byte| **byte == b'\n').count(), 1);
+                lines.push(serde_json::from_slice(&json).unwrap());
+            },
+        );
+        lines
+    }
+
+    fn text(lines: &[Line]) -> String {
+        lines
+            .iter()
+            .map(|line| line.text.clone().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_line_is_what_the_guest_wrote_whatever_it_holds() {
+        for written in [
+            "",
+            "plain",
+            "tab\t\"quoted\" \\ \u{1b}[31m\0\r",
+            "größe 🦀 \u{202e}",
+        ] {
+            let lines = lines(written.as_bytes(), false);
+            assert_eq!(text(&lines), written);
+            assert_eq!(lines.len(), 1);
+            assert!(!lines[0].partial);
+            assert_eq!(lines[0].time, "1970-01-01T00:00:00.000Z");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_into_parts_that_each_fit() {
+        for character in ["a", "\0", "\"", "🦀"] {
+            let written = character.repeat(5000);
+            let lines = lines(written.as_bytes(), false);
+            assert_eq!(text(&lines), written);
+            let (last, before) = lines.split_last().unwrap();
+            assert!(!last.partial && before.iter().all(|line| line.partial));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_come_as_base64() {
+        let written = b"\xff\xfe".repeat(4000);
+        let lines = lines(&written, true);
+        assert!(lines.iter().all(|line| line.partial && line.text.is_none()));
+        let decoded: Vec<u8> = lines
+            .iter()
+            .flat_map(|line| {
+                BASE64_STANDARD
+                    .decode(line.base64.as_ref().unwrap())
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(decoded, written);
+    }
+
+    fn split(chunks: &[&[u8]]) -> (Splitter, Vec<(Vec<u8>, bool)>) {
+        let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+        for chunk in chunks {
+            splitter.push(chunk, Instant::now(), |text, partial| {
+                lines.push((text.to_vec(), partial))
+            });
+        }
+        (splitter, lines)
+    }
+
+    #[test]
+    fn chunks_are_put_together_to_lines() {
+        let (splitter, lines) = split(&[b"one\ntw", b"o\n", b"\n", b"thr"]);
+        let expected = [(&b"one"[..], false), (b"two", false), (b"", false)];
+        assert_eq!(
+            lines,
+            expected.map(|(text, partial)| (text.to_vec(), partial))
+        );
+        assert_eq!(splitter.unfinished, b"thr");
+    }
+
+    #[test]
+    fn a_line_without_end_is_written_in_parts_that_never_cut_a_character() {
+        let written = "🦀".repeat(4000);
+        let (mut splitter, mut lines) = split(&[written.as_bytes()]);
+        assert!(splitter.unfinished.len() <= MAX_UNFINISHED_BYTES);
+        splitter.flush(None, |text, partial| lines.push((text.to_vec(), partial)));
+        assert!(lines.iter().all(|(_, partial)| *partial));
+        let parts = lines
+            .iter()
+            .map(|(text, _)| std::str::from_utf8(text).unwrap());
+        assert_eq!(parts.collect::<String>(), written);
+    }
+
+    #[test]
+    fn an_unfinished_line_is_flushed_when_it_has_waited_and_not_before() {
+        let start = Instant::now();
+        let mut splitter = Splitter::default();
+        let mut lines = Vec::new();
+        splitter.push(b"prompt> ", start, |_, _| panic!("it is not finished"));
+        assert!(splitter.wants_flush());
+        assert!(!splitter.wants_flush(), "one is arranged already");
+        splitter.flush(Some(start + PARTIAL_AFTER / 2), |_, _| {
+            panic!("it is too early")
+        });
+        assert!(splitter.wants_flush(), "the early one is used up");
+        splitter.flush(Some(start + PARTIAL_AFTER), |text, partial| {
+            lines.push((text.to_vec(), partial))
+        });
+        assert_eq!(lines, [(b"prompt> ".to_vec(), true)]);
+        assert!(!splitter.wants_flush());
+    }
+}

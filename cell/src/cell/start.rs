@@ -1,0 +1,96 @@
+//! One VM's life, from a `PUT` to its end.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use agentvm_cell_api::cell::VmSpec;
+use agentvm_cell_api::log::Stream;
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_policy::EndReason;
+use agentvm_runtime::{Ending, Vm, VmConfig, VmHandle};
+
+use super::log::{Names, VmLog};
+use super::programs::Loaded;
+use super::routes::Cell;
+use super::vms::{Entry, Put, Vms};
+
+/// Starts the VM, or updates the one that is there.
+pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put, Problem> {
+    let asked = Instant::now();
+    if let Some(status) = cell.vms.update(uid, &spec)? {
+        return Ok(Put::Updated(status));
+    }
+    let (loaded, log_file) = tokio::join!(cell.programs.get(&spec.module), cell.link.log_file());
+    let loaded = loaded?;
+    if loaded.kind != spec.kind {
+        return Err(Problem {
+            reason: Reason::BadRequest,
+            message: format!("the module is a {:?}, not a {:?}", loaded.kind, spec.kind),
+        });
+    }
+    let log_file = log_file
+        .inspect_err(|problem| tracing::warn!(%uid, %problem, "VM runs without a log file"))
+        .ok();
+    let names = Names {
+        namespace: cell.namespace.clone(),
+        vm: spec.name.clone(),
+        uid: uid.to_owned(),
+    };
+    let rate = spec.grants.limits.log_rate_bytes_per_second;
+    let log = cell.logs.open(names, rate, log_file);
+    let (vm, handle) = prepare(&loaded, &spec, &log);
+    let entry = Entry::new(spec, asked, handle.clone(), log.clone());
+    let put = cell.vms.insert(uid, entry)?;
+    if let Put::Started(_) = &put {
+        let guest = cell.guests.spawn(vm.run());
+        let (vms, uid) = (cell.vms.clone(), uid.to_owned());
+        tokio::spawn(async move { follow(&vms, &uid, guest, &handle, &log).await });
+    }
+    Ok(put)
+}
+
+fn prepare(loaded: &Loaded, spec: &VmSpec, log: &Arc<VmLog>) -> (Vm, VmHandle) {
+    let config = VmConfig {
+        args: spec.args.clone(),
+        env: spec
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        grants: spec.grants,
+        stdout: log.output(Stream::Stdout),
+        stderr: log.output(Stream::Stderr),
+    };
+    agentvm_runtime::prepare(&loaded.program, config)
+}
+
+/// Writes down the states of a run that goes on by itself.
+async fn follow(
+    vms: &Vms,
+    uid: &str,
+    mut guest: tokio::task::JoinHandle<Ending>,
+    handle: &VmHandle,
+    log: &Arc<VmLog>,
+) {
+    let ended_before_it_started = tokio::select! {
+        biased;
+        () = handle.started() => {
+            vms.started(uid);
+            None
+        }
+        ended = &mut guest => Some(ended),
+    };
+    let ended = match ended_before_it_started {
+        Some(ended) => ended,
+        None => guest.await,
+    };
+    // Before the end is told, so that who is told finds the whole log.
+    log.finish();
+    let ending = ended.unwrap_or_else(|error| Ending {
+        reason: EndReason::HostError,
+        exit_code: None,
+        message: format!("the host failed while it ran the program: {error}"),
+    });
+    tracing::info!(%uid, reason = ending.reason.as_str(), exit_code = ?ending.exit_code, "VM ended");
+    vms.ended(uid, ending);
+}

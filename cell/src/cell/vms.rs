@@ -1,0 +1,407 @@
+//! The table of a cell's VMs: what is there, in which state, and since which version.
+
+mod decide;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use agentvm_cell_api::cell::{End, Usage, VmList, VmSpec, VmState, VmStatus};
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_policy::EndReason;
+use agentvm_runtime::{Ending, VmHandle};
+use tokio::sync::{Notify, watch};
+
+use super::log::VmLog;
+use super::unix_ms_now;
+use decide::{Decision, decide};
+
+/// What came of a `PUT`.
+#[derive(Debug)]
+pub(super) enum Put {
+    /// It is new: run it.
+    Started(VmStatus),
+    /// It was there; its live limits hold now.
+    Updated(VmStatus),
+}
+
+/// What came of a `DELETE`.
+#[derive(Debug)]
+pub(super) enum Deleted {
+    /// It is being stopped.
+    Stopping(VmStatus),
+    /// It had ended and is forgotten.
+    Forgotten(VmStatus),
+}
+
+/// One VM.
+#[derive(Debug)]
+pub(super) struct Entry {
+    spec: VmSpec,
+    state: VmState,
+    version: u64,
+    /// When its `PUT` arrived.
+    asked: Instant,
+    start_latency: Duration,
+    started_unix_ms: Option<u64>,
+    end: Option<End>,
+    handle: VmHandle,
+    log: Arc<VmLog>,
+}
+
+/// All VMs of a cell.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Starts above 0, which asks for everything at once.
+    version: u64,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Table {
+    /// VMs that have not ended.
+    pub(super) fn live(&self) -> usize {
+        self.entries
+            .values()
+            .filter(|entry| entry.state != VmState::Ended)
+            .count()
+    }
+
+    /// True where every VM is forgotten.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Changes one VM and counts the change.
+    fn change(&mut self, uid: &str, change: impl FnOnce(&mut Entry)) -> Option<VmStatus> {
+        let entry = self.entries.get_mut(uid)?;
+        self.version += 1;
+        entry.version = self.version;
+        change(entry);
+        Some(entry.status(uid))
+    }
+}
+
+impl Entry {
+    /// A VM that is about to start.
+    pub(super) fn new(spec: VmSpec, asked: Instant, handle: VmHandle, log: Arc<VmLog>) -> Self {
+        Self {
+            spec,
+            state: VmState::Starting,
+            version: 0,
+            asked,
+            start_latency: Duration::ZERO,
+            started_unix_ms: None,
+            end: None,
+            handle,
+            log,
+        }
+    }
+
+    fn status(&self, uid: &str) -> VmStatus {
+        VmStatus {
+            uid: uid.to_owned(),
+            spec: self.spec.clone(),
+            state: self.state,
+            version: self.version,
+            started_unix_ms: self.started_unix_ms,
+            end: self.end.clone(),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        if let Some(end) = &self.end {
+            return end.usage.clone();
+        }
+        let agentvm_runtime::Usage {
+            cpu,
+            throttled,
+            fuel,
+            memory_bytes,
+            memory_peak_bytes,
+            denials,
+        } = self.handle.usage();
+        let counts = self.log.counts();
+        Usage {
+            cpu_ns: nanos(cpu),
+            throttled_ns: nanos(throttled),
+            fuel,
+            memory_bytes,
+            memory_peak_bytes,
+            log_bytes: counts.bytes,
+            log_dropped_bytes: counts.dropped,
+            denials: denials
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
+            start_latency_ns: nanos(self.start_latency),
+        }
+    }
+
+    /// Takes over the fields that may change while a VM runs.
+    fn update(&mut self, spec: VmSpec) {
+        let limits = spec.grants.limits;
+        self.handle.set_cpu_millicores(limits.cpu_millicores);
+        self.log.set_rate(limits.log_rate_bytes_per_second);
+        self.spec = spec;
+    }
+}
+
+/// The table, shared by tasks.
+#[derive(Debug)]
+pub(super) struct Vms {
+    table: Mutex<Table>,
+    max_live: usize,
+    version_tx: watch::Sender<u64>,
+    deadlines_moved: Notify,
+}
+
+impl Vms {
+    /// No VMs yet, and at most `max_live` at once.
+    pub(super) fn new(max_live: u32) -> Self {
+        Self {
+            table: Mutex::new(Table {
+                version: 1,
+                entries: BTreeMap::new(),
+            }),
+            max_live: usize::try_from(max_live).unwrap_or(usize::MAX),
+            version_tx: watch::Sender::new(1),
+            deadlines_moved: Notify::new(),
+        }
+    }
+
+    /// Updates the VM, or says that it is to be started: then `None`.
+    pub(super) fn update(&self, uid: &str, spec: &VmSpec) -> Result<Option<VmStatus>, Problem> {
+        let mut table = self.lock();
+        let held = table.entries.get(uid);
+        match decide(uid, held.map(|entry| (&entry.spec, entry.state)), spec)? {
+            Decision::Start => {
+                self.room(&table)?;
+                Ok(None)
+            }
+            Decision::Same => Ok(held.map(|entry| entry.status(uid))),
+            Decision::Update => {
+                let status = table.change(uid, |entry| entry.update(spec.clone()));
+                self.publish(&table);
+                Ok(status)
+            }
+        }
+    }
+
+    /// Puts a VM that is about to start into the table, unless another came first.
+    pub(super) fn insert(&self, uid: &str, entry: Entry) -> Result<Put, Problem> {
+        if let Some(status) = self.update(uid, &entry.spec)? {
+            return Ok(Put::Updated(status));
+        }
+        let mut table = self.lock();
+        self.room(&table)?;
+        if table.entries.contains_key(uid) {
+            return Err(Problem {
+                reason: Reason::Conflict,
+                message: format!("VM {uid} is being started by another request"),
+            });
+        }
+        table.entries.insert(uid.to_owned(), entry);
+        let status = table.change(uid, |_new| ());
+        self.publish(&table);
+        status.map(Put::Started).ok_or_else(|| Problem {
+            reason: Reason::Internal,
+            message: format!("VM {uid} vanished while it was started"),
+        })
+    }
+
+    /// Stops a VM with grace, or forgets it where it has ended.
+    pub(super) fn delete(&self, uid: &str, reason: EndReason, grace: Duration) -> Option<Deleted> {
+        let mut table = self.lock();
+        if table.entries.get(uid)?.state == VmState::Ended {
+            let entry = table.entries.remove(uid)?;
+            self.publish_removal(&mut table);
+            return Some(Deleted::Forgotten(entry.status(uid)));
+        }
+        drop(table);
+        self.stop(uid, reason, grace).map(Deleted::Stopping)
+    }
+
+    /// Stops a VM with grace; a later call can only shorten it.
+    pub(super) fn stop(&self, uid: &str, reason: EndReason, grace: Duration) -> Option<VmStatus> {
+        let mut table = self.lock();
+        let entry = table.entries.get(uid)?;
+        entry.handle.stop(reason, grace);
+        let status = match entry.state {
+            VmState::Starting | VmState::Running => {
+                table.change(uid, |entry| entry.state = VmState::Stopping)
+            }
+            VmState::Stopping | VmState::Ended => Some(entry.status(uid)),
+        };
+        self.publish(&table);
+        status
+    }
+
+    /// Stops every VM that has not ended.
+    pub(super) fn stop_all(&self, reason: EndReason, grace: Duration) {
+        let uids: Vec<String> = self.lock().entries.keys().cloned().collect();
+        for uid in uids {
+            self.stop(&uid, reason, grace);
+        }
+    }
+
+    /// The guest's first instruction is about to run.
+    pub(super) fn started(&self, uid: &str) {
+        let mut table = self.lock();
+        table.change(uid, |entry| {
+            if entry.state == VmState::Starting {
+                entry.state = VmState::Running;
+            }
+            entry.start_latency = entry.asked.elapsed();
+            entry.started_unix_ms = Some(unix_ms_now());
+        });
+        self.publish(&table);
+    }
+
+    /// The run is over.
+    pub(super) fn ended(&self, uid: &str, ending: Ending) {
+        let Ending {
+            reason,
+            exit_code,
+            message,
+        } = ending;
+        let mut table = self.lock();
+        table.change(uid, |entry| {
+            let usage = Usage {
+                memory_bytes: 0,
+                ..entry.usage()
+            };
+            entry.state = VmState::Ended;
+            entry.end = Some(End {
+                reason,
+                exit_code,
+                message,
+                finished_unix_ms: unix_ms_now(),
+                usage,
+            });
+        });
+        self.publish(&table);
+        self.deadlines_moved.notify_waiters();
+    }
+
+    /// One VM.
+    pub(super) fn get(&self, uid: &str) -> Option<VmStatus> {
+        self.lock().entries.get(uid).map(|entry| entry.status(uid))
+    }
+
+    /// One VM's log.
+    pub(super) fn log(&self, uid: &str) -> Option<Arc<VmLog>> {
+        self.lock().entries.get(uid).map(|entry| entry.log.clone())
+    }
+
+    /// What every VM has used.
+    pub(super) fn usage(&self) -> BTreeMap<String, Usage> {
+        let table = self.lock();
+        table
+            .entries
+            .iter()
+            .map(|(uid, entry)| (uid.clone(), entry.usage()))
+            .collect()
+    }
+
+    /// What changed after version `since`, at once if something did, else after `wait`.
+    ///
+    /// 0, or a version that this cell never had, asks for everything at once.
+    pub(super) async fn changed_since(&self, since: u64, wait: Duration) -> VmList {
+        let unknown = since == 0 || since > self.lock().version;
+        let since = if unknown { 0 } else { since };
+        if !unknown {
+            let changed =
+                self.wait_until(|table| table.entries.values().any(|entry| entry.version > since));
+            let _nothing_changed = tokio::time::timeout(wait, changed).await;
+        }
+        let table = self.lock();
+        let changed = table
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.version > since);
+        VmList {
+            version: table.version,
+            vms: changed.map(|(uid, entry)| entry.status(uid)).collect(),
+        }
+    }
+
+    /// Waits until `holds` does.
+    pub(super) async fn wait_until(&self, holds: impl Fn(&Table) -> bool) {
+        let mut version_rx = self.version_tx.subscribe();
+        loop {
+            version_rx.mark_unchanged();
+            if holds(&self.lock()) || version_rx.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// VMs whose fencing deadline is not after `now_ms` and that are not ended.
+    pub(super) fn overdue(&self, now_ms: u64) -> Vec<String> {
+        let table = self.lock();
+        let fenced = live_deadlines(&table).filter(|(_, deadline)| *deadline <= now_ms);
+        fenced.map(|(uid, _)| uid.to_owned()).collect()
+    }
+
+    /// The first fencing deadline of a VM that has not ended.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        live_deadlines(&self.lock())
+            .map(|(_, deadline)| deadline)
+            .min()
+    }
+
+    /// Resolves at the next change of a deadline after this call.
+    pub(super) fn deadlines_moved(&self) -> impl Future<Output = ()> {
+        let mut moved = Box::pin(self.deadlines_moved.notified());
+        moved.as_mut().enable();
+        moved
+    }
+
+    fn room(&self, table: &Table) -> Result<(), Problem> {
+        let full = |what: &str, max: usize| Problem {
+            reason: Reason::Exhausted,
+            message: format!("this cell holds {max} {what} VMs, the most it can: try again later"),
+        };
+        if table.live() >= self.max_live {
+            return Err(full("live", self.max_live));
+        }
+        let max_known = self.max_live.saturating_mul(4);
+        if table.entries.len() >= max_known {
+            return Err(full("ended", max_known));
+        }
+        Ok(())
+    }
+
+    fn publish(&self, table: &Table) {
+        self.version_tx.send_replace(table.version);
+        self.deadlines_moved.notify_waiters();
+    }
+
+    /// Wakes who waits for the table to be empty; no list names what is gone.
+    fn publish_removal(&self, table: &mut Table) {
+        table.version += 1;
+        self.publish(table);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn live_deadlines(table: &Table) -> impl Iterator<Item = (&str, u64)> {
+    table
+        .entries
+        .iter()
+        .filter(|(_, entry)| entry.state != VmState::Ended)
+        .filter_map(|(uid, entry)| {
+            entry
+                .spec
+                .fence_deadline_boottime_ms
+                .map(|at| (uid.as_str(), at))
+        })
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,77 @@
+//! Landlock: every right the kernel knows is handled, and none is granted.
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
+    RulesetAttr, RulesetStatus, Scope,
+};
+
+use super::JailError;
+
+/// What Landlock closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// Every path, and from ABI 4 on TCP, from ABI 6 on signals and abstract sockets.
+    Closed {
+        /// The kernel's ABI.
+        abi: u32,
+    },
+    /// Nothing.
+    Open {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// Gives up every right that Landlock knows, for this thread and those it will start.
+pub(super) fn close() -> Result<Files, JailError> {
+    let abi = ABI::V10;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(abi)))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .map_err(|error| JailError::Step {
+            step: "Landlock",
+            source: std::io::Error::other(error),
+        })?;
+    Ok(match (status.ruleset, status.landlock) {
+        (_, LandlockStatus::NotImplemented) => Files::Open {
+            why: "the kernel was built without it",
+        },
+        (_, LandlockStatus::NotEnabled) => Files::Open {
+            why: "it is not in the kernel's lsm= list",
+        },
+        (RulesetStatus::NotEnforced, LandlockStatus::Available { .. }) => Files::Open {
+            why: "the kernel enforces none of its rules",
+        },
+        (
+            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced,
+            LandlockStatus::Available { effective_abi, .. },
+        ) => Files::Closed {
+            abi: number(effective_abi),
+        },
+    })
+}
+
+/// The number of an ABI.
+fn number(abi: ABI) -> u32 {
+    let known = [
+        ABI::Unsupported,
+        ABI::V1,
+        ABI::V2,
+        ABI::V3,
+        ABI::V4,
+        ABI::V5,
+        ABI::V6,
+        ABI::V7,
+        ABI::V8,
+        ABI::V9,
+        ABI::V10,
+    ];
+    (0..)
+        .zip(known)
+        .find(|(_, candidate)| *candidate == abi)
+        .map_or(10, |(number, _)| number)
+}

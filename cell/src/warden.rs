@@ -1,0 +1,192 @@
+//! The warden: starts and jails cells and compilers, and keeps the compiled code.
+//!
+//! It never reads a guest's bytes beyond hashing them. Tasks, all on one thread (a child is
+//! killed when the thread that started it ends, so that thread must be the main one):
+//!
+//! | task | input | output |
+//! | --- | --- | --- |
+//! | [`routes`] | HTTP on `warden.sock` | answers |
+//! | [`cells`]: one for each cell | its control channel, its end | code and log files for it |
+//! | [`modules`]: one for each request | a module | a compiler process, a cache entry |
+
+mod cache;
+mod cells;
+mod code;
+mod compiler;
+mod key;
+mod modules;
+mod probe;
+mod routes;
+mod run_dir;
+
+use std::future::IntoFuture;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentvm_cell_api::warden::JailLevel;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use cells::Cells;
+use modules::Modules;
+use run_dir::RunDir;
+
+/// How the warden runs.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// Directory of the sockets: DIR/warden.sock and DIR/cells/NAMESPACE.sock.
+    #[arg(long, env = "AGENTVM_RUN_DIR", value_name = "DIR")]
+    pub run_dir: PathBuf,
+    /// Directory of the compiled code and of the key that authenticates it.
+    #[arg(long, env = "AGENTVM_CODE_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: PathBuf,
+    /// Directory of the VMs' log files, which have no names in it.
+    #[arg(long, env = "AGENTVM_LOG_DIR", value_name = "DIR")]
+    pub log_dir: PathBuf,
+    /// VMs that one cell can hold at once.
+    #[arg(
+        long,
+        env = "AGENTVM_MAX_VMS_PER_CELL",
+        default_value_t = 1000,
+        value_name = "N"
+    )]
+    pub max_vms_per_cell: u32,
+    /// The weakest jail to run guests in: full, partial (no Landlock) or none.
+    #[arg(long, env = "AGENTVM_REQUIRE_JAIL", default_value = "full", value_parser = jail_level, value_name = "LEVEL")]
+    pub require_jail: JailLevel,
+    /// Compilers at once.
+    #[arg(long, env = "AGENTVM_COMPILERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
+    pub compilers: u32,
+    /// Wall-clock seconds that one compilation may take.
+    #[arg(long, env = "AGENTVM_COMPILE_TIMEOUT_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
+    pub compile_timeout_seconds: u64,
+    /// MiB of memory that one compilation may take.
+    #[arg(
+        long,
+        env = "AGENTVM_COMPILE_MEMORY_MIB",
+        default_value_t = 2048,
+        value_name = "MIB"
+    )]
+    pub compile_memory_mib: u64,
+    /// The largest module that is accepted, MiB.
+    #[arg(
+        long,
+        env = "AGENTVM_MAX_MODULE_MIB",
+        default_value_t = 128,
+        value_name = "MIB"
+    )]
+    pub max_module_mib: u64,
+    /// The largest compiled code that is accepted, and kept in memory for cells to share, MiB.
+    #[arg(
+        long,
+        env = "AGENTVM_MAX_CODE_MIB",
+        default_value_t = 512,
+        value_name = "MIB"
+    )]
+    pub max_code_mib: u64,
+    /// Seconds that VMs get to end by themselves when the warden is told to.
+    #[arg(
+        long,
+        env = "AGENTVM_WARDEN_GRACE_SECONDS",
+        default_value_t = 10,
+        value_name = "SECONDS"
+    )]
+    pub grace_seconds: u64,
+}
+
+/// Parses a [`JailLevel`] as flags spell it.
+pub(crate) fn jail_level(text: &str) -> Result<JailLevel, String> {
+    match text {
+        "none" => Ok(JailLevel::None),
+        "partial" => Ok(JailLevel::Partial),
+        "full" => Ok(JailLevel::Full),
+        other => Err(format!(
+            "\"{other}\" is not a jail level: full, partial or none"
+        )),
+    }
+}
+
+/// A [`JailLevel`] as flags spell it.
+pub(crate) fn jail_flag(level: JailLevel) -> &'static str {
+    match level {
+        JailLevel::None => "none",
+        JailLevel::Partial => "partial",
+        JailLevel::Full => "full",
+    }
+}
+
+/// Why the warden can't start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WardenError {
+    /// Its run directory is not usable.
+    #[error(transparent)]
+    RunDir(#[from] run_dir::RunDirError),
+    /// Its key is not usable.
+    #[error(transparent)]
+    Key(#[from] key::KeyError),
+    /// Cells could not run here.
+    #[error(transparent)]
+    Probe(#[from] probe::ProbeError),
+    /// A directory can't be made.
+    #[error("the directory {} can't be used", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The kernel refused something that it allows every process.
+    #[error("the warden can't serve")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the warden until SIGTERM or SIGINT.
+pub fn run(settings: Settings) -> Result<(), WardenError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), WardenError> {
+    let settings = Arc::new(settings);
+    let run_dir = Arc::new(RunDir::open(&settings.run_dir)?);
+    for path in [&settings.cache_dir, &settings.log_dir] {
+        run_dir::private_directory(path).map_err(|source| WardenError::Directory {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let key = key::load_or_make(&settings.cache_dir)?;
+    let facts = probe::probe(&settings).await?;
+    let modules = Arc::new(Modules::new(&settings, &facts.engine, key));
+    let cells = Arc::new(Cells::new(
+        settings.clone(),
+        run_dir.clone(),
+        modules.clone(),
+    ));
+    let listener = tokio::net::UnixListener::from_std(run_dir.listen()?)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tracing::info!(socket = %run_dir.socket().display(), jail = ?facts.level, engine = %facts.engine, "warden serves");
+
+    let router = routes::router(routes::Warden {
+        settings: settings.clone(),
+        facts,
+        modules,
+        cells: cells.clone(),
+    });
+    let stopped = tokio::select! {
+        served = axum::serve(listener, router).into_future() => served,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    tracing::info!("warden stops its cells");
+    tokio::select! {
+        () = cells.stop_all(Duration::from_secs(settings.grace_seconds)) => {}
+        _ = terminate.recv() => tracing::warn!("told to stop twice: cells are killed"),
+    }
+    cells.kill_all().await;
+    Ok(stopped?)
+}

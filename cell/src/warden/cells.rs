@@ -1,0 +1,305 @@
+//! The running cells, one for each namespace: started, attended, ended.
+
+mod attend;
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_cell_api::warden::Cell;
+use rand::TryRngCore;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::modules::{Modules, internal};
+use super::run_dir::{self, RunDir};
+use super::{Settings, jail_flag};
+use crate::control::{self, Channel, FromCell, ToCell};
+
+/// How long a cell may take from its start to serving.
+const START_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long cells get beyond the guests' grace.
+const MARGIN: Duration = Duration::from_secs(3);
+
+/// Every cell of this warden.
+#[derive(Debug)]
+pub(super) struct Cells {
+    settings: Arc<Settings>,
+    run_dir: Arc<RunDir>,
+    modules: Arc<Modules>,
+    running: Arc<Mutex<BTreeMap<String, Running>>>,
+    /// One start at a time for each namespace.
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// One cell, as long as its process lives.
+#[derive(Clone, Debug)]
+struct Running {
+    facts: Cell,
+    order_tx: mpsc::Sender<Order>,
+    /// Cancelled when the process is reaped.
+    ended: CancellationToken,
+}
+
+/// What a cell's attendant is told.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// End the VMs with grace, then the cell.
+    Stop(Duration),
+    /// End it now.
+    Kill,
+}
+
+/// A cell that serves, before anybody attends it.
+struct Started {
+    facts: Cell,
+    child: Child,
+    channel: Channel,
+}
+
+impl Cells {
+    /// No cells yet.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        run_dir: Arc<RunDir>,
+        modules: Arc<Modules>,
+    ) -> Self {
+        Self {
+            settings,
+            run_dir,
+            modules,
+            running: Arc::default(),
+            turns: Mutex::default(),
+        }
+    }
+
+    /// Every running cell, sorted by namespace.
+    pub(super) fn list(&self) -> Vec<Cell> {
+        lock(&self.running)
+            .values()
+            .map(|running| running.facts.clone())
+            .collect()
+    }
+
+    /// The namespace's cell, started if it was not there.
+    pub(super) async fn start(&self, namespace: &str) -> Result<Cell, Problem> {
+        if !is_dns_label(namespace) {
+            return Err(bad_namespace(namespace));
+        }
+        let turn = lock(&self.turns)
+            .entry(namespace.to_owned())
+            .or_default()
+            .clone();
+        let _taken = turn.lock().await;
+        if let Some(running) = lock(&self.running).get(namespace) {
+            return Ok(running.facts.clone());
+        }
+        let socket = self
+            .run_dir
+            .cell_socket(namespace)
+            .map_err(|error| Problem {
+                reason: Reason::BadRequest,
+                message: error.to_string(),
+            })?;
+        let starting = self.start_process(namespace, socket);
+        let started = match tokio::time::timeout(START_WITHIN, starting).await {
+            Ok(started) => started?,
+            Err(_elapsed) => {
+                return Err(internal(format!(
+                    "the cell of namespace {namespace} did not serve within {} s",
+                    START_WITHIN.as_secs()
+                )));
+            }
+        };
+        Ok(self.adopt(started))
+    }
+
+    /// Ends the namespace's cell and every VM in it. False where there is none.
+    pub(super) async fn kill(&self, namespace: &str) -> bool {
+        let Some(running) = lock(&self.running).get(namespace).cloned() else {
+            return false;
+        };
+        order(&running, Order::Kill).await;
+        running.ended.cancelled().await;
+        true
+    }
+
+    /// Ends every cell; VMs get `grace`.
+    pub(super) async fn stop_all(&self, grace: Duration) {
+        let stopped = self.end_all(Order::Stop(grace));
+        let _those_left_are_killed = tokio::time::timeout(grace + MARGIN, stopped).await;
+    }
+
+    /// Ends every cell now.
+    pub(super) async fn kill_all(&self) {
+        self.end_all(Order::Kill).await;
+    }
+
+    async fn end_all(&self, how: Order) {
+        let all: Vec<Running> = lock(&self.running).values().cloned().collect();
+        for running in &all {
+            order(running, how).await;
+        }
+        for running in all {
+            running.ended.cancelled().await;
+        }
+    }
+
+    async fn start_process(&self, namespace: &str, socket: PathBuf) -> Result<Started, Problem> {
+        let failed = |error: &dyn std::fmt::Display| {
+            internal(format!(
+                "the cell of namespace {namespace} can't be started: {error}"
+            ))
+        };
+        let listener = run_dir::listen(&socket).map_err(|error| failed(&error))?;
+        let (ours, theirs) = control::pair().map_err(|error| failed(&error))?;
+        let child = self
+            .spawn(namespace, theirs)
+            .map_err(|error| failed(&error))?;
+        let pid = child.id().ok_or_else(|| failed(&"it ended at once"))?;
+        let channel = Channel::new(ours).map_err(|error| failed(&error))?;
+        channel
+            .send(&ToCell::Listen, &[listener.as_fd()])
+            .await
+            .map_err(|error| failed(&error))?;
+        match channel.receive().await {
+            Ok(Some((FromCell::Ready, _))) => {}
+            Ok(Some((FromCell::Failed { message }, _))) => return Err(failed(&message)),
+            Ok(Some((FromCell::Request { .. }, _)) | None) => {
+                return Err(failed(&"it ended before it served"));
+            }
+            Err(error) => return Err(failed(&error)),
+        }
+        let facts = Cell {
+            namespace: namespace.to_owned(),
+            socket: socket.to_string_lossy().into_owned(),
+            pid,
+            instance: random_id().map_err(|error| failed(&error))?,
+            started_unix_ms: crate::cell::unix_ms_now(),
+        };
+        Ok(Started {
+            facts,
+            child,
+            channel,
+        })
+    }
+
+    fn spawn(&self, namespace: &str, control: OwnedFd) -> std::io::Result<Child> {
+        Command::new("/proc/self/exe")
+            .arg0("agentvm-cell")
+            .args(["cell", "--namespace", namespace])
+            .args(["--max-vms", &self.settings.max_vms_per_cell.to_string()])
+            .args(["--require-jail", jail_flag(self.settings.require_jail)])
+            .env_clear()
+            .stdin(Stdio::from(control))
+            .kill_on_drop(true)
+            .spawn()
+    }
+
+    /// Lists a cell from now on, until its process ends.
+    fn adopt(&self, started: Started) -> Cell {
+        let Started {
+            facts,
+            child,
+            channel,
+        } = started;
+        tracing::info!(namespace = %facts.namespace, pid = facts.pid, instance = %facts.instance, "cell started");
+        let (order_tx, order_rx) = mpsc::channel(8);
+        let ended = CancellationToken::new();
+        let running = Running {
+            facts: facts.clone(),
+            order_tx,
+            ended: ended.clone(),
+        };
+        lock(&self.running).insert(facts.namespace.clone(), running);
+        let attending = attend::attend(
+            child,
+            Arc::new(channel),
+            order_rx,
+            self.modules.clone(),
+            self.settings.log_dir.clone(),
+        );
+        let (all, cell) = (self.running.clone(), facts.clone());
+        tokio::spawn(async move {
+            let how = attending.await;
+            tracing::warn!(namespace = %cell.namespace, pid = cell.pid, instance = %cell.instance, how, "cell ended");
+            // Before it leaves the list: its successor makes the same path.
+            let _gone_already = std::fs::remove_file(&cell.socket);
+            lock(&all).remove(&cell.namespace);
+            ended.cancel();
+        });
+        facts
+    }
+}
+
+async fn order(running: &Running, order: Order) {
+    // An attendant that is gone has seen the end of its cell.
+    let _sent = running.order_tx.send(order).await;
+}
+
+fn random_id() -> Result<String, rand::rand_core::OsError> {
+    let mut bytes = [0; 16];
+    rand::rngs::OsRng.try_fill_bytes(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+/// True for the names that Kubernetes allows a namespace (RFC 1123): they are file names here.
+fn is_dns_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+fn bad_namespace(name: &str) -> Problem {
+    let shown: String = name.chars().take(70).collect();
+    Problem {
+        reason: Reason::BadRequest,
+        message: format!(
+            "the namespace {shown:?} is not a DNS label: 1 to 63 of a-z, 0-9 and -, no - at either end"
+        ),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_a_dns_label() {
+        for good in ["a", "team-a", "0", &"x".repeat(63)] {
+            assert!(is_dns_label(good), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a/b",
+            "..",
+            "ä",
+            "a\n",
+            &"x".repeat(64),
+        ] {
+            assert!(!is_dns_label(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn instances_differ() {
+        assert_ne!(random_id().unwrap(), random_id().unwrap());
+        assert_eq!(random_id().unwrap().len(), 32);
+    }
+}

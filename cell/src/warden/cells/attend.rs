@@ -1,0 +1,165 @@
+//! One cell's attendant: gives it the descriptors it asks for, and sees its end.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_cell_api::warden::ModuleKind;
+use tokio::process::Child;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::Order;
+use crate::control::{Answer, Channel, FromCell, Outcome, Request, ToCell};
+use crate::warden::modules::{Digest, Modules, internal};
+
+/// Requests of one cell that are worked on at once.
+const MAX_AT_ONCE: usize = 8;
+
+/// Attends a cell until its process is reaped; returns how it ended.
+pub(super) async fn attend(
+    mut child: Child,
+    channel: Arc<Channel>,
+    mut order_rx: mpsc::Receiver<Order>,
+    modules: Arc<Modules>,
+    log_dir: PathBuf,
+) -> String {
+    let permits = Arc::new(Semaphore::new(MAX_AT_ONCE));
+    let log_dir: Arc<Path> = log_dir.into();
+    let mut answers = JoinSet::new();
+    loop {
+        let next = async {
+            let permit = permits.clone().acquire_owned().await;
+            (permit, channel.receive::<FromCell>().await)
+        };
+        tokio::select! {
+            status = child.wait() => {
+                return status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            }
+            Some(order) = order_rx.recv() => carry_out(order, &mut child, &channel).await,
+            Some(_answered) = answers.join_next() => {}
+            (permit, message) = next => match message {
+                Ok(Some((FromCell::Request { id, request }, _))) => {
+                    let (channel, modules, log_dir) = (channel.clone(), modules.clone(), log_dir.clone());
+                    answers.spawn(async move {
+                        answer(&channel, &modules, &log_dir, id, request).await;
+                        drop(permit);
+                    });
+                }
+                Ok(Some((FromCell::Ready | FromCell::Failed { .. }, _))) => {}
+                // A cell without its channel is of no use, and will never get another.
+                Ok(None) | Err(_) => {
+                    let _already_gone = child.start_kill();
+                    let status = child.wait().await;
+                    return status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                }
+            },
+        }
+    }
+}
+
+async fn carry_out(order: Order, child: &mut Child, channel: &Channel) {
+    let sent = match order {
+        Order::Stop(grace) => {
+            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+            channel.send(&ToCell::Stop { grace_ms }, &[]).await.is_ok()
+        }
+        Order::Kill => false,
+    };
+    if !sent {
+        let _already_gone = child.start_kill();
+    }
+}
+
+async fn answer(channel: &Channel, modules: &Modules, log_dir: &Path, id: u64, request: Request) {
+    let sent = match request {
+        Request::Code { sha256 } => match code(modules, &sha256).await {
+            Ok((kind, code)) => {
+                let outcome = Outcome::Code { kind };
+                channel
+                    .send(&ToCell::Answer(Answer { id, outcome }), &[code.as_fd()])
+                    .await
+            }
+            Err(problem) => refuse(channel, id, problem).await,
+        },
+        Request::LogFile => match nameless_file(log_dir) {
+            Ok(file) => {
+                let outcome = Outcome::LogFile;
+                channel
+                    .send(&ToCell::Answer(Answer { id, outcome }), &[file.as_fd()])
+                    .await
+            }
+            Err(error) => {
+                let message = format!("no log file can be made in {}: {error}", log_dir.display());
+                refuse(channel, id, internal(message)).await
+            }
+        },
+    };
+    if let Err(error) = sent {
+        tracing::warn!(%error, "a cell's request was not answered");
+    }
+}
+
+async fn refuse(
+    channel: &Channel,
+    id: u64,
+    problem: Problem,
+) -> Result<(), crate::control::ControlError> {
+    let outcome = Outcome::Refused(problem);
+    channel
+        .send(&ToCell::Answer(Answer { id, outcome }), &[])
+        .await
+}
+
+async fn code(modules: &Modules, sha256: &str) -> Result<(ModuleKind, File), Problem> {
+    let missing = || Problem {
+        reason: Reason::NotFound,
+        message: "the module is not compiled here: PUT its bytes to the warden first".to_owned(),
+    };
+    let digest = Digest::parse(sha256).ok_or_else(missing)?;
+    let code = modules.code(&digest).await?.ok_or_else(missing)?;
+    let file = code
+        .sealed
+        .reopen()
+        .map_err(|error| internal(error.to_string()))?;
+    Ok((code.kind, file))
+}
+
+/// A file in `directory` that has no name: it is gone with the last descriptor, whoever dies.
+fn nameless_file(directory: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let nameless = options
+        .clone()
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory);
+    match nameless {
+        Ok(file) => Ok(file),
+        // Not every filesystem has them: make a name and remove it at once.
+        Err(_unsupported) => {
+            let path = directory.join(super::random_id().map_err(io::Error::other)?);
+            let file = options.create_new(true).open(&path)?;
+            std::fs::remove_file(&path)?;
+            Ok(file)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_log_file_has_no_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = nameless_file(directory.path()).unwrap();
+        assert_eq!(file.metadata().unwrap().nlink(), 0);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

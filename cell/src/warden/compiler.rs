@@ -1,0 +1,184 @@
+//! One compiler process for one module: started, watched, and killed when it takes too long.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_cell_api::warden::{JailLevel, ModuleKind};
+use tokio::process::{Child, Command};
+
+use super::code::{Code, Draft, Sealed};
+use super::modules::internal;
+use super::{Settings, jail_flag};
+use crate::control::{self, Channel, FromCompiler, ToCompiler};
+
+/// What one compilation may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    wall: Duration,
+    memory_mib: u64,
+    max_code_bytes: u64,
+    require_jail: JailLevel,
+}
+
+impl Limits {
+    /// The limits in the settings.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            wall: Duration::from_secs(settings.compile_timeout_seconds),
+            memory_mib: settings.compile_memory_mib,
+            max_code_bytes: settings.max_code_mib << 20,
+            require_jail: settings.require_jail,
+        }
+    }
+}
+
+/// How far a compiler got before its channel closed.
+#[derive(Debug)]
+enum Progress {
+    Started,
+    Jailed,
+    Compiled(ModuleKind),
+    Refused(Problem),
+    Failed(String),
+}
+
+/// Compiles `wasm` in a process of its own. Must run on the warden's main thread.
+pub(super) async fn compile(limits: &Limits, wasm: Sealed) -> Result<Code, Problem> {
+    let failed =
+        |error: &dyn std::fmt::Display| internal(format!("the compiler can't run: {error}"));
+    let output = Draft::new("compiled").map_err(|error| failed(&error))?;
+    let (ours, theirs) = control::pair().map_err(|error| failed(&error))?;
+    let mut child = spawn(limits, theirs).map_err(|error| failed(&error))?;
+    let channel = Channel::new(ours).map_err(|error| failed(&error))?;
+    channel
+        .send(&ToCompiler::Compile, &[wasm.as_fd(), output.as_fd()])
+        .await
+        .map_err(|error| failed(&error))?;
+    let mut progress = Progress::Started;
+    let in_time = tokio::time::timeout(limits.wall, watch(&channel, &mut progress))
+        .await
+        .is_ok();
+    // Nothing it does matters any more, and only a dead process has no mapping of its output.
+    let _already_gone = child.start_kill();
+    let status = child.wait().await.map_err(|error| failed(&error))?;
+    let kind = verdict(progress, in_time, status, limits)?;
+    let sealed = output.seal().map_err(|error| failed(&error))?;
+    if sealed.bytes() > limits.max_code_bytes {
+        return Err(over(&format!(
+            "its code has {} MiB, over the limit of {} MiB",
+            sealed.bytes() >> 20,
+            limits.max_code_bytes >> 20
+        )));
+    }
+    Ok(Code { kind, sealed })
+}
+
+fn spawn(limits: &Limits, control: OwnedFd) -> std::io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0("agentvm-cell")
+        .arg("compile")
+        .args(["--memory-mib", &limits.memory_mib.to_string()])
+        .args(["--cpu-seconds", &cpu_seconds(limits).to_string()])
+        .args(["--require-jail", jail_flag(limits.require_jail)])
+        .env_clear()
+        .stdin(Stdio::from(control))
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// CPU time within the wall limit on every core there is, a second spare: the second of two
+/// walls around a compiler whose warden is slow to kill it.
+fn cpu_seconds(limits: &Limits) -> u64 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    limits
+        .wall
+        .as_secs()
+        .saturating_mul(u64::try_from(cores).unwrap_or(1))
+        .saturating_add(1)
+}
+
+/// Follows a compiler until it has said how it went, or is gone.
+async fn watch(channel: &Channel, progress: &mut Progress) {
+    loop {
+        *progress = match channel.receive().await {
+            Ok(Some((FromCompiler::Jailed, _))) => Progress::Jailed,
+            Ok(Some((FromCompiler::Compiled { kind }, _))) => Progress::Compiled(kind),
+            Ok(Some((FromCompiler::Refused(problem), _))) => Progress::Refused(problem),
+            Ok(Some((FromCompiler::Failed { message }, _))) => Progress::Failed(message),
+            Ok(None) | Err(_) => return,
+        };
+        match progress {
+            Progress::Started | Progress::Jailed => {}
+            Progress::Compiled(_) | Progress::Refused(_) | Progress::Failed(_) => return,
+        }
+    }
+}
+
+/// Whose fault an end is: once jailed, a compiler does nothing but work on the module.
+fn verdict(
+    progress: Progress,
+    in_time: bool,
+    status: ExitStatus,
+    limits: &Limits,
+) -> Result<ModuleKind, Problem> {
+    match progress {
+        Progress::Compiled(kind) => Ok(kind),
+        Progress::Refused(problem) => Err(problem),
+        Progress::Failed(message) => Err(internal(format!("the compiler can't run: {message}"))),
+        Progress::Jailed if !in_time => Err(over(&format!(
+            "it takes longer than {} s",
+            limits.wall.as_secs()
+        ))),
+        Progress::Jailed => Err(over(&format!(
+            "it takes more than {} MiB of memory or too much CPU time (the compiler ended by {status})",
+            limits.memory_mib
+        ))),
+        Progress::Started => Err(internal(format!(
+            "the compiler ended by {status} before it began"
+        ))),
+    }
+}
+
+fn over(what: &str) -> Problem {
+    Problem {
+        reason: Reason::CompileLimit,
+        message: format!("the module can't be compiled within this node's limits: {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_the_modules_fault_only_once_the_compiler_is_jailed() {
+        let limits = Limits {
+            wall: Duration::from_secs(3),
+            memory_mib: 64,
+            max_code_bytes: 1,
+            require_jail: JailLevel::Full,
+        };
+        let killed = ExitStatus::from_raw(9);
+        let reason = |progress, in_time| {
+            verdict(progress, in_time, killed, &limits)
+                .unwrap_err()
+                .reason
+        };
+        assert_eq!(reason(Progress::Started, false), Reason::Internal);
+        assert_eq!(
+            reason(Progress::Failed("no jail".to_owned()), true),
+            Reason::Internal
+        );
+        assert_eq!(reason(Progress::Jailed, false), Reason::CompileLimit);
+        assert_eq!(reason(Progress::Jailed, true), Reason::CompileLimit);
+        assert_eq!(
+            verdict(Progress::Compiled(ModuleKind::Core), true, killed, &limits),
+            Ok(ModuleKind::Core)
+        );
+    }
+}

@@ -1,0 +1,331 @@
+//! From a module's bytes to code that cells can load: memory, disk, compiler, in that order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_cell_api::warden::{Compiles, Module};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use super::Settings;
+use super::cache::{Cache, Lookup};
+use super::code::{Code, Sealed};
+use super::compiler::{self, Limits};
+use super::key::Key;
+
+/// Refusals that are remembered, so that a bad module is compiled once, not once a restart.
+const MAX_REFUSED: usize = 1024;
+
+/// The SHA-256 of a module's bytes, in lower-case hex.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Digest(String);
+
+impl Digest {
+    /// The digest that `text` spells.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
+    }
+
+    /// The digest of a hash that has taken everything in.
+    pub(super) fn finish(hash: Sha256) -> Self {
+        let hex = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
+        let bytes = hash.finalize();
+        Self(
+            bytes
+                .iter()
+                .flat_map(|byte| [hex(byte >> 4), hex(byte & 15)])
+                .collect(),
+        )
+    }
+
+    /// The digest of `bytes`.
+    #[cfg(test)]
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self::finish(Sha256::new_with_prefix(bytes))
+    }
+
+    /// The hex.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Every module that this warden knows.
+#[derive(Debug)]
+pub(super) struct Modules {
+    cache: Arc<Cache>,
+    limits: Limits,
+    compilers: Semaphore,
+    /// Code in memory, shared by all cells that run it.
+    held: Mutex<Held>,
+    /// What was refused, and why.
+    refused: Mutex<Refused>,
+    /// One at a time for each digest; the map holds those in use only.
+    turns: Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    succeeded: AtomicU64,
+    refused_total: AtomicU64,
+    rejected_entries: AtomicU64,
+}
+
+impl Modules {
+    /// Modules compiled for `engine`, cached under the settings' directory.
+    pub(super) fn new(settings: &Settings, engine: &str, key: Key) -> Self {
+        let max_code_bytes = settings.max_code_mib << 20;
+        Self {
+            cache: Arc::new(Cache::new(&settings.cache_dir, engine, key, max_code_bytes)),
+            limits: Limits::of(settings),
+            compilers: Semaphore::new(usize::try_from(settings.compilers).unwrap_or(1)),
+            held: Mutex::new(Held {
+                max_bytes: max_code_bytes,
+                entries: VecDeque::new(),
+            }),
+            refused: Mutex::default(),
+            turns: Mutex::default(),
+            succeeded: AtomicU64::new(0),
+            refused_total: AtomicU64::new(0),
+            rejected_entries: AtomicU64::new(0),
+        }
+    }
+
+    /// Compilations by outcome so far.
+    pub(super) fn compiles(&self) -> Compiles {
+        Compiles {
+            succeeded: self.succeeded.load(Ordering::Relaxed),
+            refused: self.refused_total.load(Ordering::Relaxed),
+            rejected_entries: self.rejected_entries.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The module's code where it is compiled: verified, in memory.
+    pub(super) async fn code(&self, digest: &Digest) -> Result<Option<Arc<Code>>, Problem> {
+        if let Some(code) = lock(&self.held).get(digest) {
+            return Ok(Some(code));
+        }
+        let turn = self.turn(digest);
+        let taken = turn.lock().await;
+        let found = self.code_in_turn(digest).await;
+        drop(taken);
+        self.end_turn(digest, turn);
+        found
+    }
+
+    /// The module, compiled from `wasm` unless it already is. `wasm` has this digest.
+    pub(super) async fn put(&self, digest: &Digest, wasm: Sealed) -> Result<Module, Problem> {
+        let turn = self.turn(digest);
+        let taken = turn.lock().await;
+        let module = self.put_in_turn(digest, wasm).await;
+        drop(taken);
+        self.end_turn(digest, turn);
+        module
+    }
+
+    async fn code_in_turn(&self, digest: &Digest) -> Result<Option<Arc<Code>>, Problem> {
+        if let Some(code) = lock(&self.held).get(digest) {
+            return Ok(Some(code));
+        }
+        let (cache, wanted) = (self.cache.clone(), digest.clone());
+        match blocking(move || cache.load(&wanted)).await? {
+            Lookup::Found(code) => {
+                let code = Arc::new(code);
+                lock(&self.held).put(digest.clone(), code.clone());
+                Ok(Some(code))
+            }
+            Lookup::Missing => Ok(None),
+            Lookup::Rejected => {
+                self.rejected_entries.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn put_in_turn(&self, digest: &Digest, wasm: Sealed) -> Result<Module, Problem> {
+        if let Some(code) = self.code_in_turn(digest).await? {
+            return Ok(module(digest, &code, 0));
+        }
+        if let Some(problem) = lock(&self.refused).get(digest) {
+            return Err(problem);
+        }
+        let permit = self
+            .compilers
+            .acquire()
+            .await
+            .map_err(|_closed| internal("the warden ends"))?;
+        let started = std::time::Instant::now();
+        let compiled = compiler::compile(&self.limits, wasm).await;
+        drop(permit);
+        let code = match compiled {
+            Ok(code) => Arc::new(code),
+            Err(problem) => return Err(self.refuse(digest, problem)),
+        };
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
+        let (cache, named, stored) = (self.cache.clone(), digest.clone(), code.clone());
+        if let Err(problem) = blocking(move || cache.store(&named, &stored)).await {
+            // A full disk costs the next start a compilation, and nothing now.
+            tracing::warn!(module = %digest, %problem, "compiled code was not written to the cache");
+        }
+        lock(&self.held).put(digest.clone(), code.clone());
+        let compile_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(module = %digest, compile_ms, bytes = code.sealed.bytes(), "module compiled");
+        Ok(module(digest, &code, compile_ms.max(1)))
+    }
+
+    fn refuse(&self, digest: &Digest, problem: Problem) -> Problem {
+        tracing::info!(module = %digest, reason = ?problem.reason, "module refused");
+        match problem.reason {
+            Reason::InvalidModule | Reason::MissingImports | Reason::CompileLimit => {
+                self.refused_total.fetch_add(1, Ordering::Relaxed);
+                lock(&self.refused).put(digest.clone(), problem.clone());
+            }
+            Reason::BadRequest
+            | Reason::NotFound
+            | Reason::Conflict
+            | Reason::Exhausted
+            | Reason::Internal => {}
+        }
+        problem
+    }
+
+    fn turn(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        lock(&self.turns).entry(digest.clone()).or_default().clone()
+    }
+
+    fn end_turn(&self, digest: &Digest, turn: Arc<tokio::sync::Mutex<()>>) {
+        let mut turns = lock(&self.turns);
+        drop(turn);
+        if turns
+            .get(digest)
+            .is_some_and(|turn| Arc::strong_count(turn) == 1)
+        {
+            turns.remove(digest);
+        }
+    }
+}
+
+/// Code in memory, least recently used first.
+#[derive(Debug)]
+struct Held {
+    max_bytes: u64,
+    entries: VecDeque<(Digest, Arc<Code>)>,
+}
+
+impl Held {
+    fn get(&mut self, digest: &Digest) -> Option<Arc<Code>> {
+        let position = self.entries.iter().position(|(held, _)| held == digest)?;
+        let entry = self.entries.remove(position)?;
+        let code = entry.1.clone();
+        self.entries.push_back(entry);
+        Some(code)
+    }
+
+    fn put(&mut self, digest: Digest, code: Arc<Code>) {
+        self.entries.retain(|(held, _)| *held != digest);
+        self.entries.push_back((digest, code));
+        while self.entries.len() > 1 && self.bytes() > self.max_bytes {
+            self.entries.pop_front();
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.entries
+            .iter()
+            .map(|(_, code)| code.sealed.bytes())
+            .sum()
+    }
+}
+
+/// The refusals that are remembered, oldest first.
+#[derive(Debug, Default)]
+struct Refused(VecDeque<(Digest, Problem)>);
+
+impl Refused {
+    fn get(&self, digest: &Digest) -> Option<Problem> {
+        self.0
+            .iter()
+            .find(|(refused, _)| refused == digest)
+            .map(|(_, problem)| problem.clone())
+    }
+
+    fn put(&mut self, digest: Digest, problem: Problem) {
+        self.0.push_back((digest, problem));
+        if self.0.len() > MAX_REFUSED {
+            self.0.pop_front();
+        }
+    }
+}
+
+fn module(digest: &Digest, code: &Code, compile_ms: u64) -> Module {
+    Module {
+        sha256: digest.to_string(),
+        kind: code.kind,
+        compiled_bytes: code.sealed.bytes(),
+        compile_ms,
+    }
+}
+
+/// Runs file work off the one thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(internal(format!("the compiled-code cache failed: {error}"))),
+        Err(error) => Err(internal(format!("the compiled-code cache failed: {error}"))),
+    }
+}
+
+pub(super) fn internal(message: impl Into<String>) -> Problem {
+    Problem {
+        reason: Reason::Internal,
+        message: message.into(),
+    }
+}
+
+/// Nothing that holds these locks can panic half-way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_64_lower_case_hex_digits() {
+        let good = "a".repeat(63) + "0";
+        assert_eq!(Digest::parse(&good).unwrap().as_str(), good);
+        for bad in [
+            "",
+            "abc",
+            &"A".repeat(64),
+            &"g".repeat(64),
+            &"../".repeat(22),
+            &"a".repeat(65),
+        ] {
+            assert!(Digest::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_remembered_up_to_a_bound() {
+        let mut refused = Refused::default();
+        for number in 0..=MAX_REFUSED {
+            refused.put(
+                Digest::of(&number.to_le_bytes()),
+                internal(number.to_string()),
+            );
+        }
+        assert_eq!(refused.0.len(), MAX_REFUSED);
+        assert!(refused.get(&Digest::of(&0_usize.to_le_bytes())).is_none());
+        assert!(refused.get(&Digest::of(&1_usize.to_le_bytes())).is_some());
+    }
+}

@@ -1,0 +1,190 @@
+//! The warden's HTTP routes: parse, call, answer.
+
+use std::sync::Arc;
+
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_cell_api::warden::{Cell, Cells as CellList, Info, Module};
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use http_body_util::BodyExt;
+use sha2::{Digest as _, Sha256};
+
+use super::Settings;
+use super::cells::Cells;
+use super::code::{Draft, Sealed};
+use super::modules::{Digest, Modules, internal};
+use crate::control::Verdict;
+use crate::refusal::{Refusal, no_such_method, no_such_route};
+
+/// What the routes work on.
+#[derive(Debug)]
+pub(super) struct Warden {
+    pub(super) settings: Arc<Settings>,
+    pub(super) facts: Verdict,
+    pub(super) modules: Arc<Modules>,
+    pub(super) cells: Arc<Cells>,
+}
+
+/// Every route of the warden.
+pub(super) fn router(warden: Warden) -> Router {
+    Router::new()
+        .route("/v1/info", get(info))
+        .route("/v1/modules/{sha256}", put(put_module).get(module))
+        .route("/v1/cells", get(cells))
+        .route("/v1/cells/{namespace}", put(start_cell).delete(stop_cell))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(Arc::new(warden))
+}
+
+async fn info(State(warden): State<Arc<Warden>>) -> Result<Json<Info>, Refusal> {
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .map_err(|error| Refusal(internal(format!("{path} can't be read: {error}"))))
+    };
+    let max_map_count = read("/proc/sys/vm/max_map_count")?
+        .trim()
+        .parse()
+        .unwrap_or(0);
+    Ok(Json(Info {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: warden.facts.engine.clone(),
+        jail: warden.facts.level,
+        jail_message: warden.facts.message.clone(),
+        max_vms_per_cell: warden.settings.max_vms_per_cell,
+        max_map_count,
+        pid: std::process::id(),
+        resident_bytes: resident_bytes(&read("/proc/self/statm")?),
+        compiles: warden.modules.compiles(),
+    }))
+}
+
+/// The second number of `statm`, in bytes.
+fn resident_bytes(statm: &str) -> u64 {
+    let pages: u64 = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
+    pages * u64::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+async fn module(
+    State(warden): State<Arc<Warden>>,
+    Path(sha256): Path<String>,
+) -> Result<Json<Module>, Refusal> {
+    let digest = parse(&sha256)?;
+    let code = warden.modules.code(&digest).await?.ok_or_else(|| {
+        Refusal::new(
+            Reason::NotFound,
+            format!("the module {digest} is not compiled here"),
+        )
+    })?;
+    Ok(Json(Module {
+        sha256: digest.to_string(),
+        kind: code.kind,
+        compiled_bytes: code.sealed.bytes(),
+        compile_ms: 0,
+    }))
+}
+
+async fn put_module(
+    State(warden): State<Arc<Warden>>,
+    Path(sha256): Path<String>,
+    body: Body,
+) -> Result<Json<Module>, Refusal> {
+    let digest = parse(&sha256)?;
+    let wasm = take_in(body, &digest, warden.settings.max_module_mib << 20).await?;
+    let modules = warden.modules.clone();
+    // A task of its own: an asker that goes away neither wastes nor repeats the work.
+    match tokio::spawn(async move { modules.put(&digest, wasm).await }).await {
+        Ok(module) => Ok(Json(module?)),
+        Err(error) => Err(Refusal(internal(format!("compiling failed: {error}")))),
+    }
+}
+
+/// Reads a module into sealed memory, and holds it against the digest that was asked for.
+async fn take_in(mut body: Body, digest: &Digest, max_bytes: u64) -> Result<Sealed, Refusal> {
+    let failed =
+        |error: std::io::Error| Refusal(internal(format!("no memory for the module: {error}")));
+    let mut draft = Draft::new("module").map_err(failed)?;
+    let mut hash = Sha256::new();
+    let mut bytes = 0_u64;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Refusal::new(
+                Reason::BadRequest,
+                format!("the module's bytes broke off: {error}"),
+            )
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        bytes = bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        if bytes > max_bytes {
+            let message = format!(
+                "the module has more than {} MiB, the limit",
+                max_bytes >> 20
+            );
+            return Err(Refusal::new(Reason::CompileLimit, message));
+        }
+        hash.update(&data);
+        draft.write_all(&data).map_err(failed)?;
+    }
+    let got = Digest::finish(hash);
+    if got != *digest {
+        let message = format!("the bytes have the SHA-256 {got}, not {digest}");
+        return Err(Refusal::new(Reason::BadRequest, message));
+    }
+    draft.seal().map_err(failed)
+}
+
+fn parse(sha256: &str) -> Result<Digest, Refusal> {
+    Digest::parse(sha256).ok_or_else(|| {
+        let shown: String = sha256.chars().take(70).collect();
+        let message = format!("{shown:?} is not a SHA-256 in 64 lower-case hex digits");
+        Refusal::new(Reason::BadRequest, message)
+    })
+}
+
+async fn cells(State(warden): State<Arc<Warden>>) -> Json<CellList> {
+    Json(CellList {
+        cells: warden.cells.list(),
+    })
+}
+
+async fn start_cell(
+    State(warden): State<Arc<Warden>>,
+    Path(namespace): Path<String>,
+) -> Result<Json<Cell>, Refusal> {
+    Ok(Json(warden.cells.start(&namespace).await?))
+}
+
+async fn stop_cell(
+    State(warden): State<Arc<Warden>>,
+    Path(namespace): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    if warden.cells.kill(&namespace).await {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let shown: String = namespace.chars().take(70).collect();
+    Err(Refusal(Problem {
+        reason: Reason::NotFound,
+        message: format!("namespace {shown:?} has no cell"),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_the_second_number_in_pages() {
+        let page = u64::try_from(rustix::param::page_size()).unwrap();
+        assert_eq!(resident_bytes("9000 12 3 1 0 400 0\n"), 12 * page);
+        assert_eq!(resident_bytes(""), 0);
+    }
+}

@@ -21,36 +21,14 @@ use crate::schema;
     doc = "One node as its agent sees it; its name is the Node's. There is nothing to specify.",
     derive = "PartialEq",
     derive = "Default",
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(name = "Jail", type_ = "string", json_path = ".status.jail.level"),
-    printcolumn(
-        name = "Memory",
-        type_ = "string",
-        json_path = ".status.allocatable.memory"
-    ),
-    printcolumn(name = "CPU", type_ = "string", json_path = ".status.allocatable.cpu"),
-    printcolumn(name = "VMs", type_ = "integer", json_path = ".status.allocatable.vms"),
-    printcolumn(
-        name = "Engine",
-        type_ = "string",
-        json_path = ".status.engine",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.version",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Jail", "type": "string", "jsonPath": ".status.jail.level"}"#,
+    printcolumn = r#"{"name": "Memory", "type": "string", "jsonPath": ".status.allocatable.memory"}"#,
+    printcolumn = r#"{"name": "CPU", "type": "string", "jsonPath": ".status.allocatable.cpu"}"#,
+    printcolumn = r#"{"name": "VMs", "type": "integer", "jsonPath": ".status.allocatable.vms"}"#,
+    printcolumn = r#"{"name": "Engine", "type": "string", "jsonPath": ".status.engine", "priority": 1}"#,
+    printcolumn = r#"{"name": "Version", "type": "string", "jsonPath": ".status.version", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentNodeSpec {}

@@ -20,18 +20,10 @@ use crate::{cel, schema};
     doc = "The ceiling over what the VMs of the selected namespaces may ask for.",
     derive = "PartialEq",
     derive = "Default",
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(
-        name = "Memory",
-        type_ = "string",
-        json_path = ".spec.limits.max.memory"
-    ),
-    printcolumn(name = "CPU", type_ = "string", json_path = ".spec.limits.max.cpu"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".spec.mode"}"#,
+    printcolumn = r#"{"name": "Memory", "type": "string", "jsonPath": ".spec.limits.max.memory"}"#,
+    printcolumn = r#"{"name": "CPU", "type": "string", "jsonPath": ".spec.limits.max.cpu"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentPolicySpec {

@@ -16,9 +16,9 @@ use crate::{duration, quantity};
 /// Grace where a manifest names none.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// The longest grace.
-pub const MAX_GRACE: Duration = Duration::from_secs(3_600);
+pub const MAX_GRACE: Duration = Duration::from_hours(1);
 /// The longest time for which an ended object is kept.
-pub const MAX_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub const MAX_TTL: Duration = Duration::from_hours(30 * 24);
 
 impl AgentVM {
     /// What the manifest asks for. Call `agentvm_policy::effective` with it.

@@ -17,13 +17,13 @@
 //! # What programs may rely on
 //! | phase | `Ready` | `Reconciling` | `Stalled` | kstatus |
 //! | --- | --- | --- | --- | --- |
-//! | `Pending` | `False` | `True` | `False` | InProgress |
-//! | `Starting` | `False` | `True` | `False` | InProgress |
-//! | `Running` | `True` | `False` | `False` | Current |
-//! | `BackOff` | `False` | `True` | `False` | InProgress |
-//! | `Suspended` | `True` | `False` | `False` | Current |
-//! | `Complete` | `True` | `False` | `False` | Current |
-//! | `Failed` | `False` | `False` | `True` | Failed |
+//! | `Pending` | `False` | `True` | `False` | `InProgress` |
+//! | `Starting` | `False` | `True` | `False` | `InProgress` |
+//! | `Running` | `True` | `False` | `False` | `Current` |
+//! | `BackOff` | `False` | `True` | `False` | `InProgress` |
+//! | `Suspended` | `True` | `False` | `False` | `Current` |
+//! | `Complete` | `True` | `False` | `False` | `Current` |
+//! | `Failed` | `False` | `False` | `True` | `Failed` |
 //!
 //! `Complete` and `Failed` are `True` in the phase of that name alone. A reason is the
 //! [`Cause`] where there is one, else the phase's name. Messages that a guest can influence are

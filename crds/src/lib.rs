@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod duration;
 mod effective;
 mod field;
+pub mod mutability;
 pub mod quantity;
 mod rules;
 mod schema;

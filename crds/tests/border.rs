@@ -1,5 +1,7 @@
 //! What a manifest says, as the types that decisions are made on.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,8 +21,8 @@ fn limits(limits: LimitsSpec) -> AgentVM {
     })
 }
 
-fn quantity(text: &str) -> Option<Quantity> {
-    Some(Quantity(text.to_owned()))
+fn quantity(text: &str) -> Quantity {
+    Quantity(text.to_owned())
 }
 
 fn policy(name: &str, spec: serde_json::Value) -> AgentPolicy {
@@ -69,14 +71,14 @@ fn a_bad_value_is_named_with_its_path_and_what_is_allowed() {
     let cases = [
         (
             bad(limits(LimitsSpec {
-                memory: quantity("64MB"),
+                memory: Some(quantity("64MB")),
                 ..LimitsSpec::default()
             })),
             "spec.limits.memory: \"64MB\" is not a quantity, write a number with a suffix such as 64Mi, 250m or 5G",
         ),
         (
             bad(limits(LimitsSpec {
-                cpu: quantity("-1"),
+                cpu: Some(quantity("-1")),
                 ..LimitsSpec::default()
             })),
             "spec.limits.cpu: \"-1\" is negative, only values above zero are allowed",
@@ -114,7 +116,7 @@ fn grace_and_ttl_have_defaults_and_bounds() {
         ..AgentVMSpec::default()
     });
     assert_eq!(named.grace_period().unwrap(), Duration::ZERO);
-    assert_eq!(named.ttl().unwrap(), Some(Duration::from_secs(3_600)));
+    assert_eq!(named.ttl().unwrap(), Some(Duration::from_hours(1)));
     let long = vm(AgentVMSpec {
         termination_grace_period: Some("2h".to_owned()),
         ..AgentVMSpec::default()
@@ -252,7 +254,7 @@ fn the_effective_limits_are_shown_as_users_write_them() {
 #[test]
 fn a_refused_vm_shows_no_limits_and_the_sentence() {
     let asked = limits(LimitsSpec {
-        memory: quantity("2Gi"),
+        memory: Some(quantity("2Gi")),
         ..LimitsSpec::default()
     })
     .request()

@@ -99,8 +99,7 @@ fn image_ready(view: &AgentView<'_>, at: &At<'_>) -> Condition {
         message: "module and environment are on the node",
     };
     let (status, why) = match *view {
-        AgentView::Starting => (Status::Unknown, view.why()),
-        AgentView::Suspended => (Status::Unknown, view.why()),
+        AgentView::Starting | AgentView::Suspended => (Status::Unknown, view.why()),
         AgentView::Running | AgentView::Complete { .. } => (Status::True, there),
         AgentView::BackOff { cause, .. } | AgentView::Failed { cause, .. } => match cause {
             Cause::Ended(_) => (Status::True, there),

@@ -8,19 +8,19 @@ use crate::{cel, duration, quantity};
 
 /// `limits.memory`.
 pub(crate) fn memory(_: &mut SchemaGenerator) -> Schema {
-    int_or_string("Bytes, such as `64Mi`.", cel::limit(LimitField::Memory))
+    int_or_string("Bytes, such as `64Mi`.", &cel::limit(LimitField::Memory))
 }
 
 /// `limits.cpu`.
 pub(crate) fn cpu(_: &mut SchemaGenerator) -> Schema {
-    int_or_string("Cores, such as `250m`.", cel::limit(LimitField::Cpu))
+    int_or_string("Cores, such as `250m`.", &cel::limit(LimitField::Cpu))
 }
 
 /// `limits.fuel`.
 pub(crate) fn fuel(_: &mut SchemaGenerator) -> Schema {
     int_or_string(
         "Units of fuel for the whole life of a run, such as `5G`.",
-        cel::limit(LimitField::Fuel),
+        &cel::limit(LimitField::Fuel),
     )
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn fuel(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn log_rate(_: &mut SchemaGenerator) -> Schema {
     int_or_string(
         "Bytes of output per second, such as `64Ki`.",
-        cel::limit(LimitField::LogRate),
+        &cel::limit(LimitField::LogRate),
     )
 }
 
@@ -45,10 +45,10 @@ pub(crate) fn timeout(_: &mut SchemaGenerator) -> Schema {
 
 /// A capacity in a node's status.
 pub(crate) fn capacity(_: &mut SchemaGenerator) -> Schema {
-    int_or_string("A quantity, such as `8Gi` or `4`.", cel::any_quantity())
+    int_or_string("A quantity, such as `8Gi` or `4`.", &cel::any_quantity())
 }
 
-fn int_or_string(description: &str, rules: Value) -> Schema {
+fn int_or_string(description: &str, rules: &Value) -> Schema {
     json_schema!({
         "description": description,
         "x-kubernetes-int-or-string": true,

@@ -38,13 +38,15 @@ fn value(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>
     match (kind, value) {
         ("object", Value::Object(object)) => fields(schema, object, path, errors),
         ("array", Value::Array(items)) => list(schema, items, path, errors),
-        ("string", Value::String(text)) => errors.extend(bounds::text(schema, text, path)),
+        ("string", Value::String(text)) => {
+            errors.extend(bounds::text(schema, text, path));
+        }
         ("integer", Value::Number(number)) if is_whole(number) => {
-            errors.extend(bounds::number(schema, number, path))
+            errors.extend(bounds::number(schema, number, path));
         }
         ("boolean", Value::Bool(_)) => {}
         (_, Value::String(text)) if int_or_string => {
-            errors.extend(bounds::text(schema, text, path))
+            errors.extend(bounds::text(schema, text, path));
         }
         (_, Value::Number(number)) if int_or_string && is_whole(number) => {}
         _ if int_or_string => wrong("a quantity in quotes or a whole number"),

@@ -1,0 +1,207 @@
+//! `docs/api.md` and the mutability table against the schema and the rules.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::path::Path;
+
+use agentvm_crds::agentvm::Phase;
+use agentvm_crds::conditions::{AcceptedReason, ConditionType, ImageReason, PlacedReason};
+use agentvm_crds::crd;
+use agentvm_crds::mutability::{Mutability, TABLE};
+use agentvm_crds::validate::validate_update;
+use agentvm_policy::{EndReason, Fault, LimitField};
+use serde_json::{Value, json};
+
+fn api_md() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md")).unwrap()
+}
+
+/// The cells of the row that starts with `` `name` ``, below the heading `section`.
+fn row(section: &str, name: &str) -> Vec<String> {
+    let text = api_md();
+    let start = text
+        .find(&format!("# {section}\n"))
+        .unwrap_or_else(|| panic!("no heading {section}"));
+    let end = text[start + 1..]
+        .find("\n## ")
+        .map_or(text.len(), |end| start + 1 + end);
+    let line = text[start..end]
+        .lines()
+        .find(|line| line.starts_with(&format!("| `{name}`")));
+    let line = line.unwrap_or_else(|| panic!("{section} has no row for {name}"));
+    line.trim_matches('|')
+        .split('|')
+        .map(|cell| cell.trim().to_owned())
+        .collect()
+}
+
+fn properties(kind: &str, part: &str) -> Vec<String> {
+    let crd = serde_json::to_value(crd(kind).unwrap()).unwrap();
+    let schema =
+        &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part]["properties"];
+    let names = schema
+        .as_object()
+        .into_iter()
+        .flatten()
+        .flat_map(|(name, child)| {
+            let nested = child["properties"].as_object().filter(|_| name == "limits");
+            match nested {
+                Some(nested) => nested
+                    .keys()
+                    .map(|inner| format!("{part}.{name}.{inner}"))
+                    .collect(),
+                None => vec![format!("{part}.{name}")],
+            }
+        });
+    names.collect()
+}
+
+#[test]
+fn every_field_of_a_spec_has_its_place_in_the_mutability_table() {
+    let mut fields = properties("AgentVM", "spec");
+    let mut table: Vec<_> = TABLE.iter().map(|(field, _)| (*field).to_owned()).collect();
+    fields.sort();
+    table.sort();
+    assert_eq!(table, fields);
+}
+
+#[test]
+fn the_docs_say_what_a_change_of_each_field_does() {
+    for (field, mutability) in TABLE {
+        assert_eq!(
+            row("AgentVM: spec", field).last().unwrap(),
+            mutability.as_str(),
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn the_rules_refuse_a_change_of_the_immutable_fields_and_of_no_other() {
+    let samples = [
+        ("spec.image", json!("a"), json!("b")),
+        ("spec.args", json!(["a"]), json!(["b"])),
+        ("spec.env", json!([{"name": "A", "value": "a"}]), json!([])),
+        (
+            "spec.capabilities",
+            json!({}),
+            json!({"clock": {"resolution": "1us"}}),
+        ),
+        ("spec.limits.memory", json!("1Mi"), json!("2Mi")),
+        ("spec.limits.cpu", json!("100m"), json!("200m")),
+        ("spec.limits.fuel", json!("1M"), json!("2M")),
+        ("spec.limits.timeout", json!("1s"), json!("2s")),
+        ("spec.limits.logRate", json!("1Ki"), json!("2Ki")),
+        ("spec.suspend", json!(false), json!(true)),
+        ("spec.restartPolicy", json!("Never"), json!("Always")),
+        ("spec.terminationGracePeriod", json!("1s"), json!("2s")),
+        ("spec.ttlAfterFinished", json!("1s"), json!("2s")),
+        ("spec.nodeSelector", json!({"a": "b"}), json!({})),
+        (
+            "spec.tolerations",
+            json!([{"operator": "Exists"}]),
+            json!([]),
+        ),
+        (
+            "spec.module",
+            json!({"configMap": {"name": "m", "key": "a"}}),
+            json!({"configMap": {"name": "m", "key": "b"}}),
+        ),
+    ];
+    assert_eq!(samples.len(), TABLE.len());
+    for (field, before, after) in samples {
+        let refused = !validate_update(&vm_with(field, after), &vm_with(field, before)).is_empty();
+        let immutable = agentvm_crds::mutability::of(field) == Some(Mutability::Immutable);
+        assert_eq!(refused, immutable, "{field}");
+    }
+}
+
+fn vm_with(path: &str, value: Value) -> Value {
+    let mut vm = json!({"apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM", "metadata": {"name": "a"}, "spec": {}});
+    if path != "spec.module" {
+        vm["spec"]["image"] = json!("a");
+    }
+    let target = path
+        .split('.')
+        .fold(&mut vm, |object, field| &mut object[field]);
+    *target = value;
+    vm
+}
+
+#[test]
+fn the_docs_have_a_row_for_every_field() {
+    for field in properties("AgentVM", "status") {
+        row("AgentVM: status", &field);
+    }
+    for field in properties("AgentNode", "status") {
+        row("AgentNode", &field);
+    }
+    for field in properties("AgentPolicy", "spec") {
+        let named = if field.starts_with("spec.capabilities") {
+            "spec.capabilities.clock.minResolution"
+        } else {
+            &field
+        };
+        row("AgentPolicy", named);
+    }
+}
+
+#[test]
+fn the_docs_know_the_bounds_and_the_default_of_every_limit() {
+    for field in LimitField::ALL {
+        let cells = row("AgentVM: spec", &field.path());
+        let default = field.default().map_or("unlimited".to_owned(), |default| {
+            format!("`{}`", field.show(default))
+        });
+        let bounds = format!(
+            "`{}` to `{}`",
+            field.show(field.min()),
+            field.show(field.max())
+        );
+        assert_eq!(
+            (&cells[2], &cells[3]),
+            (&default, &bounds),
+            "{}",
+            field.name()
+        );
+    }
+}
+
+#[test]
+fn the_docs_list_every_phase_condition_and_reason() {
+    for phase in Phase::ALL {
+        row("AgentVM: status", phase.as_str());
+    }
+    let text = api_md();
+    let types = ConditionType::ALL.iter().map(|kind| kind.as_str());
+    let accepted = AcceptedReason::ALL.iter().map(|reason| reason.as_str());
+    let placed = PlacedReason::ALL.iter().map(|reason| reason.as_str());
+    let image = ImageReason::ALL.iter().map(|reason| reason.as_str());
+    for word in types.chain(accepted).chain(placed).chain(image) {
+        assert!(text.contains(&format!("`{word}`")), "{word} is missing");
+    }
+}
+
+#[test]
+fn the_docs_say_whose_doing_an_end_is_and_what_to_raise() {
+    for reason in EndReason::ALL {
+        let cells = row("AgentVM: status", reason.as_str());
+        let fault = match reason.fault() {
+            Fault::None => "nobody's",
+            Fault::Guest => "guest",
+            Fault::Host => "host",
+        };
+        let raise = reason
+            .field_to_raise()
+            .map_or(String::new(), |field| format!("`{field}`"));
+        assert_eq!(
+            (cells[2].as_str(), &cells[3]),
+            (fault, &raise),
+            "{reason:?}"
+        );
+    }
+}

@@ -33,6 +33,9 @@ pub(crate) enum Command {
     Version(VersionArgs),
     /// Prints the completion script of a shell.
     Completion(CompletionArgs),
+    /// The processes that `run` starts from this same binary.
+    #[command(flatten)]
+    Process(agentvm_cell::Command),
 }
 
 /// The name under which we were called.
@@ -81,9 +84,15 @@ impl Invocation {
     }
 }
 
-/// The definition of every flag, as `program` shows it.
+/// The definition of every flag, as `program` shows it. Nobody types the processes that
+/// `run` starts, so they are not shown.
 pub(crate) fn definition(program: Program) -> clap::Command {
-    Cli::command().bin_name(program.typed())
+    let hide = |process: clap::Command| process.hide(true);
+    Cli::command()
+        .bin_name(program.typed())
+        .mut_subcommand("warden", hide)
+        .mut_subcommand("cell", hide)
+        .mut_subcommand("compile", hide)
 }
 
 #[cfg(test)]

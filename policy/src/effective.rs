@@ -13,11 +13,10 @@
 //! is granted and reported. It counts as a policy, so a namespace with nothing but `Audit`
 //! policies is granted every capability that it asks for.
 
-use crate::{
-    ClockGrant, Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, human,
-};
+mod clock;
+mod limit;
 
-const CLOCK_FIELD: &str = "spec.capabilities.clock.resolution";
+use crate::{Grants, Mode, PolicyRules, Request};
 
 /// The outcome of [`effective`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +49,8 @@ pub fn effective(request: &Request, policies: &[PolicyRules]) -> Verdict {
     let mut sorted: Vec<&PolicyRules> = policies.iter().collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     let mut verdict = Verdict::default();
-    let limits = decide_limits(&request.limits, &sorted, &mut verdict);
-    let clock = decide_clock(request.clock_resolution_ns, &sorted, &mut verdict);
+    let limits = limit::decide(&request.limits, &sorted, &mut verdict);
+    let clock = clock::decide(request.clock_resolution_ns, &sorted, &mut verdict);
     if verdict.refused.is_empty() {
         verdict.grants = Grants { limits, clock };
     }
@@ -64,142 +63,5 @@ impl Verdict {
             Mode::Enforce => self.refused.push(refusal),
             Mode::Audit => self.audited.push(refusal),
         }
-    }
-}
-
-fn decide_limits(asked: &LimitRequest, policies: &[&PolicyRules], verdict: &mut Verdict) -> Limits {
-    let [memory, cpu, fuel, timeout, log_rate] =
-        LimitField::ALL.map(|field| decide_limit(field, field.of(asked), policies, verdict));
-    Limits {
-        memory_bytes: memory.unwrap_or_default(),
-        cpu_millicores: cpu.unwrap_or_default(),
-        fuel,
-        timeout_ms: timeout,
-        log_rate_bytes_per_second: log_rate.unwrap_or_default(),
-    }
-}
-
-fn decide_limit(
-    field: LimitField,
-    asked: Option<u64>,
-    policies: &[&PolicyRules],
-    verdict: &mut Verdict,
-) -> Option<u64> {
-    let Some(asked) = asked else {
-        return default_limit(field, policies);
-    };
-    if let Some(rule) = built_in_rule(field, asked) {
-        verdict.refused.push(Refusal {
-            field: field.path(),
-            policy: None,
-            message: format!("{} asks for {}, {rule}", field.path(), field.show(asked)),
-        });
-        return None;
-    }
-    for policy in policies {
-        if let Some(ceiling) = field.of(&policy.max).filter(|ceiling| asked > *ceiling) {
-            verdict.report(policy.mode, above_ceiling(field, asked, policy, ceiling));
-        }
-    }
-    Some(asked)
-}
-
-fn built_in_rule(field: LimitField, asked: u64) -> Option<String> {
-    if asked < field.min() {
-        Some(format!("the smallest value is {}", field.show(field.min())))
-    } else if asked > field.max() {
-        Some(format!("the largest value is {}", field.show(field.max())))
-    } else {
-        None
-    }
-}
-
-fn above_ceiling(field: LimitField, asked: u64, policy: &PolicyRules, ceiling: u64) -> Refusal {
-    Refusal {
-        field: field.path(),
-        policy: Some(policy.name.clone()),
-        message: format!(
-            "{} asks for {}, AgentPolicy {:?} allows at most {}",
-            field.path(),
-            field.show(asked),
-            policy.name,
-            field.show(ceiling)
-        ),
-    }
-}
-
-/// `None` is unlimited, which a ceiling turns into the ceiling.
-fn default_limit(field: LimitField, policies: &[&PolicyRules]) -> Option<u64> {
-    let enforced = || {
-        policies
-            .iter()
-            .filter(|policy| policy.mode == Mode::Enforce)
-    };
-    let named = enforced()
-        .filter_map(|policy| field.of(&policy.default))
-        .min();
-    let ceiling = enforced().filter_map(|policy| field.of(&policy.max)).min();
-    let built_in = named.or(ceiling).map(|_| field.max());
-    [named.or(field.default()), ceiling, built_in]
-        .into_iter()
-        .flatten()
-        .min()
-}
-
-fn decide_clock(
-    asked: Option<u64>,
-    policies: &[&PolicyRules],
-    verdict: &mut Verdict,
-) -> Option<ClockGrant> {
-    let asked = asked?;
-    if asked == 0 || asked > ClockGrant::COARSEST_NS {
-        verdict.refused.push(clock_refusal(
-            asked,
-            None,
-            "the clock's step is between 1ns and 1ms",
-        ));
-        return None;
-    }
-    if asked == ClockGrant::COARSEST_NS {
-        return None;
-    }
-    if policies.is_empty() {
-        let rule = "no AgentPolicy selects the namespace, and without one every clock steps by 1ms";
-        verdict.refused.push(clock_refusal(asked, None, rule));
-        return None;
-    }
-    for policy in policies {
-        if let Some(rule) = clock_rule(asked, policy) {
-            verdict.report(policy.mode, clock_refusal(asked, Some(policy), &rule));
-        }
-    }
-    Some(ClockGrant {
-        resolution_ns: asked,
-    })
-}
-
-fn clock_rule(asked: u64, policy: &PolicyRules) -> Option<String> {
-    match policy.clock_min_resolution_ns {
-        None => Some(format!(
-            "AgentPolicy {:?} allows no clock finer than 1ms",
-            policy.name
-        )),
-        Some(finest) if asked < finest => Some(format!(
-            "AgentPolicy {:?} allows no clock finer than {}",
-            policy.name,
-            human::duration_ns(finest)
-        )),
-        Some(_) => None,
-    }
-}
-
-fn clock_refusal(asked: u64, policy: Option<&PolicyRules>, rule: &str) -> Refusal {
-    Refusal {
-        field: CLOCK_FIELD.to_owned(),
-        policy: policy.map(|policy| policy.name.clone()),
-        message: format!(
-            "{CLOCK_FIELD} asks for {}, {rule}",
-            human::duration_ns(asked)
-        ),
     }
 }

@@ -7,6 +7,10 @@
 mod effective;
 mod end;
 mod grants;
+#[cfg(feature = "mutants")]
+pub mod guards;
+#[cfg(not(feature = "mutants"))]
+mod guards;
 pub mod human;
 mod limits;
 mod request;

@@ -47,6 +47,8 @@ pub struct NodeSettings {
     pub bound: BoundTo,
     /// Whole cores that its VMs may be given in sum.
     pub cores: u32,
+    /// VMs that one of its cells can hold.
+    pub vms_per_cell: u32,
 }
 
 impl NodeSettings {
@@ -57,6 +59,7 @@ impl NodeSettings {
             taints: json!([]),
             bound,
             cores: 16,
+            vms_per_cell: 64,
         }
     }
 
@@ -68,6 +71,16 @@ impl NodeSettings {
             taints,
             bound: BoundTo::Node,
             cores: 2,
+            vms_per_cell: 64,
+        }
+    }
+
+    /// A reserved node with room for some thousand small VMs, for measurements.
+    pub fn large() -> Self {
+        Self {
+            cores: 64,
+            vms_per_cell: 1_500,
+            ..Self::reserved()
         }
     }
 }
@@ -78,12 +91,13 @@ impl Node {
         create_node(site.plane, name, settings)?;
         let dir = site.dir.join(name);
         fs::create_dir_all(&dir)?;
-        let warden = start_warden(&dir)?;
+        let warden = start_warden(&dir, settings.vms_per_cell)?;
         let agent = AgentCall {
             kubeconfig: identity::node_agent(site.plane, name, settings.bound)?,
             listen: http::loopback(http::free_port()?),
             registry: site.registry,
             cores: settings.cores,
+            vms_per_cell: settings.vms_per_cell,
             node: name.to_owned(),
             dir,
         };
@@ -128,7 +142,7 @@ impl Node {
 
     /// Starts another warden in the place of one that has ended.
     pub fn restart_warden(&mut self) -> Result<()> {
-        self.warden = start_warden(&self.call.dir)?;
+        self.warden = start_warden(&self.call.dir, self.call.vms_per_cell)?;
         Ok(())
     }
 
@@ -239,18 +253,20 @@ fn run_dir(dir: &Path) -> PathBuf {
 /// Where `cargo` has put the workspace's programs: beside the folder of the test binary.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
+    // A test binary is in target/PROFILE/deps, a program in target/PROFILE.
     let built = test
         .ancestors()
-        .nth(2)
-        .context("a test binary is in target/PROFILE/deps")?
-        .join(name);
-    anyhow::ensure!(built.is_file(), crate::program::missing(built.as_os_str()));
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .with_context(|| crate::program::missing(std::ffi::OsStr::new(name)))?;
     Ok(built)
 }
 
 /// Starts a warden with its files in `dir`. Compiled code is shared by all wardens of all tests:
 /// `CPython` takes seconds to compile.
-pub fn start_warden(dir: &Path) -> Result<Process> {
+pub fn start_warden(dir: &Path, vms_per_cell: u32) -> Result<Process> {
     let compiled = cache::dir()?.join("tests-compiled");
     for folder in [run_dir(dir), dir.join("logs"), compiled.clone()] {
         fs::create_dir_all(folder)?;
@@ -265,7 +281,7 @@ pub fn start_warden(dir: &Path) -> Result<Process> {
             .arg(compiled)
             .arg("--log-dir")
             .arg(dir.join("logs"))
-            .args(["--max-vms-per-cell", "64"])
+            .args(["--max-vms-per-cell", &vms_per_cell.to_string()])
     })
 }
 
@@ -278,6 +294,7 @@ struct AgentCall {
     listen: SocketAddr,
     registry: SocketAddr,
     cores: u32,
+    vms_per_cell: u32,
 }
 
 impl AgentCall {

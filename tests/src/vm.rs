@@ -254,9 +254,28 @@ pub fn uid(object: &Value) -> Result<String> {
     Ok(uid)
 }
 
-fn seen(vm: &Value) -> String {
-    vm.get("status")
-        .map_or_else(|| "no status".to_owned(), Value::to_string)
+/// An object's status in a few words.
+pub fn seen(vm: &Value) -> String {
+    let conditions = vm.pointer("/status/conditions").and_then(Value::as_array);
+    let mut words = vec![format!(
+        "phase {:?} on node {:?}",
+        phase(vm),
+        text(vm, "/status/assignment/nodeName")
+    )];
+    for condition in conditions.into_iter().flatten() {
+        let [kind, status, reason] =
+            ["/type", "/status", "/reason"].map(|part| text(condition, part));
+        words.push(format!("{kind}={status}/{reason}"));
+    }
+    words.push(format!("restarts {}", number(vm, "/status/restarts")));
+    words.push(format!(
+        "exit {}",
+        vm.pointer("/status/exit").unwrap_or(&Value::Null)
+    ));
+    let message = condition(vm, "Ready")
+        .map(|ready| ready.message)
+        .unwrap_or_default();
+    format!("{}; Ready says {message:?}", words.join(", "))
 }
 
 fn after_slash(name: &str) -> String {

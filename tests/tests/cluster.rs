@@ -49,7 +49,7 @@ fn cpython_from_a_registry_runs_the_script_of_a_configmap() -> Result<()> {
         "",
     );
     let object = namespace.vm("answer")?;
-    waited.with_context(|| object.to_string())?;
+    waited.with_context(|| vm::seen(&object))?;
 
     let node = cluster.node(&text(&object, "/status/assignment/nodeName"))?;
     let uid = vm::uid(&object)?;
@@ -132,7 +132,7 @@ fn a_vm_that_stays_becomes_ready_and_its_deletion_leaves_nothing() -> Result<()>
     ];
     let waited = cluster.plane.kubectl.run(&args)?.done();
     let object = namespace.vm("stayer")?;
-    waited.with_context(|| object.to_string())?;
+    waited.with_context(|| vm::seen(&object))?;
     assert_eq!(phase(&object), "Running");
     let node = cluster.node(&text(&object, "/status/assignment/nodeName"))?;
     let left = || traces(node, &namespace.name, &uid);

@@ -10,7 +10,7 @@ use crate::Limits;
 pub struct Grants {
     /// The limits it runs under.
     pub limits: Limits,
-    /// A clock finer than [`ClockGrant::COARSEST`]; `None` keeps the coarse one.
+    /// A clock finer than [`ClockGrant::COARSEST_NS`]; `None` keeps the coarse one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockGrant>,
 }

@@ -268,7 +268,7 @@ pub struct EffectiveStatus {
     pub clock_resolution: Option<String>,
     /// What was asked and is above a ceiling, one sentence each: refused, or audited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 8), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
     pub refused: Vec<String>,
 }
 

@@ -5,8 +5,8 @@ use agentvm_policy::{LimitField, Limits, Verdict, human};
 use crate::agentvm::{EffectiveStatus, LimitsSpec, Quantity};
 use crate::conditions::sentence;
 
-/// The most refusals that a status lists.
-pub(crate) const MAX_REFUSALS: usize = 32;
+/// The most refusals that a status lists: a status stays below 16 KiB whatever happens.
+pub(crate) const MAX_REFUSALS: usize = 8;
 
 impl From<&Verdict> for EffectiveStatus {
     /// The limits are left out where anything is refused: nothing is granted then.

@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn no_document_makes_the_validation_panic(document in documents()) {
+    fn k01_no_document_makes_the_validation_panic(document in documents()) {
         let _ = validate(&document);
         let nested = json!({
             "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM", "metadata": document, "spec": document, "status": document,

@@ -94,12 +94,12 @@ fn lines() -> Vec<String> {
 }
 
 #[test]
-fn the_roles_allow_what_is_listed_and_nothing_else() {
+fn k26_the_roles_allow_what_is_listed_and_nothing_else() {
     assert_eq!(lines().join("\n"), RULES.trim_end());
 }
 
 #[test]
-fn no_role_reads_secrets_or_uses_a_wildcard() {
+fn k26_no_role_reads_secrets_or_uses_a_wildcard() {
     for line in lines() {
         for word in [
             "*",
@@ -116,7 +116,7 @@ fn no_role_reads_secrets_or_uses_a_wildcard() {
 }
 
 #[test]
-fn no_tenants_role_writes_a_status() {
+fn k13_no_tenants_role_writes_a_status() {
     let tenants = lines()
         .into_iter()
         .filter(|line| line.contains("agentvm-edit") || line.contains("agentvm-view"));
@@ -172,7 +172,7 @@ fn every_policy_is_bound_denies_and_fails_closed() {
 }
 
 #[test]
-fn no_policy_can_stand_in_the_way_of_anything_but_ours() {
+fn k24_no_policy_can_stand_in_the_way_of_anything_but_ours() {
     for policy in documents("admission.yaml")
         .iter()
         .filter(|one| kind(one) == "ValidatingAdmissionPolicy")

@@ -88,7 +88,7 @@ fn rules(schema: &Value, found: &mut Vec<Value>) {
 }
 
 #[test]
-fn every_string_list_and_map_is_bounded() {
+fn k04_every_string_list_and_map_is_bounded() {
     for (kind, schema) in schemas() {
         let mut found = Vec::new();
         unbounded(&schema, &kind, &mut found);
@@ -99,7 +99,7 @@ fn every_string_list_and_map_is_bounded() {
 }
 
 #[test]
-fn the_walk_over_the_bounds_finds_what_is_unbounded() {
+fn k04_the_walk_over_the_bounds_finds_what_is_unbounded() {
     let schema = json!({"type": "object", "properties": {
         "text": {"type": "string"},
         "list": {"type": "array", "items": {"type": "string"}},

@@ -31,7 +31,7 @@ fn said(errors: &[agentvm_crds::FieldError]) -> Vec<String> {
 }
 
 #[test]
-fn every_row_of_the_table_gets_its_verdict() {
+fn k01_every_row_of_the_table_gets_its_verdict() {
     let rows: Vec<Row> = serde_yaml::from_str(include_str!("verdicts.yaml")).unwrap();
     assert!(rows.len() > 50);
     let mut differences = Vec::new();
@@ -60,7 +60,7 @@ fn every_row_of_the_table_gets_its_verdict() {
 }
 
 #[test]
-fn lists_maps_and_texts_are_bounded() {
+fn k04_lists_maps_and_texts_are_bounded() {
     let cases = [
         (
             json!({"image": "a".repeat(513)}),

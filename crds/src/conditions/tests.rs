@@ -244,7 +244,7 @@ fn a_transition_time_moves_with_the_status_alone() {
 }
 
 #[test]
-fn a_guests_words_are_sanitised_in_every_condition() {
+fn h07_a_guests_words_are_sanitised_in_every_condition() {
     let noon = noon();
     let hostile = format!("\x1b[2J{}\n", "z".repeat(4_000));
     let view = AgentView::Failed {
@@ -280,5 +280,72 @@ fn every_condition_is_one_that_the_api_server_takes() {
             "{condition:?}"
         );
         assert_eq!(condition.observed_generation, Some(7));
+    }
+}
+
+#[test]
+fn h07_the_largest_status_fits_in_16_kib() {
+    use crate::agentvm::{AgentVMStatus, Assignment, EffectiveStatus, ExitStatus};
+    let noon = noon();
+    let hostile = "\u{1f980}\n".repeat(4_000);
+    let cause = Cause::Image(ImageReason::ConfigMapNotFound);
+    let mut conditions = agent(
+        &AgentView::Failed {
+            cause,
+            message: &hostile,
+        },
+        &at(&noon, &[]),
+    )
+    .conditions;
+    let node = "n".repeat(253);
+    let refused = Some((AcceptedReason::PolicyRefused, hostile.as_str()));
+    conditions.extend(
+        operator(
+            &OperatorView::Assigned {
+                node: &node,
+                refused,
+            },
+            &at(&noon, &[]),
+        )
+        .conditions,
+    );
+    let verdict = agentvm_policy::Verdict {
+        refused: (0..500)
+            .map(|n| refusal(&format!("{n}-{}", "p".repeat(250))))
+            .collect(),
+        ..agentvm_policy::Verdict::default()
+    };
+    let status = AgentVMStatus {
+        observed_generation: Some(i64::MAX),
+        phase: Some(Phase::Failed),
+        conditions,
+        assignment: Some(Assignment {
+            node_name: node,
+            epoch: i64::MAX,
+        }),
+        effective: Some(EffectiveStatus::from(&verdict)),
+        module_digest: Some(format!("sha256:{}", "f".repeat(64))),
+        restarts: Some(i32::MAX),
+        started_at: Some(noon.clone()),
+        exit: Some(ExitStatus {
+            code: Some(i32::MIN),
+            reason: "DeadlineExceeded".to_owned(),
+            message: super::sentence(&hostile),
+            finished_at: Some(noon),
+            cpu_millis: Some(i64::MAX),
+            memory_peak_bytes: Some(i64::MAX),
+        }),
+    };
+    let bytes = serde_json::to_string(&status).unwrap().len();
+    assert!((8_000..=16 << 10).contains(&bytes), "{bytes}");
+}
+
+fn refusal(policy: &str) -> agentvm_policy::Refusal {
+    agentvm_policy::Refusal {
+        field: "spec.limits.memory".to_owned(),
+        policy: Some(policy.to_owned()),
+        message: format!(
+            "spec.limits.memory asks for 128Mi, AgentPolicy {policy:?} allows at most 64Mi"
+        ),
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a module the way a cell does, with unlimited fuel and one whole core:
+//! Runs a module, binary or text, the way a cell does, with unlimited fuel and one whole core:
 //! `run [--bench N] [--memory MIB] [--env NAME=VALUE]... [--stop-after MS] FILE ARGS...`
 #![expect(
     clippy::print_stdout,
@@ -117,7 +117,7 @@ async fn main() -> Result<ExitCode, Failure> {
 fn load(path: &str) -> Result<Program, Failure> {
     let engine = Engine::new(&EngineSettings { slots: 16 })?;
     let started = Instant::now();
-    let compiled = compile(&engine, &std::fs::read(path)?)?;
+    let compiled = compile(&engine, &wat::parse_file(path)?)?;
     let mut file: File = tempfile::tempfile()?;
     file.write_all(&compiled.code)?;
     file.rewind()?;

@@ -1,4 +1,4 @@
-//! The clocks a guest sees: coarse, and the monotonic one starting at zero.
+//! The clocks a guest sees: coarse, and the monotonic one counting from the VM's start.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,9 +27,10 @@ impl Clocks {
         self.step_ns
     }
 
-    /// Nanoseconds since the VM's start.
+    /// Nanoseconds since one step before the VM's start: never zero, which Go's runtime
+    /// takes for a broken clock.
     pub(crate) fn monotonic_ns(&self) -> u64 {
-        floor(nanos(self.origin.elapsed()), self.step_ns)
+        floor(nanos(self.origin.elapsed()), self.step_ns).saturating_add(self.step_ns)
     }
 
     /// Nanoseconds since 1970.
@@ -48,8 +49,8 @@ impl Clocks {
     /// The first moment at which the monotonic clock shows `at_ns` or later; `None` is
     /// further away than can be represented.
     pub(crate) fn when_monotonic(&self, at_ns: u64) -> Option<Instant> {
-        self.origin
-            .checked_add(Duration::from_nanos(ceil(at_ns, self.step_ns)))
+        let since_origin = ceil(at_ns, self.step_ns).saturating_sub(self.step_ns);
+        self.origin.checked_add(Duration::from_nanos(since_origin))
     }
 
     /// The first moment after which `duration_ns` have passed by the monotonic clock.
@@ -126,6 +127,16 @@ mod tests {
     #[test]
     fn a_wait_never_ends_before_the_clock_shows_it() {
         let clocks = Clocks::new(Instant::now(), None);
-        assert!(clocks.when_monotonic(1).unwrap() >= clocks.origin + Duration::from_millis(1));
+        let step = Duration::from_millis(1);
+        assert_eq!(clocks.when_monotonic(1), Some(clocks.origin));
+        assert_eq!(
+            clocks.when_monotonic(2_000_001),
+            Some(clocks.origin + 2 * step)
+        );
+    }
+
+    #[test]
+    fn the_monotonic_clock_is_never_zero() {
+        assert!(Clocks::new(Instant::now(), None).monotonic_ns() >= 1_000_000);
     }
 }

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use wasmparser::WasmFeatures;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
     WasmBacktraceDetails, component,
@@ -125,19 +126,26 @@ fn config(settings: EngineSettings) -> Config {
     config
 }
 
-/// Only what programs made by Go, C, Rust, Python and JavaScript toolchains use.
+/// Only what programs made by Go, C, Rust, Python and JavaScript toolchains use; whatever
+/// wasmtime adds to its defaults stays closed.
 fn accept_proposals(config: &mut Config) {
+    let accepted = WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::FLOATS
+        | WasmFeatures::SIMD
+        | WasmFeatures::RELAXED_SIMD
+        | WasmFeatures::TAIL_CALL
+        | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::COMPONENT_MODEL;
     config
-        .wasm_component_model(true)
-        .wasm_simd(true)
-        .wasm_bulk_memory(true)
-        .wasm_multi_value(true)
-        .wasm_tail_call(true)
-        .wasm_relaxed_simd(true)
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(accepted, true)
         .relaxed_simd_deterministic(true)
-        .wasm_multi_memory(true)
-        .wasm_memory64(false)
-        .gc_support(false)
         .concurrency_support(false);
 }
 
@@ -226,12 +234,14 @@ mod tests {
         let engine = Engine::new(&EngineSettings { slots: 0 }).unwrap();
         let features = engine.wasmtime.get_wasm_features();
         for closed in [
-            wasmparser::WasmFeatures::THREADS,
-            wasmparser::WasmFeatures::MEMORY64,
-            wasmparser::WasmFeatures::GC,
-            wasmparser::WasmFeatures::EXCEPTIONS,
-            wasmparser::WasmFeatures::STACK_SWITCHING,
-            wasmparser::WasmFeatures::CM_ASYNC,
+            WasmFeatures::THREADS,
+            WasmFeatures::MEMORY64,
+            WasmFeatures::GC,
+            WasmFeatures::GC_TYPES,
+            WasmFeatures::FUNCTION_REFERENCES,
+            WasmFeatures::EXCEPTIONS,
+            WasmFeatures::STACK_SWITCHING,
+            WasmFeatures::CM_ASYNC,
         ] {
             assert!(!features.contains(closed), "{closed:?} is open");
         }

@@ -102,6 +102,9 @@ where
     }
 
     fn poll_stop(&mut self, stop: Stop, cx: &mut Context<'_>) -> Poll<()> {
+        if stop.at <= Instant::now() {
+            return Poll::Ready(()); // a timer would round up to its next millisecond
+        }
         let timer = self.stop.get_or_insert_with(|| timer(stop.at));
         if timer.deadline() != stop.at {
             timer.as_mut().reset(stop.at);

@@ -1,0 +1,18 @@
+//! Real guests, written as text and compiled here, against the whole runtime.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets something unexpected shall fail"
+)]
+
+mod components;
+mod endings;
+mod harness;
+mod host_calls;
+mod limits;
+mod modules;
+#[cfg(feature = "mutants")]
+mod mutants;
+mod preview1;
+mod stopping;

@@ -1,1 +1,0 @@
-//! Shows that each guard holds something back.

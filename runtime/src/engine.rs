@@ -91,8 +91,7 @@ impl Engine {
             .0
             .finalize()
             .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::guards::{Guard, is_on};
 use crate::usage::{Account, Usage};
 
 /// A grace that no VM outlives.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Watches and steers one VM. Cloning it is cheap; it does not keep the VM alive.
 #[derive(Clone, Debug)]
@@ -39,7 +39,6 @@ impl VmHandle {
     ///
     /// A later stop can only bring the end forward, and then its reason holds.
     pub fn stop(&self, reason: EndReason, grace: Duration) {
-        self.shared.stdin.open();
         let now = Instant::now();
         let at = now.checked_add(grace.min(FOREVER)).unwrap_or(now);
         let mut control = self.shared.control();
@@ -47,6 +46,9 @@ impl VmHandle {
             control.stop = Some(Stop { reason, at });
         }
         control.wake();
+        drop(control);
+        // Last: a guest that exits at once must find why it was asked to.
+        self.shared.stdin.open();
     }
 
     /// Resolves when the first instruction of the guest is about to run, or when it is

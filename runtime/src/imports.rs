@@ -1,11 +1,11 @@
 //! Checks what a module imports and exports, before it costs a compilation.
 
-use wasmparser::types::{EntityType, TypesRef};
+use wasmparser::types::{CoreTypeId, EntityType, TypesRef};
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, FuncType, Payload, ValType};
 
 use crate::engine::{MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS};
 use crate::trap::sanitise;
-use crate::validate::{Kind, ModuleError, Validated, top_level};
+use crate::validate::{Kind, ModuleError, Validated, invalid, top_level};
 use crate::{preview1, preview2};
 
 /// The most names that one [`ModuleError::MissingImports`] carries.
@@ -67,7 +67,11 @@ fn is_linked(types: TypesRef<'_>, module: &str, name: &str, ty: EntityType) -> b
     };
     module == preview1::MODULE
         && preview1::signature(name)
-            .is_some_and(|signature| signature.matches(types[id].unwrap_func()))
+            .is_some_and(|signature| signature.matches(function(&types, id)))
+}
+
+fn function<'a>(types: &'a TypesRef<'_>, id: CoreTypeId) -> &'a FuncType {
+    types[id].unwrap_func()
 }
 
 /// The types of one function of the host, one letter a value: `i` is i32, `I` is i64.
@@ -102,7 +106,7 @@ fn core_entry(types: TypesRef<'_>) -> Result<(), ModuleError> {
     let reason = match (export("_start"), export("memory")) {
         (None, _) => "it does not export a function named _start",
         (Some(EntityType::Func(id) | EntityType::FuncExact(id)), memory) => {
-            let ty = types[id].unwrap_func();
+            let ty = function(&types, id);
             if !ty.params().is_empty() || !ty.results().is_empty() {
                 "its _start takes parameters or returns results"
             } else if !matches!(memory, Some(EntityType::Memory(_))) {
@@ -152,7 +156,7 @@ fn interfaces(wasm: &[u8]) -> Result<Interfaces, ModuleError> {
         let payload = payload?;
         if let Payload::ComponentImportSection(section) = payload {
             for import in section {
-                let import = import.map_err(crate::validate::invalid)?;
+                let import = import.map_err(|error| invalid(&error))?;
                 let instance = matches!(import.ty, ComponentTypeRef::Instance(_));
                 if !instance || !is_linked_interface(import.name.name) {
                     found
@@ -162,7 +166,7 @@ fn interfaces(wasm: &[u8]) -> Result<Interfaces, ModuleError> {
             }
         } else if let Payload::ComponentExportSection(section) = payload {
             for export in section {
-                let export = export.map_err(crate::validate::invalid)?;
+                let export = export.map_err(|error| invalid(&error))?;
                 found.exports_run |= export.kind == ComponentExternalKind::Instance
                     && preview2_name(export.name.name) == Some("wasi:cli/run");
             }

@@ -58,23 +58,25 @@ impl Program {
     pub fn load(engine: &Engine, kind: Kind, code: File) -> Result<Self, LoadError> {
         let entry = match kind {
             Kind::Core => {
-                let module = load::module(&engine.wasmtime, code).map_err(bad_code)?;
+                let module =
+                    load::module(&engine.wasmtime, code).map_err(|error| bad_code(&error))?;
                 Entry::Core(
                     engine
                         .linkers
                         .core
                         .instantiate_pre(&module)
-                        .map_err(bad_link)?,
+                        .map_err(|error| bad_link(&error))?,
                 )
             }
             Kind::Component => {
-                let component = load::component(&engine.wasmtime, code).map_err(bad_code)?;
+                let component =
+                    load::component(&engine.wasmtime, code).map_err(|error| bad_code(&error))?;
                 let pre = engine
                     .linkers
                     .component
                     .instantiate_pre(&component)
-                    .map_err(bad_link)?;
-                Entry::Component(CommandPre::new(pre).map_err(bad_link)?)
+                    .map_err(|error| bad_link(&error))?;
+                Entry::Component(CommandPre::new(pre).map_err(|error| bad_link(&error))?)
             }
         };
         Ok(Self {
@@ -84,13 +86,13 @@ impl Program {
     }
 }
 
-fn bad_code(error: wasmtime::Error) -> LoadError {
+fn bad_code(error: &wasmtime::Error) -> LoadError {
     LoadError::Code {
         reason: sanitise(&format!("{error:#}"), 512),
     }
 }
 
-fn bad_link(error: wasmtime::Error) -> LoadError {
+fn bad_link(error: &wasmtime::Error) -> LoadError {
     LoadError::Link {
         reason: sanitise(&format!("{error:#}"), 512),
     }

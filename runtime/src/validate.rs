@@ -86,7 +86,7 @@ pub(crate) fn validate(wasm: &[u8], features: WasmFeatures) -> Result<Validated,
     let kind = detect(wasm)?;
     let types = Validator::new_with_features(features)
         .validate_all(wasm)
-        .map_err(invalid)?;
+        .map_err(|error| invalid(&error))?;
     Ok(Validated { kind, types })
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn top_level(wasm: &[u8]) -> impl Iterator<Item = Result<Payload<'_>,
     Parser::new(0)
         .parse_all(wasm)
         .filter_map(move |payload| match payload {
-            Err(error) => Some(Err(invalid(error))),
+            Err(error) => Some(Err(invalid(&error))),
             Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => {
                 depth += 1;
                 None
@@ -110,7 +110,7 @@ pub(crate) fn top_level(wasm: &[u8]) -> impl Iterator<Item = Result<Payload<'_>,
         })
 }
 
-pub(crate) fn invalid(error: wasmparser::BinaryReaderError) -> ModuleError {
+pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> ModuleError {
     ModuleError::Invalid {
         offset: u64::try_from(error.offset()).unwrap_or(u64::MAX),
         reason: sanitise(error.message(), 256),

@@ -60,11 +60,8 @@ fn sizes(caller: &mut Caller<'_, Host>, strings: Strings, count_at: u32, bytes_a
     let (mut memory, host) = split(caller)?;
     let strings = strings(host);
     let bytes: usize = strings.iter().map(|string| string.len() + 1).sum();
-    memory.write_u32(
-        count_at,
-        u32::try_from(strings.len()).map_err(|_| Errno::OVERFLOW)?,
-    )?;
-    memory.write_u32(bytes_at, u32::try_from(bytes).map_err(|_| Errno::OVERFLOW)?)
+    memory.write_u32(count_at, u32::try_from(strings.len())?)?;
+    memory.write_u32(bytes_at, u32::try_from(bytes)?)
 }
 
 fn get(caller: &mut Caller<'_, Host>, strings: Strings, list: u32, buffer: u32) -> Answer {
@@ -82,10 +79,7 @@ fn get(caller: &mut Caller<'_, Host>, strings: Strings, list: u32, buffer: u32) 
 /// Writes `string` and its closing zero, and says where the next one goes.
 fn write_string(memory: &mut GuestMemory<'_>, at: u32, string: &[u8]) -> Result<u32, Errno> {
     memory.write(at, string)?;
-    let end = offset(
-        at,
-        u32::try_from(string.len()).map_err(|_| Errno::OVERFLOW)?,
-    )?;
+    let end = offset(at, u32::try_from(string.len())?)?;
     memory.write(end, &[0])?;
     offset(end, 1)
 }

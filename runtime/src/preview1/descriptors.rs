@@ -40,7 +40,7 @@ impl Default for Descriptors {
 
 impl Descriptors {
     pub(super) fn get(&self, fd: u32) -> Result<Descriptor, Errno> {
-        let index = usize::try_from(fd).map_err(|_| Errno::BADF)?;
+        let index = usize::try_from(fd)?;
         self.0.get(index).copied().flatten().ok_or(Errno::BADF)
     }
 
@@ -64,7 +64,7 @@ impl Descriptors {
     }
 
     fn slot(&mut self, fd: u32) -> Result<&mut Option<Descriptor>, Errno> {
-        let index = usize::try_from(fd).map_err(|_| Errno::BADF)?;
+        let index = usize::try_from(fd)?;
         self.0.get_mut(index).ok_or(Errno::BADF)
     }
 }

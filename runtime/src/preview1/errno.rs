@@ -1,5 +1,7 @@
 //! The error numbers of preview1 that are answered here.
 
+use std::num::TryFromIntError;
+
 /// What a guest gets instead of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Errno(i32);
@@ -18,6 +20,13 @@ impl Errno {
 
     pub(super) const fn number(self) -> i32 {
         self.0
+    }
+}
+
+/// A number that does not fit where it has to go.
+impl From<TryFromIntError> for Errno {
+    fn from(_: TryFromIntError) -> Self {
+        Self::OVERFLOW
     }
 }
 

@@ -41,7 +41,7 @@ impl GuestMemory<'_> {
     }
 
     pub(super) fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), Errno> {
-        let len = u32::try_from(bytes.len()).map_err(|_| Errno::OVERFLOW)?;
+        let len = u32::try_from(bytes.len())?;
         self.slice_mut(at, len)?.copy_from_slice(bytes);
         Ok(())
     }
@@ -59,15 +59,15 @@ impl GuestMemory<'_> {
     }
 
     pub(super) fn read<const N: usize>(&self, at: u32) -> Result<[u8; N], Errno> {
-        let start = usize::try_from(at).map_err(|_| Errno::FAULT)?;
+        let start = usize::try_from(at)?;
         let bytes = self.0.get(start..).and_then(|rest| rest.first_chunk::<N>());
         bytes.copied().ok_or(Errno::FAULT)
     }
 }
 
 fn range(at: u32, len: u32) -> Result<(usize, usize), Errno> {
-    let start = usize::try_from(at).map_err(|_| Errno::FAULT)?;
-    let len = usize::try_from(len).map_err(|_| Errno::FAULT)?;
+    let start = usize::try_from(at)?;
+    let len = usize::try_from(len)?;
     Ok((start, start.checked_add(len).ok_or(Errno::FAULT)?))
 }
 

@@ -117,9 +117,9 @@ async fn wait(shared: &Shared, subscriptions: &[Subscription]) {
     };
     let input = async {
         if stdin {
-            shared.stdin.opened().await
+            shared.stdin.opened().await;
         } else {
-            pending().await
+            pending::<()>().await;
         }
     };
     tokio::select! {

@@ -1,5 +1,6 @@
 //! Components of WASI 0.2: the same limits, the same closed doors, the same endings.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use agentvm_policy::EndReason;
@@ -15,9 +16,13 @@ fn component(wit: &str, lowered: &[(&str, &str, &str)], body: &str) -> String {
     let mut core_imports = String::new();
     let mut given = String::new();
     for (name, canon, ty) in lowered {
-        definitions += &format!("(core func ${name} {canon})");
-        core_imports += &format!("(import \"host\" \"{name}\" (func ${name} {ty}))");
-        given += &format!("(export \"{name}\" (func ${name}))");
+        write!(definitions, "(core func ${name} {canon})").unwrap();
+        write!(
+            core_imports,
+            "(import \"host\" \"{name}\" (func ${name} {ty}))"
+        )
+        .unwrap();
+        write!(given, "(export \"{name}\" (func ${name}))").unwrap();
     }
     format!(
         "(component {wit}

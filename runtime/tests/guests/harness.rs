@@ -13,7 +13,7 @@ use agentvm_runtime::{
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -127,7 +127,7 @@ impl Guest {
                 limits,
                 ..Grants::default()
             },
-            stdout: Arc::clone(&kept) as Arc<dyn Output>,
+            stdout: kept.clone(),
             kept,
         }
     }
@@ -162,7 +162,7 @@ impl Guest {
     }
 
     pub(crate) fn prepare(self) -> (Vm, VmHandle, Arc<Kept>) {
-        let stderr = Arc::clone(&self.kept) as Arc<dyn Output>;
+        let stderr = self.kept.clone();
         let Self {
             program,
             args,

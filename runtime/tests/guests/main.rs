@@ -2,7 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
+    clippy::expect_used,
     reason = "a test that meets something unexpected shall fail"
 )]
 

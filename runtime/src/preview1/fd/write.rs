@@ -33,6 +33,6 @@ fn write(caller: &mut Caller<'_, Host>, fd: u32, list: u32, count: u32, written_
     if !bytes.is_empty() {
         output.write(&bytes);
     }
-    let written = u32::try_from(bytes.len()).map_err(|_| Errno::OVERFLOW)?;
+    let written = u32::try_from(bytes.len())?;
     memory.write_u32(written_at, written)
 }

@@ -22,6 +22,7 @@ mod start;
 mod stats;
 mod vms;
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use agentvm_policy::EndReason;
 use agentvm_runtime::{Engine, EngineSettings};
 use clap::Args;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 
 use crate::compile::take_stdin;
 use crate::control::{self, Channel, ControlError, FromCell, Verdict};
@@ -213,20 +215,25 @@ async fn serve(
     link.send(&FromCell::Ready).await?;
     tracing::info!(namespace = %settings.namespace, jail = ?jail.level, "cell serves");
     let router = routes::router(cell.clone());
-    let grace = tokio::select! {
-        served = std::future::IntoFuture::into_future(axum::serve(listener, router)) => return Ok(served?),
-        () = fence::enforce(&vms) => return Ok(()),
-        order = orders.recv() => match order {
-            Some(grace) => grace,
-            // The warden is gone: nobody would ever see these VMs again.
-            None => return Ok(()),
-        },
+    // The routes answer until the very end: somebody wants to know how VMs ended.
+    tokio::select! {
+        served = axum::serve(listener, router).into_future() => Ok(served?),
+        () = fence::enforce(&vms) => Ok(()),
+        () = obey(&mut orders, &vms, &cell.logs) => Ok(()),
+    }
+}
+
+/// Waits for the order to stop and carries it out; a second one, or the end of the warden, cuts
+/// it short.
+async fn obey(orders: &mut mpsc::Receiver<Duration>, vms: &Vms, logs: &log::Writer) {
+    // Without a warden nobody would ever see these VMs again.
+    let Some(grace) = orders.recv().await else {
+        return;
     };
     tokio::select! {
-        () = stop(&vms, &cell.logs, grace) => {}
+        () = stop(vms, logs, grace) => {}
         _ = orders.recv() => {}
     }
-    Ok(())
 }
 
 /// Ends every VM with grace, and leaves a moment to read how they ended.

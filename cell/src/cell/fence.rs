@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use agentvm_policy::EndReason;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::vms::Vms;
@@ -17,7 +16,7 @@ pub(super) async fn enforce(vms: &Vms) {
         let now_ms = boottime_ms();
         for uid in vms.overdue(now_ms) {
             tracing::warn!(%uid, "fencing deadline passed: VM is stopped");
-            vms.stop(&uid, EndReason::Fenced, Duration::ZERO);
+            vms.fence(&uid);
         }
         match vms.next_deadline() {
             None => deadlines_moved.await,

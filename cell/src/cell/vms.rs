@@ -48,6 +48,8 @@ pub(super) struct Entry {
     end: Option<End>,
     handle: VmHandle,
     log: Arc<VmLog>,
+    /// Its fencing deadline has passed and it was stopped for that.
+    fenced: bool,
 }
 
 /// All VMs of a cell.
@@ -95,6 +97,7 @@ impl Entry {
             end: None,
             handle,
             log,
+            fenced: false,
         }
     }
 
@@ -227,14 +230,22 @@ impl Vms {
         let mut table = self.lock();
         let entry = table.entries.get(uid)?;
         entry.handle.stop(reason, grace);
-        let status = match entry.state {
+        match entry.state {
             VmState::Starting | VmState::Running => {
-                table.change(uid, |entry| entry.state = VmState::Stopping)
+                let status = table.change(uid, |entry| entry.state = VmState::Stopping);
+                self.publish(&table);
+                status
             }
             VmState::Stopping | VmState::Ended => Some(entry.status(uid)),
-        };
-        self.publish(&table);
-        status
+        }
+    }
+
+    /// Stops a VM because its fencing deadline has passed: now, whatever grace it was given.
+    pub(super) fn fence(&self, uid: &str) {
+        if let Some(entry) = self.lock().entries.get_mut(uid) {
+            entry.fenced = true;
+        }
+        self.stop(uid, EndReason::Fenced, Duration::ZERO);
     }
 
     /// Stops every VM that has not ended.
@@ -337,7 +348,7 @@ impl Vms {
         }
     }
 
-    /// VMs whose fencing deadline is not after `now_ms` and that are not ended.
+    /// VMs whose fencing deadline is not after `now_ms` and that were not stopped for it.
     pub(super) fn overdue(&self, now_ms: u64) -> Vec<String> {
         let table = self.lock();
         let fenced = live_deadlines(&table).filter(|(_, deadline)| *deadline <= now_ms);
@@ -393,7 +404,7 @@ fn live_deadlines(table: &Table) -> impl Iterator<Item = (&str, u64)> {
     table
         .entries
         .iter()
-        .filter(|(_, entry)| entry.state != VmState::Ended)
+        .filter(|(_, entry)| entry.state != VmState::Ended && !entry.fenced)
         .filter_map(|(uid, entry)| {
             entry
                 .spec

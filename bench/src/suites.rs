@@ -1,0 +1,109 @@
+//! The suites, in the order in which they run: from one process to a whole cluster.
+
+use std::fs;
+
+use agentvm_tests::{guests, scratch};
+use anyhow::{Result, anyhow};
+use clap::ValueEnum;
+use tokio::runtime::Runtime;
+
+use crate::in_process::Bench;
+use crate::peers::Peers;
+use crate::report::Row;
+use crate::{cluster, socket};
+
+/// Starts of a small guest.
+const SMALL: usize = 2_000;
+/// Starts of a whole process, for a peer.
+const PROCESS: usize = 100;
+/// Starts of CPython.
+const CPYTHON: usize = 20;
+
+/// One group of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// A small guest in this process, code cached.
+    Hello,
+    /// CPython's first print in this process, code cached.
+    Cpython,
+    /// From the agent's socket call to the first output.
+    Socket,
+    /// From `apply` to Running, many at once, and a thousand parked.
+    Cluster,
+}
+
+/// Runs `only`, or every suite where it is empty.
+pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for &suite in Suite::value_variants() {
+        if only.is_empty() || only.contains(&suite) {
+            eprintln!("bench: {suite:?} ...");
+            rows.extend(match suite {
+                Suite::Hello => hello()?,
+                Suite::Cpython => cpython()?,
+                Suite::Socket => socket()?,
+                // The harness brings its own runtime.
+                Suite::Cluster => std::thread::spawn(cluster::rows)
+                    .join()
+                    .map_err(|_| anyhow!("the cluster suite panicked"))??,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn hello() -> Result<Vec<Row>> {
+    let peers = Peers::prepare(&scratch::dir("bench-hello")?)?;
+    let wasm = guests::probe("hello")?;
+    let path = scratch::dir("bench-hello")?.join("hello.wasm");
+    fs::write(&path, &wasm)?;
+    let ours = Runtime::new()?.block_on(Bench::load(&wasm)?.run(&["hello"], SMALL))?;
+    let row = Row::of("hello: create, run, drop, in process", "us", &ours.whole);
+    let held = row.p50 < 60.0;
+    Ok(vec![
+        row.promise("p50 < 60", held)
+            .against("native process", &peers.spawn_native(PROCESS)?)
+            .against("runc run", &peers.run_container(PROCESS / 5)?)
+            .against(
+                "wasmtime run, precompiled",
+                &peers.wasmtime_run(&peers.precompile(&path, "hello")?, &[], PROCESS)?,
+            ),
+    ])
+}
+
+fn cpython() -> Result<Vec<Row>> {
+    let peers = Peers::prepare(&scratch::dir("bench-cpython")?)?;
+    let path = guests::cpython()?;
+    let args = ["python", "-c", "print(6 * 7)"];
+    let ours = Runtime::new()?
+        .block_on(Bench::open(&path)?.run(&args, CPYTHON))?
+        .first_byte
+        .times(1e-3);
+    let cwasm = peers.precompile(&path, "python")?;
+    let peer = peers
+        .wasmtime_run(&cwasm, args.get(1..).unwrap_or_default(), CPYTHON)?
+        .times(1e-3);
+    let row = Row::of("CPython: from create to its first print", "ms", &ours);
+    let held = row.p50 <= peer.percentile(50.0);
+    Ok(vec![
+        row.promise("no later than wasmtime's own", held)
+            .against("wasmtime run, precompiled", &peer),
+    ])
+}
+
+fn socket() -> Result<Vec<Row>> {
+    let runtime = Runtime::new()?;
+    let dir = scratch::dir("bench-socket")?;
+    let samples = runtime.block_on(async {
+        let mut cell = socket::Cell::start(&dir).await?;
+        let module = cell.compile(&guests::probe("hello")?).await?;
+        cell.first_output(&module, &["hello"], PROCESS * 5).await
+    })?;
+    let peers = Peers::prepare(&scratch::dir("bench-socket-peers")?)?;
+    let row = Row::of("socket call to first output", "us", &samples);
+    let held = row.p50 < 2_000.0;
+    Ok(vec![
+        row.promise("p50 < 2,000", held)
+            .against("native process", &peers.spawn_native(PROCESS)?),
+    ])
+}

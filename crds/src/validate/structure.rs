@@ -117,8 +117,8 @@ fn repeated(items: &[Value], key: &str, path: &str) -> Vec<FieldError> {
     keys.filter(|(_, value)| !seen.insert(*value))
         .map(|(index, value)| {
             FieldError::new(
-                format!("{path}[{index}].{key}"),
-                format!("{value:?} stands in the list already"),
+                format!("{path}[{index}]"),
+                format!("{key} {value:?} stands in the list already"),
             )
         })
         .collect()

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::decide::Order;
+use crate::decoded::Decoded;
 use crate::error::{Class, Error};
 use crate::world::Key;
 
@@ -35,7 +36,8 @@ pub struct Target {
 /// # Errors
 /// A conflict where the object is another or has changed; what the API server says otherwise.
 pub async fn apply(context: &Context, target: &Target, status: &AgentVMStatus) -> Result<(), Error> {
-    let api: Api<AgentVM> = Api::namespaced(context.client.clone(), &target.key.namespace);
+    // The answer may be an object that can't be decoded; only whether it was written matters.
+    let api: Api<Decoded<AgentVM>> = Api::namespaced(context.client.clone(), &target.key.namespace);
     let parameters = PatchParams::apply(MANAGER).force();
     let patch = patch(target, &serde_json::to_value(status)?);
     context.deadline(api.patch_status(&target.key.name, &parameters, &Patch::Apply(&patch))).await?;

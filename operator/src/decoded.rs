@@ -40,7 +40,7 @@ impl Undecodable {
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Decoded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Value::deserialize(deserializer)?;
-        Ok(Self(match K::deserialize(&raw) {
+        Ok(Self(match serde_path_to_error::deserialize::<_, K>(&raw) {
             Ok(object) => Ok(object),
             Err(error) => Err(Undecodable {
                 metadata: raw

@@ -14,6 +14,7 @@ use kube::{Api, Resource as _};
 use tracing::info;
 
 use crate::context::Context;
+use crate::decoded::Decoded;
 use crate::dereference::Dereferenced;
 use crate::error::Error;
 use crate::world::is_over;
@@ -70,8 +71,8 @@ fn ended_at(vm: &AgentVM) -> Option<Timestamp> {
 }
 
 async fn delete(object: &Dereferenced, context: &Context) -> Result<(), Error> {
-    let api: Api<AgentVM> = Api::namespaced(context.client.clone(), &object.key.namespace);
-    let Some(live) = context.deadline(api.get_opt(&object.key.name)).await? else {
+    let api: Api<Decoded<AgentVM>> = Api::namespaced(context.client.clone(), &object.key.namespace);
+    let Some(Decoded(Ok(live))) = context.deadline(api.get_opt(&object.key.name)).await? else {
         return Ok(());
     };
     if live.meta().uid != object.vm.meta().uid || due(&live, Timestamp::now()) != Due::Now {
@@ -118,11 +119,11 @@ mod tests {
     #[test]
     fn an_ended_vm_goes_when_its_time_is_over() {
         let cases = [
-            (vm(Some("1m"), "Complete"), 0, Due::In(Duration::from_secs(60))),
+            (vm(Some("1m"), "Complete"), 0, Due::In(Duration::from_mins(1))),
             (vm(Some("1m"), "Complete"), 59, Due::In(Duration::from_secs(1))),
             (vm(Some("1m"), "Complete"), 60, Due::Now),
             (vm(Some("1m"), "Failed"), 3600, Due::Now),
-            (vm(Some("1m"), "Complete"), -3600, Due::In(Duration::from_secs(60))),
+            (vm(Some("1m"), "Complete"), -3600, Due::In(Duration::from_mins(1))),
             (vm(Some("1m"), "Running"), 3600, Due::Never),
             (vm(None, "Complete"), 3600, Due::Never),
             (vm(Some("soon"), "Complete"), 3600, Due::Never),

@@ -130,8 +130,9 @@ impl Nodes {
             None => first_sight(seen.renewal, now, wall),
         };
         seen.reported = seen.heard(now);
+        // By the clock, not by what was reported: a placement may have seen the silence already.
         let change = match before {
-            Some(before) if before.reported == seen.reported => Change::Same,
+            Some(before) if before.heard(now) == seen.reported && before.reported == seen.reported => Change::Same,
             Some(_) | None => Change::Changed,
         };
         self.leases.insert(name.to_owned(), seen);

@@ -32,21 +32,23 @@ pub struct Notice {
     reason: &'static str,
     action: &'static str,
     note: String,
+    related: Option<ObjectReference>,
 }
 
 impl Notice {
     /// A VM got its node.
     pub fn placed(vm: &AgentVM, node: &str, lost: Option<&Lost>) -> Self {
         match lost {
-            None => Self::new(vm, EventType::Normal, PlacedReason::Placed.as_str(), "Placing", &format!("assigned to node {node}")),
-            Some(lost) => Self::new(
-                vm,
-                EventType::Warning,
-                "Reassigned",
-                "Placing",
-                &format!("node {} {}: assigned to node {node}", lost.node, lost.how),
-            ),
+            None => {
+                let text = format!("assigned to node {node}");
+                Self::new(vm, EventType::Normal, PlacedReason::Placed.as_str(), "Placing", &text)
+            }
+            Some(lost) => {
+                let text = format!("node {} {}: assigned to node {node}", lost.node, lost.how);
+                Self::new(vm, EventType::Warning, "Reassigned", "Placing", &text)
+            }
         }
+        .about(node)
     }
 
     /// A VM fits on no node.
@@ -69,7 +71,7 @@ impl Notice {
     pub fn silent(vm: &AgentVM) -> Self {
         let silent = vm.assignment().map(|assignment| assignment.node_name.as_str()).unwrap_or_default();
         let note = format!("the agent of node {silent} is not heard from; the VM stays there and may still run");
-        Self::new(vm, EventType::Warning, "NodeSilent", "Watching", &note)
+        Self::new(vm, EventType::Warning, "NodeSilent", "Watching", &note).about(silent)
     }
 
     /// A VM ended with its node.
@@ -79,7 +81,18 @@ impl Notice {
     }
 
     fn new(vm: &AgentVM, severity: EventType, reason: &'static str, action: &'static str, note: &str) -> Self {
-        Self { regarding: vm.object_ref(&()), severity, reason, action, note: sentence(note) }
+        Self { regarding: vm.object_ref(&()), severity, reason, action, note: sentence(note), related: None }
+    }
+
+    /// Names the node it is about; Events that differ in it are not one series.
+    fn about(mut self, node: &str) -> Self {
+        self.related = Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(node.to_owned()),
+            ..ObjectReference::default()
+        });
+        self
     }
 }
 
@@ -90,9 +103,9 @@ pub async fn write_all(client: Client, instance: String, notice_rx: mpsc::Receiv
     let (recorder, metrics) = (&recorder, &metrics);
     notices
         .for_each_concurrent(WRITERS, async |notice| {
-            let Notice { regarding, severity, reason, action, note } = notice;
+            let Notice { regarding, severity, reason, action, note, related } = notice;
             let event =
-                Event { type_: severity, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+                Event { type_: severity, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: related };
             if let Err(error) = recorder.publish(&event, &regarding).await {
                 metrics.events_lost.inc();
                 debug!(%reason, error = chain(&error), "an event was not written");

@@ -107,7 +107,7 @@ mod tests {
     use super::Policies;
     use crate::decoded::Decoded;
 
-    fn policy(name: &str, spec: serde_json::Value) -> Decoded<AgentPolicy> {
+    fn policy(name: &str, spec: &serde_json::Value) -> Decoded<AgentPolicy> {
         let object = json!({"apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": name}, "spec": spec});
         serde_json::from_value(object).unwrap()
     }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_policy_holds_where_its_selector_matches() {
         let mut policies = two_namespaces();
-        let touched = policies.set(&policy("cap", json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}})));
+        let touched = policies.set(&policy("cap", &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}})));
         assert_eq!(Vec::from_iter(touched), ["blue"]);
         assert_eq!(policies.of("blue").unwrap().len(), 1);
         assert!(policies.of("red").unwrap().is_empty());
@@ -131,8 +131,8 @@ mod tests {
     #[test]
     fn a_moved_policy_touches_the_namespaces_it_left_and_those_it_entered() {
         let mut policies = two_namespaces();
-        policies.set(&policy("cap", json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}})));
-        let touched = policies.set(&policy("cap", json!({"namespaceSelector": {"matchLabels": {"team": "red"}}})));
+        policies.set(&policy("cap", &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}})));
+        let touched = policies.set(&policy("cap", &json!({"namespaceSelector": {"matchLabels": {"team": "red"}}})));
         assert_eq!(Vec::from_iter(touched), ["blue", "red"]);
         assert_eq!(Vec::from_iter(policies.remove("cap")), ["red"]);
     }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_policy_that_cannot_be_read_grants_nothing_where_it_holds() {
         let mut policies = two_namespaces();
-        policies.set(&policy("odd", json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}, "mode": "Later"})));
+        policies.set(&policy("odd", &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}, "mode": "Later"})));
         let problem = policies.of("blue").unwrap_err().to_string();
         assert!(problem.starts_with("AgentPolicy \"odd\" selects this namespace and can't be read"), "{problem}");
         assert!(policies.of("red").is_ok());
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_policy_whose_selector_cannot_be_read_holds_everywhere() {
         let mut policies = two_namespaces();
-        policies.set(&policy("odd", json!({"namespaceSelector": 7})));
+        policies.set(&policy("odd", &json!({"namespaceSelector": 7})));
         assert!(policies.of("blue").is_err());
         assert!(policies.of("red").is_err());
     }

@@ -111,7 +111,7 @@ fn a_selector_must_match_every_label() {
     let whole = bed("n2").core(|core| {
         core.labels = BTreeMap::from([("zone".into(), "a".into()), ("disk".into(), "ssd".into())]);
     });
-    assert_eq!(outcome(&demand, &[half.clone()], JailLevel::Full), "0/1 nodes: 1 not matching nodeSelector");
+    assert_eq!(outcome(&demand, std::slice::from_ref(&half), JailLevel::Full), "0/1 nodes: 1 not matching nodeSelector");
     assert_eq!(outcome(&demand, &[half, whole], JailLevel::Full), "n2");
 }
 

@@ -3,6 +3,7 @@
 //! One file for each command. This crate stays small, so that the first build takes seconds:
 //! whatever needs our own crates is a binary of theirs that a command runs.
 
+mod bench;
 mod crds;
 mod demo;
 mod machine;
@@ -19,6 +20,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Installs what tests need, then runs every check that CI runs.
     Test(test::TestArgs),
+    /// Measures every promised figure beside its peers.
+    Bench(bench::BenchArgs),
     /// Writes the CRDs from the Rust types into `crds/yaml`.
     Crds,
 }
@@ -27,6 +30,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Demo(args) => demo::demo(&args),
         Command::Test(args) => test::test(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Crds => crds::crds(),
     }
 }

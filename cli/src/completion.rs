@@ -21,7 +21,18 @@ pub(crate) fn completion(args: &CompletionArgs, program: Program) -> anyhow::Res
         Program::KubectlPlugin => "kubectl-agentvm",
     };
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut definition(program), file_name, &mut script);
+    clap_complete::generate(args.shell, &mut shown(program), file_name, &mut script);
     print::out(&String::from_utf8(script)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The definition without its hidden commands, which the generators would complete too.
+fn shown(program: Program) -> clap::Command {
+    let all = definition(program);
+    let shown = all
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    clap::Command::new("agentvm")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommands(shown.cloned())
 }

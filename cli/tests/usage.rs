@@ -75,6 +75,7 @@ fn completion_knows_every_public_command_and_every_shell() {
                 "{shell} does not complete {command}"
             );
         }
+        assert!(!script.contains("warden"), "{shell} completes a process");
     }
 }
 

@@ -206,6 +206,12 @@ pub struct AgentVMStatus {
     /// What it may really do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectiveStatus>,
+    /// UID of the object that the agent reports on. Server-side apply on a status takes no
+    /// UID as a precondition, so admission compares this one: a late report on an object that
+    /// is gone never lands on another of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reported_uid: Option<String>,
     /// SHA-256 of the module that runs, as `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]

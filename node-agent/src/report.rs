@@ -200,6 +200,7 @@ impl Report {
             conditions: view.conditions,
             assignment: None,
             effective: self.effective.clone(),
+            reported_uid: None,
             module_digest: self.module_digest.clone(),
             restarts: Some(self.restarts),
             started_at: self.started_at.clone(),

@@ -324,6 +324,7 @@ fn h07_the_largest_status_fits_in_16_kib() {
             epoch: i64::MAX,
         }),
         effective: Some(EffectiveStatus::from(&verdict)),
+        reported_uid: Some("0".repeat(36)),
         module_digest: Some(format!("sha256:{}", "f".repeat(64))),
         restarts: Some(i32::MAX),
         started_at: Some(noon.clone()),

@@ -1,5 +1,6 @@
-//! Writes the agent's part of an `AgentVM`'s status: server-side apply with the UID as a
-//! precondition, so that a new object of the same name is never told about the old one's life.
+//! Writes the agent's part of an `AgentVM`'s status: server-side apply that names the UID in
+//! `status.reportedUid`, which admission compares, so that a new object of the same name is never
+//! told about the old one's life.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ impl LiveStatus {
 
     async fn apply(&self, want: &Want, status: AgentVMStatus) -> Result<(), Unanswered> {
         let api: Api<AgentVM> = Api::namespaced(self.client.clone(), &want.namespace);
-        let patch = Patch::Apply(body(want, status));
+        let patch = Patch::Apply(body(want, &status));
         let params = PatchParams::apply(FIELD_MANAGER).force();
         // The answer is not decoded as an AgentVM: the write has happened, whatever comes back.
         let write = api.patch_status(&want.name, &params, &patch);
@@ -65,7 +66,8 @@ impl StatusSink for LiveStatus {
         previous: &'a [Condition],
     ) -> BoxFuture<'a, Result<(), Unanswered>> {
         async move {
-            self.apply(want, report.status(previous, Timestamp::now())).await?;
+            let status = report.status(previous, Timestamp::now());
+            self.apply(want, AgentVMStatus { reported_uid: Some(want.uid.clone()), ..status }).await?;
             self.events.publish(want, report).await;
             Ok(())
         }
@@ -73,7 +75,7 @@ impl StatusSink for LiveStatus {
     }
 }
 
-fn body(want: &Want, status: AgentVMStatus) -> Value {
+fn body(want: &Want, status: &AgentVMStatus) -> Value {
     json!({
         "apiVersion": AgentVM::api_version(&()),
         "kind": AgentVM::kind(&()),

@@ -81,6 +81,36 @@ fn an_agent_does_not_report_on_a_vm_without_assignment() -> Result<()> {
 }
 
 #[test]
+fn k29_a_late_report_never_lands_on_another_object_of_the_same_name() -> Result<()> {
+    let scene = scene()?;
+    let namespace = Namespace::create(scene.plane, "adm-late")?;
+    namespace.run_probe("vm", "hello", &json!({}))?;
+    assign(&scene.operator, &namespace, "vm", "north")?.done()?;
+    let report_on = |uid: &str| {
+        let status = json!({"phase": "Complete", "reportedUid": uid});
+        scene.north.patch_status(&namespace.name, "avm/vm", &status)
+    };
+    let said = report_on("0b1e9e2c-0000-4000-8000-000000000000")?.refused()?;
+    must_say(
+        &said,
+        &["gone", "0b1e9e2c"],
+        "a report on the object before",
+    );
+    let vm = [
+        "-n",
+        &namespace.name,
+        "get",
+        "avm",
+        "vm",
+        "-o",
+        "jsonpath={.metadata.uid}",
+    ];
+    let uid = scene.plane.kubectl.run(&vm)?.done()?;
+    report_on(uid.trim())?.done()?;
+    Ok(())
+}
+
+#[test]
 fn an_agent_writes_its_own_agentnode_alone() -> Result<()> {
     let scene = scene()?;
     scene.north.apply(&agent_node("north"))?.done()?;

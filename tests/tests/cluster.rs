@@ -10,7 +10,7 @@ use agentvm_tests::node::{Node, binary};
 use agentvm_tests::program::{missing, output_of};
 use agentvm_tests::vm::{self, Namespace, is_true, number, phase, text};
 use agentvm_tests::wait::{self, Look};
-use agentvm_tests::{Result, guests};
+use agentvm_tests::{Result, guests, http};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
@@ -135,11 +135,14 @@ fn a_vm_that_stays_becomes_ready_and_its_deletion_leaves_nothing() -> Result<()>
     waited.with_context(|| vm::seen(&object))?;
     assert_eq!(phase(&object), "Running");
     let node = cluster.node(&text(&object, "/status/assignment/nodeName"))?;
+    let cell = node.cell_socket(&namespace.name);
+    let log = http::get_unix(&cell, &format!("/v1/vms/{uid}/log"))?;
+    assert!(log.status == 200 && log.body.contains("\"up\""), "{log:?}");
     let left = || traces(node, &namespace.name, &uid);
     assert_eq!(
         left()?.len(),
         2,
-        "a running VM has a cell's entry and a log file: {:?}",
+        "an entry in the cell and an open log: {:?}",
         left()?
     );
 
@@ -182,40 +185,60 @@ fn a_guest_that_does_not_listen_is_stopped_when_its_grace_is_over() -> Result<()
 fn metrics_carry_namespace_and_vm_and_promtool_finds_no_fault() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "cl-metrics")?;
-    namespace.run_probe("meter", "stay", &json!({"limits": {"memory": "32Mi"}}))?;
-    namespace.run_probe("ender", "exit3", &json!({}))?;
+    let limits = json!({"limits": {"memory": "32Mi"}});
+    namespace.run_probe("meter", "stay", &limits)?;
+    namespace.run_probe("ender", "nosy", &limits)?;
     let running = namespace.wait_phase("meter", "Running")?;
-    namespace.wait_phase("ender", "Failed")?;
+    let ended = namespace.wait_phase("ender", "Failed")?;
     for node in &cluster.nodes {
         check_with_promtool(&node.metrics()?)?;
     }
-    let labels = |vm: &str| format!("namespace=\"{}\",vm=\"{vm}\"", namespace.name);
-    let node = cluster.node(&text(&running, "/status/assignment/nodeName"))?;
-    wait::until("the running VM's series", || {
-        let metrics = node.metrics()?;
-        let seen: Vec<&str> = metrics
+    let metrics_of = |vm: &Value| {
+        cluster
+            .node(&text(vm, "/status/assignment/nodeName"))?
+            .metrics()
+    };
+    let sample = |metrics: &str, vm: &str, family: &str, label: &str| {
+        let labels = format!("{{namespace=\"{}\",vm=\"{vm}\"", namespace.name);
+        let start = format!("{family}{labels}");
+        let mut lines = metrics
             .lines()
-            .filter(|line| line.contains(&labels("meter")))
-            .collect();
-        let limit = seen
-            .iter()
-            .any(|line| line.contains("memory") && line.ends_with(" 33554432"));
-        Ok(wait::yes_if(limit, || format!("{seen:?}")))
+            .filter(|line| line.starts_with(&start) && line.contains(label));
+        lines.next()?.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    wait::until("the running VM's series", || {
+        let metrics = metrics_of(&running)?;
+        let sample = |family, label| sample(&metrics, "meter", family, label).unwrap_or(-1.0);
+        let sound = sample("agentvm_vm_state", "state=\"Running\"") >= 1.0
+            && sample("agentvm_vm_restarts_total", "") >= 0.0
+            && sample("agentvm_vm_cpu_seconds_total", "") > 0.0
+            && sample("agentvm_vm_cpu_throttled_seconds_total", "") >= 0.0
+            && sample("agentvm_vm_fuel_total", "") > 0.0
+            && sample("agentvm_vm_memory_bytes", "") >= 65_536.0
+            && sample("agentvm_vm_memory_peak_bytes", "") >= 65_536.0
+            && sample("agentvm_vm_memory_limit_bytes", "") >= 33_554_432.0
+            && sample("agentvm_vm_log_bytes_total", "") >= 3.0
+            && sample("agentvm_vm_log_dropped_bytes_total", "") >= 0.0;
+        Ok(wait::yes_if(sound, || metrics))
     })?;
-    let ended = namespace.vm("ender")?;
-    let metrics = cluster
-        .node(&text(&ended, "/status/assignment/nodeName"))?
-        .metrics()?;
-    let exits = metrics
-        .lines()
-        .find(|line| line.contains(&labels("ender")) && line.contains("exit"));
-    let exits = exits.with_context(|| format!("no exit of `ender` in {metrics}"))?;
-    assert!(
-        exits.contains("reason=\"Error\"") && exits.ends_with(" 1"),
-        "{exits}"
+    let metrics = metrics_of(&ended)?;
+    for (family, label) in [
+        ("agentvm_vm_state", "state=\"Failed\""),
+        ("agentvm_vm_exits_total", "reason=\"Error\""),
+        ("agentvm_vm_denials_total", "interface=\"filesystem\""),
+    ] {
+        let value = sample(&metrics, "ender", family, label);
+        ensure!(
+            value == Some(1.0),
+            "{family} of an ended VM is {value:?} in {metrics}"
+        );
+    }
+    ensure!(
+        metrics.contains("agentvm_start_latency_seconds_bucket{"),
+        "no start latency in {metrics}"
     );
     let uid = vm::uid(&ended)?;
-    assert!(
+    ensure!(
         !metrics.contains(&uid),
         "a uid in a label makes a new series for each object"
     );
@@ -273,7 +296,8 @@ fn printed(node: &Node, uid: &str) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
-/// Everything on a node that speaks of one VM: its cell's entry, its files.
+/// Everything that a node still has of one namespace's only VM: its cell's entry, its log, which
+/// is a file without a name that the cell holds open, and any file with a name.
 fn traces(node: &Node, namespace: &str, uid: &str) -> Result<Vec<String>> {
     let mut traces = Vec::new();
     for vm in node.vms(namespace)? {
@@ -281,20 +305,18 @@ fn traces(node: &Node, namespace: &str, uid: &str) -> Result<Vec<String>> {
             traces.push(vm.to_string());
         }
     }
-    files_of(&node.log_dir(), uid, &mut traces)?;
-    Ok(traces)
-}
-
-fn files_of(dir: &std::path::Path, uid: &str, found: &mut Vec<String>) -> Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files_of(&path, uid, found)?;
-        } else if path.to_string_lossy().contains(uid) {
-            found.push(path.display().to_string());
+    if let Some(cell) = node.cell_pid(namespace)? {
+        for descriptor in fs::read_dir(format!("/proc/{cell}/fd"))?.flatten() {
+            let target = fs::read_link(descriptor.path()).unwrap_or_default();
+            if target.starts_with(node.log_dir()) {
+                traces.push(target.display().to_string());
+            }
         }
     }
-    Ok(())
+    for file in fs::read_dir(node.log_dir())? {
+        traces.push(file?.path().display().to_string());
+    }
+    Ok(traces)
 }
 
 fn columns(table: &str, row: usize) -> Vec<String> {

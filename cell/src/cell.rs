@@ -40,7 +40,7 @@ use crate::warden::jail_level;
 use link::Link;
 use vms::Vms;
 
-/// Descriptors beyond those of the VMs: the listener, connections, runtimes.
+/// Descriptors beyond those of the VMs, live and ended: the listener, connections, runtimes.
 const SPARE_OPEN_FILES: u64 = 256;
 
 /// How much less of the CPU guests get than the tasks that control them.
@@ -107,7 +107,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, CellError> {
     let engine = Engine::new(&EngineSettings {
         slots: settings.max_vms,
     })?;
-    let open_files = SPARE_OPEN_FILES + 2 * u64::from(settings.max_vms);
+    let open_files = SPARE_OPEN_FILES + 5 * u64::from(settings.max_vms);
     let bounds = Bounds {
         open_files,
         address_space_bytes: None,

@@ -113,10 +113,9 @@ pub(crate) fn receive<T: DeserializeOwned>(
             descriptors.extend(received);
         }
     }
-    if received
-        .flags
-        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-    {
+    // Descriptors that found no room (at the limit of open ones) are lost, and missed by whoever
+    // waits for them; a message that was cut is of no use to anybody.
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(ControlError::TooLong);
     }
     bytes.truncate(received.bytes);

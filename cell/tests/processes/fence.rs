@@ -28,7 +28,7 @@ async fn k20_a_vm_whose_deadline_passes_is_stopped_with_nobody_asking() {
     assert_eq!(cell.ends("u-fenced").await, (EndReason::Fenced, None));
     let took = asked.elapsed();
     assert!(
-        (wait - Duration::from_millis(2)..wait + Duration::from_secs(2)).contains(&took),
+        (Duration::from_millis(498)..wait + Duration::from_secs(2)).contains(&took),
         "{took:?}"
     );
     assert_eq!(

@@ -51,7 +51,7 @@ impl Node {
         if let Some(mut pipe) = node.unread.take() {
             let kept = node.stdout.clone();
             std::thread::spawn(move || {
-                let mut chunk = [0; 65_536];
+                let mut chunk = [0; 8192];
                 while let Ok(read @ 1..) = pipe.read(&mut chunk) {
                     kept.lock().unwrap().extend_from_slice(&chunk[..read]);
                 }

@@ -1,7 +1,6 @@
 //! The real warden, cells and compilers, driven over their sockets.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that meets the unexpected must fail where it does"
 )]

@@ -95,7 +95,7 @@ async fn a_guest_that_is_deleted_sees_its_stdin_close_and_uses_its_grace() {
     cell.put("u-1", &spec(&module)).await;
     eventually("it is ready", || async { cell.log("u-1").await.pop() }).await;
 
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let asked = Instant::now();
     let stopping = cell
         .client
@@ -150,7 +150,7 @@ async fn a_later_delete_shortens_the_grace() {
     let cell = node.cell("team-a").await;
     cell.put("u-1", &spec(&module)).await;
     cell.reaches("u-1", VmState::Running).await;
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     cell.client
         .delete_vm("u-1", hour, EndReason::Stopped)
         .await
@@ -216,7 +216,7 @@ async fn a_list_waits_for_the_next_change_and_holds_what_changed_only() {
     let cell = node.cell("team-a").await;
     let all = cell
         .client
-        .list_vms(0, Duration::from_secs(60))
+        .list_vms(0, Duration::from_mins(1))
         .await
         .unwrap();
     assert!(
@@ -227,8 +227,7 @@ async fn a_list_waits_for_the_next_change_and_holds_what_changed_only() {
     let running = cell.reaches("u-1", VmState::Running).await;
 
     let (client, since) = (cell.client.clone(), running.version);
-    let waiting =
-        tokio::spawn(async move { client.list_vms(since, Duration::from_secs(60)).await });
+    let waiting = tokio::spawn(async move { client.list_vms(since, Duration::from_mins(1)).await });
     cell.put("u-2", &spec(&module)).await;
     let changed = waiting.await.unwrap().unwrap();
     let uids: Vec<_> = changed.vms.iter().map(|vm| vm.uid.as_str()).collect();
@@ -243,7 +242,7 @@ async fn a_list_waits_for_the_next_change_and_holds_what_changed_only() {
     assert!(nothing.vms.is_empty() && asked.elapsed() >= wait);
     let of_another_cell = cell
         .client
-        .list_vms(latest.version + 1000, Duration::from_secs(60))
+        .list_vms(latest.version + 1000, Duration::from_mins(1))
         .await;
     assert_eq!(
         of_another_cell.unwrap().vms.len(),

@@ -74,15 +74,18 @@ pub(crate) fn prompts() -> Vec<u8> {
     )
 }
 
-/// Valid, small, and very slow to compile: `depth` loops inside each other over many locals.
+/// Valid, small, and very slow to compile: `depth` loops inside each other, and in the innermost
+/// as many locals that are all made from each other.
 pub(crate) fn nests_loops(depth: usize) -> Vec<u8> {
-    let locals = "i64 ".repeat(2000);
+    let locals = "i64 ".repeat(depth);
     let open = "(loop ".repeat(depth);
+    let body = (0..depth).fold(String::new(), |body, local| {
+        let other = local * 3 % depth;
+        format!("{body}(local.set {local} (i64.add (local.get {other}) (i64.const 1)))")
+    });
     let close = "(br_if 0 (i32.const 0)))".repeat(depth);
-    let text = format!(
-        "(module (memory (export \"memory\") 1) (func (export \"_start\") (local {locals}) {open} {close}))"
-    );
-    wat::parse_str(text).unwrap()
+    let start = format!("(func (export \"_start\") (local {locals}) {open} {body} {close})");
+    wat::parse_str(format!("(module (memory (export \"memory\") 1) {start})")).unwrap()
 }
 
 /// Imports something that no VM gets.

@@ -47,7 +47,7 @@ pub struct Refusal {
 /// With no policy a VM computes under the built-in limits and gets no capability.
 pub fn effective(request: &Request, policies: &[PolicyRules]) -> Verdict {
     let mut sorted: Vec<&PolicyRules> = policies.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted.sort();
     let mut verdict = Verdict::default();
     let limits = limit::decide(&request.limits, &sorted, &mut verdict);
     let clock = clock::decide(request.clock_resolution_ns, &sorted, &mut verdict);

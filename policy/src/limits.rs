@@ -25,7 +25,7 @@ pub struct Limits {
 }
 
 /// The limits that a manifest or a policy names; `None` is "not named".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LimitRequest {
     /// See [`Limits::memory_bytes`].
     pub memory_bytes: Option<u64>,

@@ -12,7 +12,7 @@ pub struct Request {
 }
 
 /// One `AgentPolicy` that selects the VM's namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyRules {
     /// The policy's name, for messages.
     pub name: String,
@@ -27,7 +27,7 @@ pub struct PolicyRules {
 }
 
 /// What happens to a request above the ceiling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// It is refused.
     #[default]

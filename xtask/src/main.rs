@@ -7,6 +7,7 @@ mod bench;
 mod crds;
 mod demo;
 mod machine;
+mod mutants;
 mod step;
 mod test;
 

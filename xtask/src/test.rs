@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::machine::{self, Source, Tool};
-use crate::step;
+use crate::{mutants, step};
 
 /// Flags of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -54,6 +54,7 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     run_tests(&args.test_args)?;
+    mutants::run()?;
     step::say("playing the demo");
     crate::demo::show(&step::built("agentvm")?)?;
     check_docs()?;

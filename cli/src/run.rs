@@ -58,7 +58,12 @@ pub(crate) struct RunArgs {
     files: Vec<PathBuf>,
     /// Uses a local file for an image, such as `registry.example.com/team/agent:v1=agent.wasm`;
     /// may be given several times. Other images are pulled.
-    #[arg(long = "module", value_name = "IMAGE=FILE", env = "AGENTVM_MODULES", value_delimiter = ',')]
+    #[arg(
+        long = "module",
+        value_name = "IMAGE=FILE",
+        env = "AGENTVM_MODULES",
+        value_delimiter = ','
+    )]
     modules: Vec<ModuleFile>,
     /// The namespace of objects that name none.
     #[arg(short, long, env = "AGENTVM_NAMESPACE", default_value = "default")]
@@ -71,10 +76,20 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "AGENTVM_STATE_DIR")]
     state_dir: Option<PathBuf>,
     /// A registry that is spoken to in plain HTTP; may be given several times. Default: none.
-    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]", env = "AGENTVM_INSECURE_REGISTRIES", value_delimiter = ',')]
+    #[arg(
+        long = "insecure-registry",
+        value_name = "HOST[:PORT]",
+        env = "AGENTVM_INSECURE_REGISTRIES",
+        value_delimiter = ','
+    )]
     insecure_registries: Vec<String>,
     /// The weakest jail to run guests in: full, partial (no Landlock) or none.
-    #[arg(long, value_name = "LEVEL", env = "AGENTVM_REQUIRE_JAIL", default_value = "full")]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "AGENTVM_REQUIRE_JAIL",
+        default_value = "full"
+    )]
     require_jail: String,
     /// What is said on stderr at the end: for a person, one line for each VM that did not end
     /// well; as JSON, the final status of every VM.
@@ -95,7 +110,10 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // Another provider than ours may be installed already; then that one holds.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     // The warden is bound to the thread that starts it, so it must be this one, which waits.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let summary = runtime.block_on(play(&args, stage));
     runtime.shutdown_background();
     let summary = summary?;
@@ -113,13 +131,20 @@ async fn play(args: &RunArgs, stage: Stage) -> anyhow::Result<Summary> {
 }
 
 /// Plays the agent until every VM has ended for good or somebody says to stop.
-async fn follow(args: &RunArgs, stage: &Stage, warden: &mut Warden) -> anyhow::Result<(Arc<Board>, Ending)> {
+async fn follow(
+    args: &RunArgs,
+    stage: &Stage,
+    warden: &mut Warden,
+) -> anyhow::Result<(Arc<Board>, Ending)> {
     let client = WardenClient::new(warden.socket());
     let objects = Arc::new(stage.objects());
     let registry = Registry::new(args.insecure_registries.clone(), objects.clone());
     let modules = Arc::new(Files::new(&args.modules, registry));
     let board = Arc::new(Board::default());
-    let agent = Agent::new(stage::NODE, Executor::new(client.clone(), objects, modules, board.clone()));
+    let agent = Agent::new(
+        stage::NODE,
+        Executor::new(client.clone(), objects, modules, board.clone()),
+    );
     let inputs = agent.inputs();
     let metrics = Metrics::new(client, inputs.clone());
 
@@ -129,7 +154,10 @@ async fn follow(args: &RunArgs, stage: &Stage, warden: &mut Warden) -> anyhow::R
     }
     tasks.spawn(agent.run());
     for change in stage.changes() {
-        inputs.send(Input::Change(change)).await.context("the agent ended")?;
+        inputs
+            .send(Input::Change(Box::new(change)))
+            .await
+            .context("the agent ended")?;
     }
     let mut signals = Signals::new()?;
     let uids = stage.uids();
@@ -148,7 +176,7 @@ async fn follow(args: &RunArgs, stage: &Stage, warden: &mut Warden) -> anyhow::R
 /// Deletes every VM, which gives each its grace; a second signal ends the waiting.
 async fn stop_all(stage: &Stage, inputs: &Inputs, metrics: &Metrics, signals: &mut Signals) {
     for uid in stage.uids() {
-        let left = Input::Change(Change::VmLeft { uid });
+        let left = Input::Change(Box::new(Change::VmLeft { uid }));
         if inputs.send(left).await.is_err() {
             return;
         }
@@ -176,7 +204,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> u8 {

@@ -30,11 +30,11 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub enum Input {
     /// Of the objects.
-    Change(Change),
+    Change(Box<Change>),
     /// Of the cells.
     Notice(Notice),
     /// Of an action.
-    Yield(Yield),
+    Yield(Box<Yield>),
     /// Somebody wants to know how things are.
     Look(oneshot::Sender<Snapshot>),
 }
@@ -107,7 +107,7 @@ impl Agent {
         let now = clock::now();
         match input {
             Input::Change(change) => {
-                let touched = self.catalogue.apply(change);
+                let touched = self.catalogue.apply(*change);
                 for uid in touched {
                     self.wanted(&uid);
                 }
@@ -115,11 +115,11 @@ impl Agent {
             Input::Notice(notice) => {
                 self.observed.noticed(notice, self.catalogue.desired(), now, clock::unix_ms());
             }
-            Input::Yield(Yield::Outcome(outcome)) => {
-                self.observed.finished(outcome, self.catalogue.desired(), now);
-            }
-            Input::Yield(Yield::Nothing) => {}
-            Input::Yield(Yield::Cell(cell, list)) => self.cell_up(cell, list),
+            Input::Yield(yielded) => match *yielded {
+                Yield::Outcome(outcome) => self.observed.finished(outcome, self.catalogue.desired(), now),
+                Yield::Cell(cell, list) => self.cell_up(cell, list),
+                Yield::Nothing => {}
+            },
             Input::Look(reply) => {
                 let _asker = reply.send(self.ledger.snapshot(self.catalogue.desired(), &self.observed, now));
             }
@@ -173,7 +173,7 @@ impl Agent {
         let inputs = self.inputs.clone();
         self.tasks.spawn(async move {
             let outcome = executor.execute(job).await;
-            let _listener = inputs.send(Input::Yield(outcome)).await;
+            let _listener = inputs.send(Input::Yield(Box::new(outcome))).await;
         });
     }
 

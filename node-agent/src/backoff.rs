@@ -14,12 +14,12 @@ pub struct Schedule {
 /// Between a run's end and the next run.
 pub const RESTART: Schedule = Schedule {
     first: Duration::from_secs(10),
-    longest: Duration::from_secs(300),
+    longest: Duration::from_mins(5),
 };
 /// Between attempts to fetch a module or to read a `ConfigMap`.
 pub const FETCH: Schedule = Schedule {
     first: Duration::from_secs(2),
-    longest: Duration::from_secs(300),
+    longest: Duration::from_mins(5),
 };
 /// Between attempts to reach the warden, a cell or the API server.
 pub const CALL: Schedule = Schedule {
@@ -28,7 +28,7 @@ pub const CALL: Schedule = Schedule {
 };
 
 /// A run that lasted this long clears what earlier failures cost.
-pub const STABLE_AFTER: Duration = Duration::from_secs(600);
+pub const STABLE_AFTER: Duration = Duration::from_mins(10);
 
 /// Counts failures in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn ten_minutes_of_running_clear_the_history() {
         let history = Backoff::after(7);
-        assert_eq!(history.after_run(Duration::from_secs(600)), Backoff::after(1));
+        assert_eq!(history.after_run(Duration::from_mins(10)), Backoff::after(1));
         assert_eq!(history.after_run(Duration::from_secs(599)), Backoff::after(8));
     }
 }

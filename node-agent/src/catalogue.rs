@@ -149,12 +149,12 @@ impl Catalogue {
         self.statuses.remove(uid);
     }
 
-    /// Judges the VMs of the namespaces that `touches` again.
-    fn judge(&mut self, touches: impl Fn(&str) -> bool) -> BTreeSet<Uid> {
+    /// Judges the VMs of the namespaces that `concerns` names again.
+    fn judge(&mut self, concerns: impl Fn(&str) -> bool) -> BTreeSet<Uid> {
         let mut touched = BTreeSet::new();
         for (uid, (vm, _)) in &self.statuses {
             let namespace = vm.metadata.namespace.as_deref().unwrap_or_default();
-            if !touches(namespace) {
+            if !concerns(namespace) {
                 continue;
             }
             if let Some(want) = self.want(vm)

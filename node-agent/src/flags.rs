@@ -9,8 +9,8 @@ use crate::capacity::Capacity;
 
 /// Runs the `AgentVM`s that are assigned to one node.
 ///
-/// Reads KUBECONFIG, or a Pod's service account. Logs JSON lines to stderr; RUST_LOG sets
-/// what is logged (default: info).
+/// Reads KUBECONFIG, or a Pod's service account. Logs JSON lines to stderr; `AGENTVM_LOG`
+/// sets what is logged (default: info).
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "agentvm-node-agent", version)]
 pub struct Flags {
@@ -35,7 +35,7 @@ pub struct Flags {
     /// cores that this process may use.
     #[arg(long, env = "AGENTVM_CPU", value_name = "QUANTITY", value_parser = quantity::milli)]
     pub cpu: Option<u64>,
-    /// VMs at once. Default: what one cell can hold, and what the node's vm.max_map_count
+    /// VMs at once. Default: what one cell can hold, and what the node's `vm.max_map_count`
     /// allows at 6 maps a VM.
     #[arg(long, env = "AGENTVM_MAX_VMS", value_name = "N")]
     pub max_vms: Option<u32>,

@@ -12,7 +12,7 @@ use crate::desired::{Desired, Ruling, Uid};
 use crate::observed::{Ended, Observed, Record, Run};
 
 /// How long the series of a VM that ended stay.
-const KEPT_AFTER_END: Duration = Duration::from_secs(300);
+const KEPT_AFTER_END: Duration = Duration::from_mins(5);
 
 /// What every VM has used over all its runs.
 #[derive(Debug, Default)]

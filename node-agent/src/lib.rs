@@ -38,4 +38,5 @@ pub mod report;
 pub mod restart;
 pub mod serve;
 pub mod source;
+pub mod stop;
 pub mod watch_cells;

@@ -18,6 +18,7 @@ use agentvm_cell_api::cell::{End, VmState};
 use crate::clock::Moment;
 use crate::desired::{Ruling, Want};
 use crate::observed::{Record, Run};
+use crate::stop::must_stop;
 
 /// A refusal is told only after this long: policies and VMs that are created together arrive
 /// in any order.
@@ -99,7 +100,9 @@ fn told(want: &Want, record: &Record, now: Moment) -> Option<Told> {
         return Some(finished(record));
     }
     match &record.run {
-        Run::Live { state: VmState::Running, stopping: None, .. } => Some(Told::Running),
+        Run::Live { state: VmState::Running, stopping: None, spec, from, .. } => {
+            must_stop(want, spec, from.as_deref()).is_none().then_some(Told::Running)
+        }
         // On the way to something else, which is told when it is reached.
         Run::Live { .. } | Run::Ended { unsettled: Some(_), .. } => None,
         Run::Ended { unsettled: None, .. } | Run::None => idle(want, record, now),

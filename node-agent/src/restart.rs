@@ -24,9 +24,8 @@ pub fn next(policy: RestartPolicy, reason: EndReason, told_to_stop: Option<StopC
         return Next::Anew;
     }
     match (policy, reason) {
-        (RestartPolicy::Always, _) => Next::Again,
         (RestartPolicy::OnFailure, EndReason::Completed) | (RestartPolicy::Never, _) => Next::Nothing,
-        (RestartPolicy::OnFailure, _) => Next::Again,
+        (RestartPolicy::Always | RestartPolicy::OnFailure, _) => Next::Again,
     }
 }
 

@@ -68,7 +68,7 @@ pub async fn survey(warden: WardenClient, inputs: Inputs) {
         }
     };
     for cell in found {
-        if inputs.send(Input::Yield(cell)).await.is_err() {
+        if inputs.send(Input::Yield(Box::new(cell))).await.is_err() {
             return;
         }
     }

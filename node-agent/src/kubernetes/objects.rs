@@ -80,8 +80,9 @@ async fn within<T>(what: &str, read: impl Future<Output = Result<T, kube::Error>
 
 /// The API server's own sentence, where the error is its answer.
 pub(super) fn say(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
-        other => other.to_string(),
+    if let kube::Error::Api(status) = error {
+        format!("{} (HTTP {})", status.message, status.code)
+    } else {
+        error.to_string()
     }
 }

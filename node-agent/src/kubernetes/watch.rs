@@ -43,7 +43,7 @@ pub async fn agent_vms(client: Client, node: String, inputs: Inputs) {
                 None => continue,
             },
         };
-        if inputs.send(Input::Change(change)).await.is_err() {
+        if inputs.send(Input::Change(Box::new(change))).await.is_err() {
             return;
         }
     }
@@ -65,7 +65,7 @@ pub async fn policies(client: Client, inputs: Inputs) {
         });
         if change.is_some() {
             let all = known.objects.values().cloned().collect();
-            if inputs.send(Input::Change(Change::Policies(all))).await.is_err() {
+            if inputs.send(Input::Change(Box::new(Change::Policies(all)))).await.is_err() {
                 return;
             }
         }
@@ -89,7 +89,7 @@ pub async fn namespaces(client: Client, inputs: Inputs) {
                 Change::Namespace { name, labels }
             }
         };
-        if inputs.send(Input::Change(change)).await.is_err() {
+        if inputs.send(Input::Change(Box::new(change))).await.is_err() {
             return;
         }
     }

@@ -1,6 +1,6 @@
 //! The registry's text, in the dialect that every Prometheus reads.
 //!
-//! The encoder writes OpenMetrics, where a counter's family is named without `_total`. The
+//! The encoder writes the `OpenMetrics` dialect, where a counter's family is named without `_total`. The
 //! plain text format names it with the suffix, else its help and type are lost.
 
 use prometheus_client::registry::Registry;

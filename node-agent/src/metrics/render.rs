@@ -15,7 +15,8 @@ use crate::ledger::{Row, sum};
 
 type Seconds = Counter<f64, AtomicU64>;
 type Count = Counter<u64, AtomicU64>;
-type Bytes = Gauge<f64, AtomicU64>;
+/// Whole bytes: as a float, Prometheus would show `.0`.
+type Bytes = Gauge;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Vm {
@@ -120,10 +121,10 @@ impl Vms {
         self.cpu.get_or_create(&vm).inc_by(seconds(total.cpu_ns));
         self.throttled.get_or_create(&vm).inc_by(seconds(total.throttled_ns));
         self.fuel.get_or_create(&vm).inc_by(total.fuel);
-        self.memory.get_or_create(&vm).set(float(running.map_or(0, |usage| usage.memory_bytes)));
-        self.memory_peak.get_or_create(&vm).set(float(total.memory_peak_bytes));
+        self.memory.get_or_create(&vm).set(gauge(running.map_or(0, |usage| usage.memory_bytes)));
+        self.memory_peak.get_or_create(&vm).set(gauge(total.memory_peak_bytes));
         if let Some(limit) = row.memory_limit_bytes {
-            self.memory_limit.get_or_create(&vm).set(float(limit));
+            self.memory_limit.get_or_create(&vm).set(gauge(limit));
         }
         for (interface, count) in total.denials {
             let labels = VmInterface { namespace: row.namespace.clone(), vm: row.name.clone(), interface };
@@ -144,7 +145,7 @@ fn register_processes(registry: &mut Registry, gathered: &Gathered) {
     let panics = Count::default();
     for (cell, stats) in &gathered.cells {
         let labels = InNamespace { namespace: cell.namespace.clone() };
-        resident.get_or_create(&labels).set(float(stats.resident_bytes));
+        resident.get_or_create(&labels).set(gauge(stats.resident_bytes));
         cpu.get_or_create(&labels).inc_by(seconds(stats.cpu_ns));
         threads.get_or_create(&labels).set(i64::from(stats.threads));
         panics.inc_by(stats.host_panics);
@@ -163,7 +164,7 @@ fn register_warden(registry: &mut Registry, gathered: &Gathered) {
     let resident = Bytes::default();
     let compiles: Family<Compile, Count> = Family::default();
     if let Some(info) = &gathered.warden {
-        resident.set(float(info.resident_bytes));
+        resident.set(gauge(info.resident_bytes));
         for (outcome, count) in [
             ("succeeded", info.compiles.succeeded),
             ("refused", info.compiles.refused),
@@ -175,7 +176,7 @@ fn register_warden(registry: &mut Registry, gathered: &Gathered) {
     registry.register("agentvm_warden_resident_bytes", "Resident bytes of the warden", resident);
     registry.register("agentvm_compiles", "Compilations by outcome", compiles);
     let own = Bytes::default();
-    own.set(float(own_resident_bytes()));
+    own.set(gauge(own_resident_bytes()));
     registry.register("agentvm_agent_resident_bytes", "Resident bytes of the node agent", own);
 }
 
@@ -185,11 +186,7 @@ fn own_resident_bytes() -> u64 {
     pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
 }
 
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_precision_loss,
-    reason = "Prometheus counts in 64-bit floats; beyond 2^53 bytes the last digits do not matter"
-)]
-fn float(value: u64) -> f64 {
-    value as f64
+/// A gauge's value; no memory is near its bound.
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
-use agentvm_crds::agentvm::{AgentVMSpec, AgentVMStatus, Phase};
+use agentvm_cell_api::cell::{End, Usage};
+use agentvm_cell_api::warden::ModuleKind;
+use agentvm_crds::agentvm::{AgentVMSpec, AgentVMStatus, ExitStatus, Phase};
+use agentvm_crds::conditions::ImageReason;
+use agentvm_policy::EndReason;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Observed, Record, Run, Told};
+use super::{Observed, ReadyModule, Record, Run, Told};
 use crate::backoff::{Backoff, RESTART};
 use crate::clock::Moment;
 use crate::desired::{Ruling, Want};
+use crate::problem::{Problem, StartReason};
 use crate::report::Key;
 
 impl Observed {
@@ -43,7 +49,7 @@ impl Record {
         let restarts = status.restarts.and_then(|restarts| u32::try_from(restarts).ok());
         self.restarts = self.restarts.max(restarts.unwrap_or_default());
         match status.phase {
-            Some(Phase::Complete | Phase::Failed) if key.is_final() => self.finished = true,
+            Some(Phase::Complete | Phase::Failed) if key.is_final() => self.remember_end(&key, status),
             Some(Phase::BackOff) if !self.is_live() => {
                 self.crashes = Backoff::after(self.restarts.saturating_add(1));
                 self.not_before = Some(now.saturating_add(self.crashes.delay(RESTART)));
@@ -52,6 +58,19 @@ impl Record {
             Some(_) | None => {}
         }
         self.told = Told { key: Some(key), ..Told::default() };
+    }
+
+    /// Takes over an end, so that what is told of it later is still the same.
+    fn remember_end(&mut self, key: &Key, status: &AgentVMStatus) {
+        self.finished = true;
+        self.started_unix_ms = status.started_at.as_ref().and_then(unix_ms);
+        self.exit = status.exit.as_ref().and_then(end);
+        if self.exit.is_none() {
+            self.problem = problem(key, status);
+        }
+        let digest = status.module_digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
+        // It never runs again, so its kind does not matter.
+        self.module = digest.map(|sha256| ReadyModule { sha256: sha256.to_owned(), kind: ModuleKind::Core });
     }
 
     /// A run that was seen before its object was.
@@ -69,4 +88,33 @@ impl Record {
         (told.is_running() && told.generation == want.generation && told.epoch == self.epoch)
             .then(|| Arc::clone(&want.spec))
     }
+}
+
+/// An end as a status keeps it.
+fn end(exit: &ExitStatus) -> Option<End> {
+    let reason = EndReason::ALL.into_iter().find(|reason| reason.as_str() == exit.reason)?;
+    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default();
+    Some(End {
+        reason,
+        exit_code: exit.code,
+        message: exit.message.clone(),
+        finished_unix_ms: exit.finished_at.as_ref().and_then(unix_ms)?,
+        usage: Usage {
+            cpu_ns: number(exit.cpu_millis).saturating_mul(1_000_000),
+            memory_peak_bytes: number(exit.memory_peak_bytes),
+            ..Usage::default()
+        },
+    })
+}
+
+/// What kept a VM from starting for good, as a status keeps it.
+fn problem(key: &Key, status: &AgentVMStatus) -> Option<Problem> {
+    let image = ImageReason::ALL.iter().find(|reason| reason.as_str() == key.reason());
+    let reason = image.map_or(StartReason::InvalidSpec, |reason| StartReason::Image(*reason));
+    let failed = status.conditions.iter().find(|condition| condition.type_ == "Failed")?;
+    Some(Problem::new(reason, &failed.message))
+}
+
+fn unix_ms(time: &Time) -> Option<u64> {
+    u64::try_from(time.0.as_millisecond()).ok()
 }

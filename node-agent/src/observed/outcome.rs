@@ -62,14 +62,13 @@ impl Observed {
                 let release = if matches!(result, Ok(None)) { Release::Yes } else { Release::No };
                 self.called(&uid, result, release, desired, now);
             }
-            Outcome::Confirmed { uid, result } => self.with(&uid, |record| record.confirmed(result, now)),
+            Outcome::Confirmed { uid, result } => self.with(&uid, |record| record.confirmed(result.ok(), now)),
             Outcome::Reported { uid, key, result } => self.with(&uid, |record| {
-                record.told = match result {
-                    Ok(()) => Told { key: Some(key), ..Told::default() },
-                    Err(_) => {
-                        let retry = Some(next_retry(record.told.retry, CALL, now));
-                        Told { busy: false, retry, key: record.told.key.take() }
-                    }
+                record.told = if result.is_ok() {
+                    Told { key: Some(key), ..Told::default() }
+                } else {
+                    let retry = Some(next_retry(record.told.retry, CALL, now));
+                    Told { busy: false, retry, key: record.told.key.take() }
                 };
             }),
         }
@@ -226,15 +225,15 @@ impl Record {
         }
     }
 
-    fn confirmed(&mut self, result: Result<Gone, String>, now: Moment) {
+    fn confirmed(&mut self, answer: Option<Gone>, now: Moment) {
         self.busy = None;
-        match result {
-            Ok(gone @ (Gone::Deleted | Gone::Moved)) => {
+        match answer {
+            Some(gone @ (Gone::Deleted | Gone::Moved)) => {
                 self.gone = Some(gone);
                 self.retry = None;
             }
             // The watch brings it back; until then, ask again, but less and less often.
-            Ok(Gone::StillHere) | Err(_) => self.retry = Some(next_retry(self.retry, CALL, now)),
+            Some(Gone::StillHere) | None => self.retry = Some(next_retry(self.retry, CALL, now)),
         }
     }
 

@@ -1,2 +1,7 @@
-//! The table of the plan: what was wanted, what was seen, what is done.
+//! The plan against a world in memory: tables for each rule, and a random life for the laws.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod laws;
+mod rules;
+mod world;

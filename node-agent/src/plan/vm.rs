@@ -5,10 +5,10 @@ use std::sync::Arc;
 use agentvm_cell_api::cell::{VmSpec, VmState};
 
 use super::{Action, Draft, Start};
-use crate::desired::{Desired, Ruling, Uid, Want, needs_another_run};
-use crate::environment;
+use crate::desired::{Desired, Uid, Want};
 use crate::observed::{Gone, Observed, Record, Run, StopCause};
 use crate::report;
+use crate::stop::must_stop;
 
 /// Adds the next step of one VM, and the status write that is due, to the draft.
 pub(super) fn plan(
@@ -128,7 +128,7 @@ fn forget(uid: &Uid, record: &Record, draft: &mut Draft) {
 /// Steps of a VM that belongs here.
 fn keep(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Draft) {
     match &record.run {
-        Run::Live { state: VmState::Stopping | VmState::Ended, .. } => {}
+        Run::Live { state: VmState::Stopping | VmState::Ended, .. } | Run::Ended { held: None, .. } => {}
         Run::Live { spec, from, stopping, .. } => {
             if let Some(cause) = stopping.or_else(|| must_stop(want, spec, from.as_deref())) {
                 stop(&want.uid, record, cause, draft);
@@ -146,7 +146,6 @@ fn keep(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Draf
                 forget(&want.uid, record, draft);
             }
         }
-        Run::Ended { held: None, .. } => {}
         Run::None => start(want, record, observed, draft),
     }
 }
@@ -158,25 +157,6 @@ fn is_told(want: &Want, record: &Record, draft: &Draft) -> bool {
     }
     let key = report::key(want, record, draft.now);
     key.is_none() || key == record.told.key || (!record.finished && record.told.retry.is_some())
-}
-
-/// Why a running VM must stop, if it must.
-fn must_stop(
-    want: &Want,
-    spec: &VmSpec,
-    from: Option<&agentvm_crds::agentvm::AgentVMSpec>,
-) -> Option<StopCause> {
-    if want.spec.suspend {
-        return Some(StopCause::Suspended);
-    }
-    if matches!(want.ruling, Ruling::Refused(_)) {
-        return Some(StopCause::Refused);
-    }
-    let changed = match from {
-        Some(from) => needs_another_run(from, &want.spec),
-        None => environment::runs_otherwise(spec, want),
-    };
-    changed.then_some(StopCause::Changed)
 }
 
 /// What the VM runs with, with the limits that may change while it runs; `None` where they

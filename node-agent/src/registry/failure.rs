@@ -21,18 +21,18 @@ pub(super) fn pull_failed(image: &str, error: &OciDistributionError) -> Problem 
 }
 
 fn is_not_found(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => {
-            true
-        }
-        OciDistributionError::RegistryError { envelope, .. } => envelope.errors.iter().any(|error| {
+    if let OciDistributionError::RegistryError { envelope, .. } = error {
+        return envelope.errors.iter().any(|error| {
             matches!(
                 error.code,
                 OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound | OciErrorCode::BlobUnknown
             )
-        }),
-        _ => false,
+        });
     }
+    matches!(
+        error,
+        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. }
+    )
 }
 
 fn is_unauthorized(error: &OciDistributionError) -> bool {

@@ -1,0 +1,328 @@
+//! A node in memory: one cell for each namespace that keeps the socket API's promises, and an
+//! API server that remembers what it was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentvm_cell_api::cell::{End, Usage, VmSpec, VmState, VmStatus};
+use agentvm_cell_api::warden::ModuleKind;
+use agentvm_crds::agentvm::{AgentVM, AgentVMSpec, AgentVMStatus, Assignment, ModuleSource, Phase, RestartPolicy};
+use agentvm_policy::EndReason;
+
+use crate::backoff::Backoff;
+use crate::catalogue::{Catalogue, Change};
+use crate::environment::{self, ConfigMaps};
+use crate::observed::{Gone, Notice, Observed, Outcome, ReadyModule, Record, StartFailure};
+use crate::plan::{Action, Plan};
+use crate::problem::Problem;
+use crate::report::Report;
+
+pub(super) const NODE: &str = "node-a";
+pub(super) const NAMESPACE: &str = "tenant-ns";
+
+/// A node in memory.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) catalogue: Catalogue,
+    pub(super) observed: Observed,
+    pub(super) now: Duration,
+    /// Objects by UID, as the API server has them.
+    pub(super) objects: BTreeMap<String, AgentVM>,
+    /// VMs by UID, as the one cell has them.
+    pub(super) cell: BTreeMap<String, VmStatus>,
+    pub(super) instance: u32,
+    /// Whether the cell's process runs.
+    pub(super) cell_runs: bool,
+    /// What the next fetch of a module yields.
+    pub(super) fetch: Result<ReadyModule, Problem>,
+    pub(super) config_maps: ConfigMaps,
+    /// Status writes by UID, in their order.
+    pub(super) told: BTreeMap<String, Vec<Report>>,
+    /// Every action that was carried out, by its name.
+    pub(super) done: Vec<&'static str>,
+    /// Whether status writes fail.
+    pub(super) api_is_down: bool,
+    /// UIDs that were ever given.
+    pub(super) born: BTreeSet<&'static str>,
+    /// Whether an agent was killed.
+    pub(super) killed: bool,
+    /// Runs that were started, by UID: epoch and attempt.
+    pub(super) starts: BTreeMap<String, Vec<(u64, u32)>>,
+}
+
+impl World {
+    /// An agent that has just found an empty node.
+    pub(super) fn new() -> Self {
+        let mut world = Self {
+            catalogue: Catalogue::new(NODE),
+            observed: Observed::default(),
+            now: Duration::from_secs(1_000),
+            objects: BTreeMap::new(),
+            cell: BTreeMap::new(),
+            instance: 1,
+            cell_runs: false,
+            fetch: Ok(ReadyModule { sha256: "ab".repeat(32), kind: ModuleKind::Core }),
+            config_maps: BTreeMap::new(),
+            told: BTreeMap::new(),
+            done: Vec::new(),
+            api_is_down: false,
+            starts: BTreeMap::new(),
+            killed: false,
+            born: BTreeSet::new(),
+        };
+        world.start_agent();
+        world
+    }
+
+    /// An agent without memory: policies and namespaces are read, cells are surveyed, objects
+    /// are listed.
+    pub(super) fn start_agent(&mut self) {
+        self.catalogue = Catalogue::new(NODE);
+        self.observed = Observed::default();
+        self.change(Change::Policies(Vec::new()));
+        self.change(Change::Namespaces(BTreeMap::from([(NAMESPACE.to_owned(), BTreeMap::new())])));
+        if self.cell_runs {
+            self.notice(self.cell_up());
+        }
+        self.notice(Notice::Surveyed);
+        self.relist();
+    }
+
+    pub(super) fn relist(&mut self) {
+        let all = self.objects.values().cloned().map(Ok).collect();
+        self.change(Change::AllVms(all));
+    }
+
+    /// Creates or replaces an object, and lets the watch say so.
+    pub(super) fn apply(&mut self, vm: AgentVM) {
+        self.objects.insert(vm.metadata.uid.clone().unwrap(), vm.clone());
+        self.change(Change::Vm(Box::new(vm)));
+    }
+
+    pub(super) fn edit(&mut self, uid: &str, edit: impl FnOnce(&mut AgentVMSpec)) {
+        let mut vm = self.objects[uid].clone();
+        edit(&mut vm.spec);
+        vm.metadata.generation = vm.metadata.generation.map(|generation| generation + 1);
+        self.apply(vm);
+    }
+
+    pub(super) fn delete(&mut self, uid: &str) {
+        self.objects.remove(uid);
+        self.change(Change::VmLeft { uid: uid.to_owned() });
+    }
+
+    pub(super) fn change(&mut self, change: Change) {
+        for uid in self.catalogue.apply(change) {
+            let status = self.catalogue.status(&uid).cloned().unwrap_or_default();
+            let want = Arc::clone(&self.catalogue.desired().vms[&uid]);
+            self.observed.wanted(&want, &status, self.now, self.unix_ms());
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        let unix_ms = self.unix_ms();
+        self.observed.noticed(notice, self.catalogue.desired(), self.now, unix_ms);
+    }
+
+    pub(super) fn unix_ms(&self) -> u64 {
+        1_800_000_000_000 + u64::try_from(self.now.as_millis()).unwrap()
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        Plan::between(self.catalogue.desired(), &self.observed, self.now)
+    }
+
+    pub(super) fn record(&self, uid: &str) -> &Record {
+        &self.observed.vms[uid]
+    }
+
+    pub(super) fn phases(&self, uid: &str) -> Vec<Phase> {
+        self.told.get(uid).into_iter().flatten().map(|report| report.key.phase()).collect()
+    }
+
+    /// Plans and carries out until nothing is left to do.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100 {
+            let actions = self.plan().actions;
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                self.carry_out(action);
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.plan());
+    }
+
+    /// Lets time pass, and settles.
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.settle();
+    }
+
+    /// The guest of a VM ends by itself.
+    pub(super) fn ends(&mut self, uid: &str, reason: EndReason) {
+        self.end_silently(uid, reason);
+        self.tell_cell(uid);
+    }
+
+    pub(super) fn end_silently(&mut self, uid: &str, reason: EndReason) {
+        let finished_unix_ms = self.unix_ms();
+        let status = self.cell.get_mut(uid).unwrap();
+        status.state = VmState::Ended;
+        status.end = Some(End {
+            reason,
+            exit_code: None,
+            message: format!("it ended as {}", reason.as_str()),
+            finished_unix_ms,
+            usage: Usage::default(),
+        });
+    }
+
+    pub(super) fn tell_cell(&mut self, uid: &str) {
+        let vms = vec![self.cell[uid].clone()];
+        self.notice(Notice::CellChanged {
+            namespace: NAMESPACE.to_owned(),
+            instance: self.instance.to_string(),
+            vms,
+        });
+    }
+
+    /// The cell's process dies with everything in it.
+    pub(super) fn cell_dies(&mut self) {
+        let instance = self.instance.to_string();
+        self.cell.clear();
+        self.cell_runs = false;
+        self.instance += 1;
+        self.notice(Notice::CellGone { namespace: NAMESPACE.to_owned(), instance });
+    }
+
+    fn cell_up(&self) -> Notice {
+        Notice::CellUp {
+            namespace: NAMESPACE.to_owned(),
+            instance: self.instance.to_string(),
+            vms: self.cell.values().cloned().collect(),
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, action: Action) {
+        self.observed.began(&action);
+        let outcome = match action {
+            Action::EnsureModule { source } => {
+                self.done.push("EnsureModule");
+                Outcome::Module { source, result: self.fetch.clone() }
+            }
+            Action::EnsureCell { .. } => {
+                self.done.push("EnsureCell");
+                self.cell_runs = true;
+                self.notice(self.cell_up());
+                return;
+            }
+            Action::StartVm(start) => {
+                self.done.push("StartVm");
+                let uid = start.want.uid.clone();
+                let result = environment::vm_spec(&start, &self.config_maps)
+                    .map_err(StartFailure::Problem)
+                    .map(|spec| self.put(&uid, spec));
+                Outcome::Started { uid, result }
+            }
+            Action::UpdateLive { uid, spec, .. } => {
+                self.done.push("UpdateLive");
+                let result = Ok(self.put(&uid, *spec));
+                Outcome::Updated { uid, result }
+            }
+            Action::StopVm { uid, cause, .. } => {
+                self.done.push("StopVm");
+                if self.cell.contains_key(&uid) {
+                    self.end_silently(&uid, cause.end_reason());
+                }
+                Outcome::Deleted { result: Ok(self.cell.get(&uid).cloned()), uid }
+            }
+            Action::ForgetVm { uid, .. } => {
+                self.done.push("ForgetVm");
+                let forgotten = self.cell.remove(&uid);
+                assert!(forgotten.as_ref().is_none_or(|vm| vm.state == VmState::Ended), "a running VM was forgotten");
+                Outcome::Deleted { uid, result: Ok(forgotten) }
+            }
+            Action::ConfirmGone { uid, .. } => {
+                self.done.push("ConfirmGone");
+                let result = Ok(self.whereabouts(&uid));
+                Outcome::Confirmed { uid, result }
+            }
+            Action::DropRecord { .. } | Action::RenewRecord { .. } => return,
+            Action::ReportStatus { want, report } => self.write(&want.uid, *report),
+        };
+        self.observed.finished(outcome, self.catalogue.desired(), self.now);
+    }
+
+    fn whereabouts(&self, uid: &str) -> Gone {
+        match self.objects.get(uid).and_then(AgentVM::assignment) {
+            None => Gone::Deleted,
+            Some(assignment) if assignment.node_name == NODE => Gone::StillHere,
+            Some(_) => Gone::Moved,
+        }
+    }
+
+    fn put(&mut self, uid: &str, spec: VmSpec) -> VmStatus {
+        let run = (spec.epoch, spec.attempt);
+        if let Some(held) = self.cell.get_mut(uid) {
+            assert_eq!((held.spec.epoch, held.spec.attempt), run, "two runs of one VM at once");
+            held.spec = spec;
+            return held.clone();
+        }
+        let starts = self.starts.entry(uid.to_owned()).or_default();
+        starts.push(run);
+        let status = VmStatus {
+            uid: uid.to_owned(),
+            spec,
+            state: VmState::Running,
+            version: 1,
+            started_unix_ms: Some(1_800_000_000_000 + u64::try_from(self.now.as_millis()).unwrap()),
+            end: None,
+        };
+        self.cell.insert(uid.to_owned(), status.clone());
+        status
+    }
+
+    fn write(&mut self, uid: &str, report: Report) -> Outcome {
+        let key = report.key.clone();
+        if self.api_is_down {
+            return Outcome::Reported { uid: uid.to_owned(), key, result: Err("down".to_owned()) };
+        }
+        self.done.push("ReportStatus");
+        if let Some(vm) = self.objects.get_mut(uid) {
+            let assignment = vm.assignment().cloned();
+            let previous = vm.status.clone().unwrap_or_default().conditions;
+            vm.status = Some(AgentVMStatus { assignment, ..report.status(&previous, jiff::Timestamp::UNIX_EPOCH) });
+        }
+        self.told.entry(uid.to_owned()).or_default().push(report);
+        Outcome::Reported { uid: uid.to_owned(), key, result: Ok(()) }
+    }
+
+    /// Forgets what failed before, as the tests of one rule do not care.
+    pub(super) fn history_of(&self, uid: &str) -> Backoff {
+        self.observed.vms[uid].crashes
+    }
+}
+
+/// A VM that the operator has just assigned to this node.
+pub(super) fn assigned(uid: &str, policy: RestartPolicy) -> AgentVM {
+    let mut vm = AgentVM::new(
+        &format!("vm-{uid}"),
+        AgentVMSpec {
+            module: Some(ModuleSource::default()),
+            restart_policy: policy,
+            ..AgentVMSpec::default()
+        },
+    );
+    vm.metadata.namespace = Some(NAMESPACE.to_owned());
+    vm.metadata.uid = Some(uid.to_owned());
+    vm.metadata.generation = Some(1);
+    vm.status = Some(AgentVMStatus {
+        phase: Some(Phase::Starting),
+        assignment: Some(Assignment { node_name: NODE.to_owned(), epoch: 1 }),
+        ..AgentVMStatus::default()
+    });
+    vm
+}

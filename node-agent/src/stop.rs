@@ -1,0 +1,24 @@
+//! Why a VM that runs must be told to stop.
+
+use agentvm_cell_api::cell::VmSpec;
+use agentvm_crds::agentvm::AgentVMSpec;
+
+use crate::desired::{Ruling, Want, needs_another_run};
+use crate::environment;
+use crate::observed::StopCause;
+
+/// Why a run with `spec` must stop, if it must. `from` is the specification that it was started
+/// by; `None` where another agent started it.
+pub fn must_stop(want: &Want, spec: &VmSpec, from: Option<&AgentVMSpec>) -> Option<StopCause> {
+    if want.spec.suspend {
+        return Some(StopCause::Suspended);
+    }
+    if matches!(want.ruling, Ruling::Refused(_)) {
+        return Some(StopCause::Refused);
+    }
+    let changed = match from {
+        Some(from) => needs_another_run(from, &want.spec),
+        None => environment::runs_otherwise(spec, want),
+    };
+    changed.then_some(StopCause::Changed)
+}

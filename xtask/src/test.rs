@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::machine::{self, Source, Tool};
-use crate::{mutants, step};
+use crate::{demo, mutants, step};
 
 /// Flags of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -54,9 +54,9 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     run_tests(&args.test_args)?;
-    mutants::run()?;
     step::say("playing the demo");
-    crate::demo::show(&step::built("agentvm")?)?;
+    demo::show(&step::built("agentvm")?)?;
+    mutants::run()?;
     check_docs()?;
     step::say("everything passed");
     Ok(())

@@ -97,6 +97,11 @@ impl Node {
         self
     }
 
+    /// The directory of the sockets.
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.directory.path().join("run")
+    }
+
     /// A client of the warden.
     pub(crate) fn client(&self) -> WardenClient {
         WardenClient::new(self.directory.path().join("run/warden.sock"))

@@ -6,8 +6,10 @@
 )]
 
 mod cells;
+mod docs;
 mod fence;
 mod harness;
+mod jail;
 mod logs;
 mod modules;
 mod vms;

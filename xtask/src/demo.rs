@@ -92,12 +92,7 @@ fn build_guests() -> anyhow::Result<PathBuf> {
             .arg(folder.join(format!("{name}.wasm")))
             .arg(format!("./{name}"))
             .current_dir(&sources)
-            .envs([
-                ("GOOS", "wasip1"),
-                ("GOARCH", "wasm"),
-                ("GOFLAGS", "-mod=mod"),
-                ("GOWORK", "off"),
-            ]);
+            .envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOWORK", "off")]);
         step::run(&format!("building the guest `{name}` with Go"), &mut build)?;
     }
     Ok(folder)

@@ -94,8 +94,7 @@ pub struct Prepared {
 
 /// Does what needs files, then enters the jail. The very first thing of a cell.
 pub fn prepare(settings: &Settings) -> Result<Prepared, CellError> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(std::io::Error::from)?;
+    tie_to_warden().map_err(std::io::Error::from)?;
     // tokio makes a socket pair for signals once for each process: now, or the jail forbids it.
     drop(
         tokio::runtime::Builder::new_current_thread()
@@ -120,6 +119,13 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, CellError> {
         figures,
         cores,
     })
+}
+
+/// Has the kernel kill this process with the warden, and before it.
+pub(crate) fn tie_to_warden() -> Result<(), rustix::io::Errno> {
+    // Where the kernel runs out of memory, a cell is a smaller loss than the warden.
+    let _unless_there_is_no_proc = std::fs::write("/proc/self/oom_score_adj", "500");
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
 }
 
 /// Runs a cell until the warden says so or is gone.

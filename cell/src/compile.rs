@@ -9,6 +9,7 @@ use agentvm_cell_api::warden::{JailLevel, ModuleKind};
 use agentvm_runtime::{Compiled, Engine, EngineSettings, Kind, ModuleError};
 use clap::Args;
 
+use crate::cell::tie_to_warden;
 use crate::control::{self, ControlError, FromCompiler, ToCompiler};
 use crate::jail::{self, Bounds};
 use crate::warden::jail_level;
@@ -83,8 +84,7 @@ pub(crate) fn take_stdin() -> Result<OwnedFd, ControlError> {
 
 /// Builds the engine, which still needs files, then closes the jail behind itself.
 fn prepare(settings: &Settings) -> Result<Engine, String> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .map_err(|errno| errno.to_string())?;
+    tie_to_warden().map_err(|errno| errno.to_string())?;
     // A compiler that can't be nice is still a compiler.
     let _nice = rustix::process::nice(NICENESS);
     let engine = Engine::new(&EngineSettings { slots: 0 }).map_err(|error| error.to_string())?;

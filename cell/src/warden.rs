@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | [`routes`] | HTTP on `warden.sock` | answers |
 //! | [`cells`]: one for each cell | its control channel, its end | code and log files for it |
+//! | [`memory`] | the container's memory | the end of the largest cell |
 //! | [`modules`]: one for each request | a module | a compiler process, a cache entry |
 
 mod cache;
@@ -14,6 +15,7 @@ mod cells;
 mod code;
 mod compiler;
 mod key;
+mod memory;
 mod modules;
 mod probe;
 mod routes;
@@ -85,6 +87,17 @@ pub struct Settings {
         value_name = "MIB"
     )]
     pub max_code_mib: u64,
+    /// Percent of the container's memory limit at which the largest cell is ended.
+    #[arg(long, env = "AGENTVM_MEMORY_PERCENT", default_value_t = 88, value_parser = clap::value_parser!(u64).range(50..=95), value_name = "PERCENT")]
+    pub memory_percent: u64,
+    /// Where the control groups are mounted, which tell the container's memory.
+    #[arg(
+        long,
+        env = "AGENTVM_CGROUP_DIR",
+        default_value = "/sys/fs/cgroup",
+        value_name = "DIR"
+    )]
+    pub cgroup_dir: PathBuf,
     /// Seconds that VMs get to end by themselves when the warden is told to.
     #[arg(
         long,
@@ -179,6 +192,7 @@ async fn serve(settings: Settings) -> Result<(), WardenError> {
     });
     let stopped = tokio::select! {
         served = axum::serve(listener, router).into_future() => served,
+        () = memory::watch(cells.clone(), &settings) => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
@@ -189,4 +203,26 @@ async fn serve(settings: Settings) -> Result<(), WardenError> {
     }
     cells.kill_all().await;
     Ok(stopped?)
+}
+
+/// The second number of `statm`, in bytes.
+fn resident_bytes(statm: &str) -> u64 {
+    let pages: u64 = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
+    pages * u64::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_the_second_number_in_pages() {
+        let page = u64::try_from(rustix::param::page_size()).unwrap();
+        assert_eq!(resident_bytes("9000 12 3 1 0 400 0\n"), 12 * page);
+        assert_eq!(resident_bytes(""), 0);
+    }
 }

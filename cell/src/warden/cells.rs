@@ -87,6 +87,15 @@ impl Cells {
             .collect()
     }
 
+    /// Resident bytes of every running cell, by namespace.
+    pub(super) fn resident(&self) -> Vec<(String, u64)> {
+        let bytes_of = |cell: Cell| {
+            let statm = std::fs::read_to_string(format!("/proc/{}/statm", cell.pid)).ok()?;
+            Some((cell.namespace, super::resident_bytes(&statm)))
+        };
+        self.list().into_iter().filter_map(bytes_of).collect()
+    }
+
     /// The namespace's cell, started if it was not there.
     pub(super) async fn start(&self, namespace: &str) -> Result<Cell, Problem> {
         if !is_dns_label(namespace) {

@@ -12,10 +12,10 @@ use axum::{Json, Router};
 use http_body_util::BodyExt;
 use sha2::{Digest as _, Sha256};
 
-use super::Settings;
 use super::cells::Cells;
 use super::code::{Draft, Sealed};
 use super::modules::{Digest, Modules, internal};
+use super::{Settings, resident_bytes};
 use crate::control::Verdict;
 use crate::refusal::{Refusal, no_such_method, no_such_route};
 
@@ -60,16 +60,6 @@ async fn info(State(warden): State<Arc<Warden>>) -> Result<Json<Info>, Refusal> 
         resident_bytes: resident_bytes(&read("/proc/self/statm")?),
         compiles: warden.modules.compiles(),
     }))
-}
-
-/// The second number of `statm`, in bytes.
-fn resident_bytes(statm: &str) -> u64 {
-    let pages: u64 = statm
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse().ok())
-        .unwrap_or(0);
-    pages * u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 async fn module(
@@ -175,16 +165,4 @@ async fn stop_cell(
         reason: Reason::NotFound,
         message: format!("namespace {shown:?} has no cell"),
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resident_memory_is_the_second_number_in_pages() {
-        let page = u64::try_from(rustix::param::page_size()).unwrap();
-        assert_eq!(resident_bytes("9000 12 3 1 0 400 0\n"), 12 * page);
-        assert_eq!(resident_bytes(""), 0);
-    }
 }

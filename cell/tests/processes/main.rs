@@ -11,6 +11,7 @@ mod fence;
 mod harness;
 mod jail;
 mod logs;
+mod memory;
 mod modules;
 mod vms;
 mod wat;

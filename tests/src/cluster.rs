@@ -1,17 +1,17 @@
 //! The one cluster of a test binary: control plane, operator, two nodes, a registry.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, anyhow};
 
 use crate::control_plane::ControlPlane;
-use crate::identity::{self, BoundTo};
-use crate::node::{Node, NodeSettings, Site, binary};
-use crate::process::Process;
+use crate::identity::BoundTo;
+use crate::node::{Node, NodeSettings, Site};
+use crate::operator::Operator;
 use crate::registry::Registry;
 use crate::wait::{self, Look};
-use crate::{Result, http, scratch, workspace};
+use crate::{Result, scratch, workspace};
 
 /// Everything that runs for a test binary.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Cluster {
     /// Two nodes for everyone.
     pub nodes: [Node; 2],
     dir: PathBuf,
-    operator: Mutex<Process>,
+    operator: Mutex<Operator>,
 }
 
 /// The control plane alone, with our CRDs, roles and admission policies installed.
@@ -62,8 +62,8 @@ impl Cluster {
         }
     }
 
-    /// Does something to the operator's process.
-    pub fn operator<T>(&self, act: impl FnOnce(&Process) -> Result<T>) -> Result<T> {
+    /// Does something to the operator.
+    pub fn operator<T>(&self, act: impl FnOnce(&Operator) -> Result<T>) -> Result<T> {
         act(&self.operator.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -75,8 +75,8 @@ impl Cluster {
     }
 
     /// Starts one more replica of the operator.
-    pub fn start_operator(&self, name: &str) -> Result<Process> {
-        start_operator(self.plane, &self.dir, name)
+    pub fn start_operator(&self, name: &str) -> Result<Operator> {
+        Operator::start(self.plane, &self.dir, name)
     }
 }
 
@@ -118,7 +118,7 @@ pub fn install(scratch_name: &str, sources: &[&str]) -> Result<ControlPlane> {
 fn start() -> Result<Cluster> {
     let plane = installed()?;
     let dir = scratch::dir("n")?;
-    let operator = Mutex::new(start_operator(plane, &dir, "operator-0")?);
+    let operator = Mutex::new(Operator::start(plane, &dir, "operator-0")?);
     let registry = Registry::start(&dir)?;
     let site = Site {
         plane,
@@ -140,25 +140,4 @@ fn start() -> Result<Cluster> {
         dir,
         operator,
     })
-}
-
-fn start_operator(plane: &ControlPlane, dir: &Path, name: &str) -> Result<Process> {
-    let kubeconfig = identity::operator(plane, name)?;
-    let listen = http::loopback(http::free_port()?);
-    let process = Process::start(name, dir, binary("agentvm-operator")?, |command| {
-        command
-            .env_clear()
-            .env("KUBECONFIG", kubeconfig)
-            .env("AGENTVM_LOG", "info")
-            .args(["--identity", name, "--listen"])
-            .arg(listen.to_string())
-    })?;
-    wait::until(&format!("{name} to be healthy"), || {
-        process.must_run()?;
-        let answer = http::get(listen, "/healthz").map(|answer| answer.status);
-        Ok(wait::yes_if(matches!(answer, Ok(200)), || {
-            format!("/healthz: {answer:?}")
-        }))
-    })?;
-    Ok(process)
 }

@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod kubectl;
 pub mod node;
+pub mod operator;
 pub mod pki;
 pub mod process;
 pub mod program;

@@ -93,6 +93,16 @@ fn cpython_from_a_registry_runs_the_script_of_a_configmap() -> Result<()> {
 }
 
 #[test]
+fn a_component_runs_like_a_core_module() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let namespace = Namespace::create(cluster.plane, "cl-component")?;
+    namespace.run_probe("component", "component", &json!({}))?;
+    let vm = namespace.wait_phase("component", "Complete")?;
+    assert_eq!(number(&vm, "/status/exit/code"), 0, "{vm}");
+    Ok(())
+}
+
+#[test]
 fn a_whole_life_takes_three_writes_of_the_status() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "cl-writes")?;

@@ -358,15 +358,18 @@ fn the_second_operator_waits_and_takes_over_when_the_first_is_killed() -> Result
             "two operators act"
         );
     }
-    cluster.operator(Process::crash)?;
+    cluster.operator(|operator| operator.process.crash())?;
     namespace.run_probe("late", "hello", &json!({}))?;
     namespace.wait_phase("late", "Complete")?;
     assert_eq!(placed_by("late")?, ["operator-1"]);
 
-    second.must_run()?;
-    second.signal(Signal::TERM)?;
+    second.process.must_run()?;
+    second.process.signal(Signal::TERM)?;
     assert!(
-        second.wait_for_end(Duration::from_secs(20))?.success(),
+        second
+            .process
+            .wait_for_end(Duration::from_secs(20))?
+            .success(),
         "the operator ends cleanly"
     );
     cluster.restart_operator("operator-2")?;
@@ -423,7 +426,7 @@ fn an_object_that_cannot_be_decoded_poisons_nothing() -> Result<()> {
     created?;
     namespace.run_probe("healthy", "hello", &json!({}))?;
     namespace.wait_phase("healthy", "Complete")?;
-    cluster.operator(Process::must_run)?;
+    cluster.operator(|operator| operator.process.must_run())?;
     for node in &cluster.nodes {
         node.agent(Process::must_run)?;
     }

@@ -4,6 +4,7 @@
     reason = "helpers of tests: a panic is the report"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -80,6 +81,18 @@ fn every_link_between_documents_leads_somewhere() {
         dead.extend(targets.map(|target| format!("{}: {target}", path.display())));
     }
     assert!(dead.is_empty(), "these links lead nowhere: {dead:#?}");
+}
+
+#[test]
+fn every_decision_record_is_in_the_index() {
+    let index = std::fs::read_to_string(root().join("docs/adr/README.md")).unwrap();
+    let listed: BTreeSet<_> = links(&index).collect();
+    let written = root().join("docs/adr").read_dir().unwrap();
+    let missing: Vec<_> = written
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "README.md" && !listed.contains(name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "docs/adr/README.md lacks {missing:?}");
 }
 
 /// The files that a Markdown text links to, relative to its own folder.

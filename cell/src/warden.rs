@@ -61,7 +61,7 @@ pub struct Settings {
     #[arg(long, env = "AGENTVM_COMPILERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
     pub compilers: u32,
     /// Wall-clock seconds that one compilation may take.
-    #[arg(long, env = "AGENTVM_COMPILE_TIMEOUT_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
+    #[arg(long, env = "AGENTVM_COMPILE_TIMEOUT_SECONDS", default_value_t = 240, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     pub compile_timeout_seconds: u64,
     /// MiB of memory that one compilation may take.
     #[arg(

@@ -40,6 +40,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_mprotect,
     libc::SYS_madvise,
     libc::SYS_membarrier,
+    libc::SYS_memfd_create, // the image of a component's memory, shared by its instances
     // Its threads.
     libc::SYS_clone3, // answered ENOSYS by `without_clone3`, so that libc uses clone
     libc::SYS_exit,
@@ -81,12 +82,13 @@ const PR_SET_VMA: u64 = 0x5356_4d41;
 const CLONE_THREAD: u64 = 0x0001_0000;
 const CLONE_NAMESPACES: u64 = 0x7e02_0080;
 /// `fcntl` operations, the same on every architecture that we build for.
-const FCNTL: [u64; 6] = [
+const FCNTL: [u64; 7] = [
     1,    // F_GETFD
     2,    // F_SETFD
     3,    // F_GETFL
     4,    // F_SETFL
     1030, // F_DUPFD_CLOEXEC
+    1033, // F_ADD_SEALS
     1034, // F_GET_SEALS
 ];
 const FIONBIO: u64 = 0x5421;
@@ -275,7 +277,6 @@ mod tests {
             libc::SYS_perf_event_open,
             libc::SYS_unshare,
             libc::SYS_setns,
-            libc::SYS_memfd_create,
         ];
         let conditional: Vec<i64> = conditional().into_iter().map(|(call, _)| call).collect();
         for call in forbidden {

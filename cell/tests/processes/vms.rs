@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentvm_cell_api::cell::VmState;
 use agentvm_cell_api::problem::Reason;
+use agentvm_cell_api::warden::ModuleKind;
 use agentvm_policy::EndReason;
 
 use crate::harness::{Node, eventually, spec};
@@ -57,6 +58,19 @@ async fn a_guest_that_exits_with_3_ends_as_error_with_code_3() {
     let cell = node.cell("team-a").await;
     cell.put("u-1", &spec(&module)).await;
     assert_eq!(cell.ends("u-1").await, (EndReason::Error, Some(3)));
+}
+
+#[tokio::test]
+async fn a_component_runs_in_the_same_jail() {
+    let node = Node::start().await;
+    let module = node.compile(&wat::component()).await;
+    assert_eq!(module.kind, ModuleKind::Component);
+    let cell = node.cell("team-a").await;
+    let mut component = spec(&module);
+    component.kind = ModuleKind::Component;
+    cell.put("u-1", &component).await;
+    let end = cell.reaches("u-1", VmState::Ended).await.end.unwrap();
+    assert_eq!(end.reason, EndReason::Completed, "{end:?}");
 }
 
 #[tokio::test]
@@ -277,7 +291,7 @@ async fn requests_that_make_no_sense_are_refused_with_a_reason() {
     let mut missing = spec(&module);
     missing.module = "0".repeat(64);
     let mut wrong_kind = spec(&module);
-    wrong_kind.kind = agentvm_cell_api::warden::ModuleKind::Component;
+    wrong_kind.kind = ModuleKind::Component;
     let mut nameless = spec(&module);
     nameless.name = "a\nb".to_owned();
     for (uid, spec, reason) in [

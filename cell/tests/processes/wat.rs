@@ -33,6 +33,20 @@ pub(crate) fn prints(line: &str) -> Vec<u8> {
     )
 }
 
+/// A component that does nothing, over a memory with something in it.
+pub(crate) fn component() -> Vec<u8> {
+    let text = r#"(component
+        (core module $m
+            (memory (export "memory") 1)
+            (data (i32.const 0) "something")
+            (func (export "run") (result i32) (i32.ne (i32.load8_u (i32.const 0)) (i32.const 115))))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $r (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $r)))"#;
+    wat::parse_str(text).unwrap()
+}
+
 /// Exits with `code`.
 pub(crate) fn exits(code: i32) -> Vec<u8> {
     module("", &format!("(call $proc_exit (i32.const {code}))"))

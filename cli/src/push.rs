@@ -122,27 +122,29 @@ fn client(insecure: bool) -> anyhow::Result<Client> {
     Client::try_from(config).context("cannot start an HTTP client")
 }
 
-/// Adds what the user can do about an error of the registry's.
+/// Says what the user can do about an error of the registry's, where we know.
 fn explain(error: OciDistributionError) -> anyhow::Error {
-    let unauthorized = matches!(
+    if is_unauthorized(&error) {
+        return anyhow::anyhow!(
+            "the registry wants other credentials: `docker login` writes them (`auths` is read, helpers are not run)"
+        );
+    }
+    if matches!(&error, OciDistributionError::RequestError(request) if request.is_connect()) {
+        let advice =
+            "no connection: is the registry there, and does it speak HTTPS (else pass --insecure)?";
+        return anyhow::Error::new(error).context(advice);
+    }
+    anyhow::Error::new(error)
+}
+
+fn is_unauthorized(error: &OciDistributionError) -> bool {
+    matches!(
         error,
         OciDistributionError::UnauthorizedError { .. }
             | OciDistributionError::AuthenticationFailure(_)
-    );
-    let unreachable =
-        matches!(&error, OciDistributionError::RequestError(request) if request.is_connect());
-    let advice = match (unauthorized, unreachable) {
-        (true, _) => Some(
-            "the registry wants other credentials: see `docker login` (of its file only `auths` is read, helpers are not run)",
-        ),
-        (_, true) => Some(
-            "no connection: is the registry there, and does it speak HTTPS (else pass --insecure)?",
-        ),
-        (false, false) => None,
-    };
-    let error = anyhow::Error::new(error);
-    match advice {
-        Some(advice) => error.context(advice),
-        None => error,
-    }
+            | OciDistributionError::ServerError {
+                code: 401 | 403,
+                ..
+            }
+    )
 }

@@ -53,6 +53,7 @@ pub struct Agent {
     inputs: Inputs,
     queue: mpsc::Receiver<Input>,
     tasks: JoinSet<()>,
+    tidied: clock::Moment,
 }
 
 impl Agent {
@@ -68,6 +69,7 @@ impl Agent {
             inputs,
             queue,
             tasks: JoinSet::new(),
+            tidied: clock::now(),
         }
     }
 
@@ -92,7 +94,7 @@ impl Agent {
         match tokio::time::timeout(wait, self.queue.recv()).await {
             Ok(Some(input)) => self.absorb(input),
             Ok(None) => {}
-            Err(_elapsed) => self.observed.tidy(self.catalogue.desired()),
+            Err(_elapsed) => {}
         }
         for _ in 1..BATCH {
             let Ok(input) = self.queue.try_recv() else {
@@ -101,6 +103,11 @@ impl Agent {
             self.absorb(input);
         }
         while self.tasks.try_join_next().is_some() {}
+        let now = clock::now();
+        if now.saturating_sub(self.tidied) >= HEARTBEAT {
+            self.tidied = now;
+            self.observed.tidy(self.catalogue.desired(), now);
+        }
     }
 
     fn absorb(&mut self, input: Input) {

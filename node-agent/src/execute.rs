@@ -93,6 +93,13 @@ impl Executor {
                 Outcome::Module { source, result }
             }
             Action::EnsureCell { namespace } => return self.ensure_cell(namespace).await,
+            Action::StopCell { namespace } => {
+                tracing::info!(%namespace, "no VM needs the cell: it is ended");
+                match self.warden.stop_cell(&namespace).await {
+                    Ok(()) => return Yield::Nothing,
+                    Err(_) => Outcome::CellNotStopped { namespace },
+                }
+            }
             Action::StartVm(start) => {
                 let result = self.start(&start, cell).await;
                 Outcome::Started { uid: start.want.uid.clone(), result }

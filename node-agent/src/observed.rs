@@ -85,6 +85,13 @@ pub enum CellState {
     Up {
         /// Which process it is.
         instance: String,
+        /// Since when no VM needs it.
+        idle_since: Option<Moment>,
+    },
+    /// Told to end, since no VM needed it.
+    Stopping {
+        /// Which process it is.
+        instance: String,
     },
     /// Could not be started; to be tried again.
     Waiting {
@@ -145,6 +152,11 @@ pub enum Outcome {
         namespace: String,
         /// Why.
         message: String,
+    },
+    /// Of `StopCell` where it failed; success is noticed as [`Notice::CellGone`].
+    CellNotStopped {
+        /// Its namespace.
+        namespace: String,
     },
     /// Of `StartVm`.
     Started {

@@ -21,6 +21,9 @@ use crate::observed::{CellState, Fetch, Observed, ReadyModule, StopCause};
 use crate::report::Report;
 use crate::source::Source;
 
+/// How long a cell is kept that no VM needs.
+const IDLE_CELL_KEPT: Duration = Duration::from_mins(1);
+
 /// What to do next.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -40,6 +43,11 @@ pub enum Action {
     },
     /// Have the warden start a namespace's cell.
     EnsureCell {
+        /// Its namespace.
+        namespace: String,
+    },
+    /// Have the warden end a cell that no VM needs.
+    StopCell {
         /// Its namespace.
         namespace: String,
     },
@@ -130,6 +138,7 @@ impl Action {
             }
             Self::EnsureModule { .. }
             | Self::EnsureCell { .. }
+            | Self::StopCell { .. }
             | Self::ConfirmGone { .. }
             | Self::DropRecord { .. }
             | Self::RenewRecord { .. }
@@ -156,6 +165,14 @@ impl Plan {
         }
         for (uid, record) in &observed.vms {
             vm::plan(uid, desired.vms.get(uid), record, desired, observed, &mut draft);
+        }
+        for (namespace, cell) in &observed.cells {
+            if let CellState::Up { idle_since: Some(since), .. } = cell
+                && !observed.vms.values().any(|record| record.namespace == *namespace && record.needs_cell())
+                && draft.is_due(since.saturating_add(IDLE_CELL_KEPT))
+            {
+                draft.push(Action::StopCell { namespace: namespace.clone() });
+            }
         }
         draft.plan
     }
@@ -206,7 +223,7 @@ impl Draft {
         let wanted = match observed.cells.get(namespace) {
             Some(CellState::Up { .. }) => return true,
             None => true,
-            Some(CellState::Starting { .. }) => false,
+            Some(CellState::Starting { .. } | CellState::Stopping { .. }) => false,
             Some(CellState::Waiting { until, .. }) => self.is_due(*until),
         };
         if wanted && self.asked.insert(Shared::Cell(namespace.to_owned())) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use agentvm_cell_api::client::WardenClient;
 use agentvm_cell_api::warden::{Info, JailLevel};
 use agentvm_crds::agentnode::{AgentNode, AgentNodeStatus, Jail, JailLevel as Level, NodeCapacity};
+use agentvm_policy::LimitField;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -115,8 +116,8 @@ impl NodeReporter {
 fn allocatable(capacity: &Capacity, info: &Info) -> NodeCapacity {
     let decided = capacity.decide(info);
     NodeCapacity {
-        memory: k8s_openapi::apimachinery::pkg::api::resource::Quantity(decided.memory_bytes.to_string()),
-        cpu: k8s_openapi::apimachinery::pkg::api::resource::Quantity(format!("{}m", decided.cpu_millicores)),
+        memory: k8s_openapi::apimachinery::pkg::api::resource::Quantity(LimitField::Memory.show(decided.memory_bytes)),
+        cpu: k8s_openapi::apimachinery::pkg::api::resource::Quantity(LimitField::Cpu.show(decided.cpu_millicores)),
         vms: i64::from(decided.vms),
     }
 }

@@ -1,5 +1,6 @@
 //! What cells say of their VMs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agentvm_cell_api::cell::{End, Usage, VmState, VmStatus};
@@ -24,21 +25,39 @@ impl Observed {
             }
             Notice::CellUp { namespace, instance, vms } => {
                 self.lose_other_instances(&namespace, Some(&instance), desired, now, unix_ms);
-                self.cells.insert(namespace.clone(), CellState::Up { instance: instance.clone() });
+                let up = CellState::Up { instance: instance.clone(), idle_since: None };
+                self.cells.insert(namespace.clone(), up);
                 self.changed(&namespace, &instance, vms, desired, now);
             }
             Notice::CellChanged { namespace, instance, vms } => {
-                let current = CellState::Up { instance: instance.clone() };
-                if self.cells.get(&namespace) == Some(&current) {
+                if self.is_current(&namespace, &instance) {
                     self.changed(&namespace, &instance, vms, desired, now);
                 }
             }
             Notice::CellGone { namespace, instance } => {
-                let current = CellState::Up { instance };
-                if self.cells.get(&namespace) == Some(&current) {
+                if self.is_current(&namespace, &instance) {
                     self.cells.remove(&namespace);
                     self.lose_other_instances(&namespace, None, desired, now, unix_ms);
                 }
+            }
+        }
+    }
+
+    /// True where `instance` is the process that the agent knows as the namespace's cell.
+    fn is_current(&self, namespace: &str, instance: &str) -> bool {
+        match self.cells.get(namespace) {
+            Some(CellState::Up { instance: known, .. } | CellState::Stopping { instance: known }) => known == instance,
+            Some(CellState::Starting { .. } | CellState::Waiting { .. }) | None => false,
+        }
+    }
+
+    /// Notes since when a cell is not needed.
+    pub(super) fn note_idle_cells(&mut self, now: Moment) {
+        let needed: BTreeSet<&str> =
+            self.vms.values().filter(|record| record.needs_cell()).map(|record| record.namespace.as_str()).collect();
+        for (namespace, cell) in &mut self.cells {
+            if let CellState::Up { idle_since, .. } = cell {
+                *idle_since = if needed.contains(namespace.as_str()) { None } else { idle_since.or(Some(now)) };
             }
         }
     }
@@ -108,10 +127,20 @@ impl Record {
         ends.extend(self.last_end.take().map(|end| Ended { uid: uid.clone(), end }));
     }
 
-    /// True where the run is one that was already followed up: lists repeat themselves.
+    /// True where newer news was heard already: lists repeat themselves, and the answer to a
+    /// request may be read after a list that is younger.
     fn is_old_news(&self, status: &VmStatus) -> bool {
         let seen = (status.spec.epoch, status.spec.attempt.saturating_add(1));
-        seen <= self.past || (self.is_live() && seen < (self.epoch, self.next_attempt))
+        if seen <= self.past {
+            return true;
+        }
+        match &self.run {
+            Run::Live { version, .. } => {
+                let known = (self.epoch, self.next_attempt);
+                seen < known || (seen == known && status.version < *version)
+            }
+            Run::Ended { .. } | Run::None => false,
+        }
     }
 
     fn see_live(&mut self, instance: &str, status: VmStatus, want: Option<&Want>, now: Moment) {
@@ -127,6 +156,7 @@ impl Record {
             instance: instance.to_owned(),
             spec: Arc::new(status.spec),
             state: status.state,
+            version: status.version,
             since,
             from,
             stopping,

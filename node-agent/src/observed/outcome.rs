@@ -24,9 +24,15 @@ impl Observed {
             Action::EnsureCell { namespace } => {
                 let history = match self.cells.get(namespace) {
                     Some(CellState::Waiting { history, .. } | CellState::Starting { history }) => *history,
-                    Some(CellState::Up { .. }) | None => Backoff::default(),
+                    Some(CellState::Up { .. } | CellState::Stopping { .. }) | None => Backoff::default(),
                 };
                 self.cells.insert(namespace.clone(), CellState::Starting { history });
+            }
+            Action::StopCell { namespace } => {
+                if let Some(CellState::Up { instance, .. }) = self.cells.get(namespace) {
+                    let instance = instance.clone();
+                    self.cells.insert(namespace.clone(), CellState::Stopping { instance });
+                }
             }
             Action::StartVm(start) => self.with(&start.want.uid, |record| {
                 record.busy = Some(Verb::Start);
@@ -54,6 +60,12 @@ impl Observed {
         match outcome {
             Outcome::Module { source, result } => self.fetched(&source, result, desired, now),
             Outcome::CellFailed { namespace, message } => self.cell_failed(namespace, message, now),
+            Outcome::CellNotStopped { namespace } => {
+                if let Some(CellState::Stopping { instance }) = self.cells.get(&namespace) {
+                    let instance = instance.clone();
+                    self.cells.insert(namespace, CellState::Up { instance, idle_since: Some(now) });
+                }
+            }
             Outcome::Started { uid, result } => self.started(&uid, result, desired, now),
             Outcome::Updated { uid, result } => {
                 self.called(&uid, result.map(Some), Release::No, desired, now);
@@ -109,8 +121,9 @@ impl Observed {
         }
     }
 
-    /// Forgets failed fetches that nobody waits for any more.
-    pub fn tidy(&mut self, desired: &Desired) {
+    /// Forgets failed fetches that nobody waits for any more, and notes which cells idle.
+    pub fn tidy(&mut self, desired: &Desired, now: Moment) {
+        self.note_idle_cells(now);
         let vms = &self.vms;
         self.fetches.retain(|source, fetch| {
             let busy = matches!(fetch, Fetch::Busy { .. });
@@ -121,7 +134,7 @@ impl Observed {
     fn cell_failed(&mut self, namespace: String, message: String, now: Moment) {
         let history = match self.cells.get(&namespace) {
             Some(CellState::Starting { history } | CellState::Waiting { history, .. }) => history.failed(),
-            Some(CellState::Up { .. }) => return,
+            Some(CellState::Up { .. } | CellState::Stopping { .. }) => return,
             None => Backoff::after(1),
         };
         let until = now.saturating_add(history.delay(CALL));
@@ -150,7 +163,7 @@ impl Observed {
         };
         let verb = record.busy.take();
         let instance = match self.cells.get(&record.namespace) {
-            Some(CellState::Up { instance }) => instance.clone(),
+            Some(CellState::Up { instance, .. } | CellState::Stopping { instance }) => instance.clone(),
             Some(CellState::Starting { .. } | CellState::Waiting { .. }) | None => String::new(),
         };
         match result {

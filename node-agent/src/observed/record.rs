@@ -89,6 +89,8 @@ pub enum Run {
         spec: Arc<VmSpec>,
         /// Where it is in its life.
         state: VmState,
+        /// The list version of what was last heard of it.
+        version: u64,
         /// When the agent first saw it.
         since: Moment,
         /// The specification it was started by; `None` where another agent started it.
@@ -216,6 +218,11 @@ impl Record {
             gone: None,
             told: Told::default(),
         }
+    }
+
+    /// True where its namespace's cell must stay.
+    pub fn needs_cell(&self) -> bool {
+        !self.finished || self.run != Run::None || self.busy.is_some()
     }
 
     /// True where a cell holds a run that has not ended.

@@ -114,7 +114,7 @@ fn happen(world: &mut World, happening: Happening) {
 fn subject(action: &Action) -> String {
     match action {
         Action::EnsureModule { source } => format!("{source:?}"),
-        Action::EnsureCell { namespace } => namespace.clone(),
+        Action::EnsureCell { namespace } | Action::StopCell { namespace } => namespace.clone(),
         Action::StartVm(start) => format!("run {}", start.want.uid),
         Action::UpdateLive { uid, .. }
         | Action::StopVm { uid, .. }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use agentvm_cell_api::cell::VmState;
 use agentvm_crds::agentvm::{Assignment, EnvVar, EnvVarSource, Phase, RestartPolicy};
 use agentvm_crds::conditions::ImageReason;
 use agentvm_policy::EndReason;
 
 use super::world::{NAMESPACE, World, assigned};
 use crate::catalogue::Change;
-use crate::observed::Notice;
+use crate::observed::{Notice, Outcome};
 use crate::problem::{Problem, StartReason};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -372,6 +373,34 @@ fn a_list_that_repeats_itself_ends_nothing_twice() {
         });
     }
     assert_eq!(*world.record("u1"), before);
+}
+
+#[test]
+fn a_cell_that_no_vm_needs_is_ended_after_a_while() {
+    let mut world = running(RestartPolicy::Never);
+    world.ends("u1", EndReason::Completed);
+    world.settle();
+    world.wait(SECOND);
+    world.wait(Duration::from_secs(59));
+    assert!(world.cell_runs);
+    world.wait(SECOND);
+    assert!(!world.cell_runs);
+    world.apply(assigned("u2", RestartPolicy::Never));
+    world.settle();
+    world.wait(Duration::from_hours(1));
+    assert!(world.record("u2").is_live());
+}
+
+#[test]
+fn an_answer_that_is_read_after_younger_news_changes_nothing() {
+    let mut world = running(RestartPolicy::Never);
+    let mut old = world.cell["u1"].clone();
+    old.state = VmState::Starting;
+    old.version = 0;
+    let outcome = Outcome::Started { uid: "u1".to_owned(), result: Ok(old) };
+    let before = world.record("u1").run.clone();
+    world.observed.finished(outcome, world.catalogue.desired(), world.now);
+    assert_eq!(world.record("u1").run, before);
 }
 
 #[test]

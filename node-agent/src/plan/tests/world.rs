@@ -158,6 +158,7 @@ impl World {
     /// Lets time pass, and settles.
     pub(super) fn wait(&mut self, time: Duration) {
         self.now += time;
+        self.observed.tidy(self.catalogue.desired(), self.now);
         self.settle();
     }
 
@@ -217,6 +218,12 @@ impl World {
                 self.done.push("EnsureCell");
                 self.cell_runs = true;
                 self.notice(self.cell_up());
+                return;
+            }
+            Action::StopCell { .. } => {
+                self.done.push("StopCell");
+                assert!(self.cell.values().all(|vm| vm.state == VmState::Ended), "a cell that was needed is ended");
+                self.cell_dies();
                 return;
             }
             Action::StartVm(start) => {

@@ -1,5 +1,5 @@
 //! Runs a module, binary or text, the way a cell does, with unlimited fuel and one whole core:
-//! `run [--bench N] [--memory MIB] [--env NAME=VALUE]... [--stop-after MS] FILE ARGS...`
+//! `run [--bench N | --park N] [--memory MIB] [--env NAME=VALUE]... [--stop-after MS] FILE ARGS...`
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -40,6 +40,7 @@ impl Output for Sink {
 
 struct Options {
     runs: Option<usize>,
+    parked: Option<u32>,
     memory_bytes: u64,
     env: Vec<(String, String)>,
     stop_after: Option<Duration>,
@@ -50,6 +51,7 @@ impl Options {
     fn parse() -> Result<Self, Failure> {
         let mut options = Self {
             runs: None,
+            parked: None,
             memory_bytes: 1 << 30,
             env: Vec::new(),
             stop_after: None,
@@ -60,6 +62,7 @@ impl Options {
             let mut value = || words.next().ok_or("a value is missing");
             match word.as_str() {
                 "--bench" => options.runs = Some(value()?.parse()?),
+                "--park" => options.parked = Some(value()?.parse()?),
                 "--memory" => options.memory_bytes = value()?.parse::<u64>()? << 20,
                 "--stop-after" => {
                     options.stop_after = Some(Duration::from_millis(value()?.parse()?));
@@ -100,7 +103,12 @@ impl Options {
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failure> {
     let options = Options::parse()?;
-    let program = load(options.args.first().ok_or("name a module")?)?;
+    let path = options.args.first().ok_or("name a module")?;
+    let program = load(path, options.parked.unwrap_or(16))?;
+    if let Some(vms) = options.parked {
+        park(&program, &options, vms).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(runs) = options.runs {
         bench(&program, &options, runs).await;
         return Ok(ExitCode::SUCCESS);
@@ -114,8 +122,8 @@ async fn main() -> Result<ExitCode, Failure> {
         .into())
 }
 
-fn load(path: &str) -> Result<Program, Failure> {
-    let engine = Engine::new(&EngineSettings { slots: 16 })?;
+fn load(path: &str, slots: u32) -> Result<Program, Failure> {
+    let engine = Engine::new(&EngineSettings { slots })?;
     let started = Instant::now();
     let compiled = compile(&engine, &wat::parse_file(path)?)?;
     let mut file: File = tempfile::tempfile()?;
@@ -140,6 +148,46 @@ async fn run_once(program: &Program, options: &Options) -> Result<(Ending, Usage
         handle.stop(EndReason::Stopped, Duration::from_secs(2));
     }
     Ok((run.await?, handle.usage()))
+}
+
+/// Starts many VMs that wait for their input, and says what each costs while it does.
+async fn park(program: &Program, options: &Options, vms: u32) -> Result<(), Failure> {
+    let before = resident_kib()?;
+    let started = Instant::now();
+    let mut runs = Vec::new();
+    for _ in 0..vms {
+        let (vm, handle) = prepare(program, options.vm(Sink::Dropped, Sink::Dropped));
+        runs.push((tokio::spawn(vm.run()), handle));
+    }
+    for (_, handle) in &runs {
+        handle.started().await;
+    }
+    let took = started.elapsed();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let each = (resident_kib()? - before) as f64 / f64::from(vms);
+    println!("{vms} started in {took:?}, {each:.1} KiB each");
+    let started = Instant::now();
+    for (_, handle) in &runs {
+        handle.stop(EndReason::Stopped, Duration::from_secs(10));
+    }
+    for (run, _) in runs {
+        run.await?;
+    }
+    println!(
+        "ended in {:?}, {} KiB more resident than before",
+        started.elapsed(),
+        { resident_kib()?.saturating_sub(before) }
+    );
+    Ok(())
+}
+
+fn resident_kib() -> Result<u64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .ok_or("no VmRSS")?;
+    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
 }
 
 async fn bench(program: &Program, options: &Options, runs: usize) {

@@ -114,6 +114,11 @@ impl Hasher for Sha256Hasher {
     }
 }
 
+/// An engine that loads the same code as any other and sets no limits by slots.
+pub(crate) fn without_pool() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(EngineSettings { slots: 0 }))
+}
+
 fn config(settings: EngineSettings) -> Config {
     let mut config = Config::new();
     accept_proposals(&mut config);

@@ -2,6 +2,7 @@
 //! same outputs, stdin, clocks and account as a core module; files and sockets closed.
 
 mod denied;
+mod environment;
 mod io;
 mod random;
 mod stdio;
@@ -69,8 +70,6 @@ impl Preview2 {
             account: Arc::clone(&shared.account),
         };
         let wasi = WasiCtx::builder()
-            .args(&host.args)
-            .envs(&host.env)
             .stdin(stdio::In(Arc::clone(shared)))
             .stdout(out(Arc::clone(&host.outputs.stdout)))
             .stderr(out(Arc::clone(&host.outputs.stderr)))
@@ -109,6 +108,7 @@ impl HasData for HasTable {
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     link_command(&mut linker)?;
+    environment::link(&mut linker)?;
     io::link(&mut linker)?;
     random::link(&mut linker)?;
     denied::link(&mut linker)?;
@@ -122,7 +122,6 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
 
 fn link_command(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     let cli: fn(&mut Host) -> WasiCliCtxView<'_> = Host::cli;
-    cli::environment::add_to_linker::<Host, WasiCli>(linker, cli)?;
     cli::exit::add_to_linker::<Host, WasiCli>(linker, cli)?;
     cli::stdin::add_to_linker::<Host, WasiCli>(linker, cli)?;
     cli::stdout::add_to_linker::<Host, WasiCli>(linker, cli)?;

@@ -6,7 +6,7 @@ use std::fs::File;
 use wasmtime::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, without_pool};
 use crate::host::Host;
 use crate::load;
 use crate::trap::sanitise;
@@ -45,7 +45,7 @@ pub enum LoadError {
 }
 
 impl Program {
-    /// Loads and links `code`, read from its current position.
+    /// Loads and links `code`, the whole of the file.
     ///
     /// Contract: the bytes came from [`crate::compile`] under the same [`Engine::hash`],
     /// were authenticated since, and the file does not change any more. Anything else is
@@ -55,34 +55,50 @@ impl Program {
     ///
     /// [`LoadError::Code`] where the code is for another engine, [`LoadError::Link`] where
     /// the module does not fit what is linked.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller gives the file up, since nobody may change it any more"
+    )]
     pub fn load(engine: &Engine, kind: Kind, code: File) -> Result<Self, LoadError> {
         let entry = match kind {
-            Kind::Core => {
-                let module =
-                    load::module(&engine.wasmtime, code).map_err(|error| bad_code(&error))?;
-                Entry::Core(
-                    engine
-                        .linkers
-                        .core
-                        .instantiate_pre(&module)
-                        .map_err(|error| bad_link(&error))?,
-                )
-            }
-            Kind::Component => {
-                let component =
-                    load::component(&engine.wasmtime, code).map_err(|error| bad_code(&error))?;
-                let pre = engine
-                    .linkers
-                    .component
-                    .instantiate_pre(&component)
-                    .map_err(|error| bad_link(&error))?;
-                Entry::Component(CommandPre::new(pre).map_err(|error| bad_link(&error))?)
-            }
+            Kind::Core => Entry::Core(core(engine, &code)?),
+            Kind::Component => Entry::Component(component(engine, &code)?),
         };
         Ok(Self {
             engine: engine.clone(),
             entry,
         })
+    }
+}
+
+fn core(engine: &Engine, code: &File) -> Result<InstancePre<Host>, LoadError> {
+    let loaded = load::module(&engine.wasmtime, code);
+    let module = loaded
+        .map_err(|error| whose_fault(&error, |unpooled| load::module(unpooled, code).is_ok()))?;
+    engine
+        .linkers
+        .core
+        .instantiate_pre(&module)
+        .map_err(|error| bad_link(&error))
+}
+
+fn component(engine: &Engine, code: &File) -> Result<CommandPre<Host>, LoadError> {
+    let loaded = load::component(&engine.wasmtime, code);
+    let component = loaded
+        .map_err(|error| whose_fault(&error, |unpooled| load::component(unpooled, code).is_ok()))?;
+    let pre = engine.linkers.component.instantiate_pre(&component);
+    pre.and_then(CommandPre::new)
+        .map_err(|error| bad_link(&error))
+}
+
+/// Code that loads where there is no pool is good code of a module that is too large.
+fn whose_fault(
+    error: &wasmtime::Error,
+    loads_on: impl FnOnce(&wasmtime::Engine) -> bool,
+) -> LoadError {
+    match without_pool() {
+        Ok(unpooled) if loads_on(&unpooled) => bad_link(error),
+        Ok(_) | Err(_) => bad_code(error),
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     OutOfFuel,
     /// It trapped.
     Trap(String),
-    /// The host had no room for it.
+    /// The host had no room for it, or its operating system failed it.
     NoSlot(String),
 }
 
@@ -30,6 +30,12 @@ pub(crate) fn classify(error: &wasmtime::Error) -> Failure {
         .is_some()
     {
         return Failure::NoSlot(sanitise(&error.root_cause().to_string(), 256));
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return Failure::NoSlot(sanitise(&error.to_string(), 256));
+    }
+    if let Some(error) = error.downcast_ref::<rustix::io::Errno>() {
+        return Failure::NoSlot(sanitise(&error.to_string(), 256));
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Failure::OutOfFuel,

@@ -60,6 +60,7 @@ fn sizes(caller: &mut Caller<'_, Host>, strings: Strings, count_at: u32, bytes_a
     let (mut memory, host) = split(caller)?;
     let strings = strings(host);
     let bytes: usize = strings.iter().map(|string| string.len() + 1).sum();
+    host.charge_bytes(bytes);
     memory.write_u32(count_at, u32::try_from(strings.len())?)?;
     memory.write_u32(bytes_at, u32::try_from(bytes)?)
 }

@@ -11,6 +11,11 @@ const MAX_BUFFERS: u32 = 1_024;
 /// Bytes of one entry: address and length.
 const ENTRY_BYTES: u32 = 8;
 
+/// What the host reads of a list of `count` buffers.
+pub(super) fn list_bytes(count: u32) -> usize {
+    usize::try_from(count.min(MAX_BUFFERS) * ENTRY_BYTES).unwrap_or_default()
+}
+
 /// The bytes of all buffers in order, cut to what one call may write.
 ///
 /// # Errors

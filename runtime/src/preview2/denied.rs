@@ -70,8 +70,9 @@ impl ip_name_lookup::Host for Host {
     fn resolve_addresses(
         &mut self,
         _: Resource<Network>,
-        _: String,
+        name: String,
     ) -> SocketResult<Resource<ip_name_lookup::ResolveAddressStream>> {
+        self.charge_bytes(name.len());
         Err(self.refuse_socket())
     }
 }

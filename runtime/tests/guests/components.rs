@@ -276,3 +276,50 @@ async fn a_component_that_waits_for_input_is_woken_by_the_stop() {
     let ran = running.end().await;
     assert_eq!(ran.ending.exit_code, Some(0), "{}", ran.ending.message);
 }
+
+#[tokio::test]
+async fn a_component_writes_to_its_outputs_and_pays_by_the_byte() {
+    let wit = "(import \"wasi:io/error@0.2.0\" (instance $error (export \"error\" (type (sub resource)))))
+        (alias export $error \"error\" (type $error))
+        (import \"wasi:io/streams@0.2.0\" (instance $streams
+          (export \"output-stream\" (type $out (sub resource)))
+          (alias outer 1 $error (type $e)) (export \"error\" (type $e2 (eq $e)))
+          (type $se (variant (case \"last-operation-failed\" (own $e2)) (case \"closed\")))
+          (export \"stream-error\" (type $se2 (eq $se)))
+          (export \"[method]output-stream.blocking-write-and-flush\" (func
+            (param \"self\" (borrow $out)) (param \"contents\" (list u8))
+            (result (result (error $se2)))))))
+        (alias export $streams \"output-stream\" (type $out))
+        (import \"wasi:cli/stdout@0.2.0\" (instance $stdout
+          (alias outer 1 $out (type $o)) (export \"output-stream\" (type $o2 (eq $o)))
+          (export \"get-stdout\" (func (result (own $o2))))))";
+    let lowered = [
+        (
+            "stdout",
+            "(canon lower (func $stdout \"get-stdout\"))",
+            "(result i32)",
+        ),
+        (
+            "write",
+            "(canon lower (func $streams \"[method]output-stream.blocking-write-and-flush\")
+                (memory $memory))",
+            "(param i32 i32 i32 i32)",
+        ),
+    ];
+    let body = "(i32.store (i32.const 100) (i32.const 0x6a6b6c6d))
+        (call $write (call $stdout) (i32.const 100) (i32.const 4) (i32.const 16))
+        (i32.load8_u (i32.const 16))";
+    let ran = Guest::wat(&component(wit, &lowered, body)).run().await;
+    assert_eq!(
+        (ran.ending.exit_code, ran.stdout.as_str()),
+        (Some(0), "mlkj")
+    );
+    let body = "(call $write (call $stdout) (i32.const 100) (i32.const 4000) (i32.const 16)) (i32.const 0)";
+    let more = Guest::wat(&component(wit, &lowered, body)).run().await;
+    assert!(
+        more.usage.fuel > ran.usage.fuel + 10_000,
+        "{} {}",
+        ran.usage.fuel,
+        more.usage.fuel
+    );
+}

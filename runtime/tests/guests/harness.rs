@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use agentvm_policy::{Grants, Limits};
 use agentvm_runtime::{
-    Ending, Engine, EngineSettings, ModuleError, Output, Program, Usage, Vm, VmConfig, VmHandle,
-    compile, prepare,
+    Compiled, Ending, Engine, EngineSettings, LoadError, ModuleError, Output, Program, Usage, Vm,
+    VmConfig, VmHandle, compile, prepare,
 };
 use tokio::task::JoinHandle;
 
@@ -96,7 +96,7 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
 impl Guest {
     /// A whole module or component as text.
     pub(crate) fn wat(text: &str) -> Self {
-        Self::new(load(text).unwrap())
+        Self::of(load(text).unwrap())
     }
 
     /// A core module with one page of memory, every import of [`IMPORTS`], and `_start`
@@ -110,7 +110,7 @@ impl Guest {
         Self::wat(&module(fields, body))
     }
 
-    fn new(program: Program) -> Self {
+    pub(crate) fn of(program: Program) -> Self {
         let kept = Arc::new(Kept::default());
         let limits = Limits {
             memory_bytes: 1 << 20,
@@ -211,10 +211,15 @@ impl Guest {
 /// Compiles and loads a module or component from text.
 pub(crate) fn load(text: &str) -> Result<Program, ModuleError> {
     let compiled = compile(engine(), &wat::parse_str(text).unwrap())?;
+    Ok(load_on(engine(), &compiled).unwrap())
+}
+
+/// Loads compiled code from a file, the way a cell gets it.
+pub(crate) fn load_on(engine: &Engine, compiled: &Compiled) -> Result<Program, LoadError> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&compiled.code).unwrap();
     file.rewind().unwrap();
-    Ok(Program::load(engine(), compiled.kind, file).unwrap())
+    Program::load(engine, compiled.kind, file)
 }
 
 /// What bodies of guests can call, each under its own name.

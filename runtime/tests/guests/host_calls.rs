@@ -46,6 +46,22 @@ async fn c02_every_function_of_the_host_costs_fuel() {
 }
 
 #[tokio::test]
+async fn c02_what_the_host_copies_costs_fuel_by_byte() {
+    let long = "x".repeat(100_000);
+    for call in [
+        "(call $environ_sizes_get (i32.const 0) (i32.const 4))",
+        "(call $environ_get (i32.const 0) (i32.const 4))",
+        // 1,024 empty buffers: nothing to write, and a long list to read.
+        "(call $fd_write (i32.const 1) (i32.const 64) (i32.const 1024) (i32.const 0))",
+    ] {
+        let body = format!("(drop {call})");
+        let guest = Guest::with("(memory (export \"memory\") 16)", &body).env("LONG", &long);
+        let fuel = guest.run().await.usage.fuel;
+        assert!(fuel > 30_000, "{call} costs {fuel}");
+    }
+}
+
+#[tokio::test]
 async fn random_bytes_come_all_and_differ_between_vms() {
     // Exits with the byte at the very end of a megabyte of random ones, unless it is zero.
     let body = "(loop $again

@@ -1,8 +1,9 @@
 //! Bytes that are no program, or want what is not there, are refused and never crash.
 
-use agentvm_runtime::{EngineSettings, ModuleError, compile};
+use agentvm_policy::EndReason;
+use agentvm_runtime::{Compiled, Engine, EngineSettings, Kind, LoadError, ModuleError, compile};
 
-use crate::harness::{engine, load, module, say};
+use crate::harness::{Guest, engine, load, load_on, module, say};
 
 fn refused(bytes: &[u8]) -> ModuleError {
     compile(engine(), bytes).expect_err("it was accepted")
@@ -167,4 +168,99 @@ fn an_engine_without_slots_compiles() {
     let engine = agentvm_runtime::Engine::new(&EngineSettings { slots: 0 }).unwrap();
     let wasm = wat::parse_str(module("", "")).unwrap();
     assert!(!compile(&engine, &wasm).unwrap().code.is_empty());
+}
+
+#[test]
+fn e05_a_function_that_a_linked_interface_does_not_have_is_refused_at_the_latest_when_linking() {
+    let text = "(component
+        (import \"wasi:cli/exit@0.2.3\" (instance (export \"explode\" (func))))
+        (core module $m (func (export \"run\") (result i32) (i32.const 0)))
+        (core instance $m (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $m \"run\")))
+        (instance $i (export \"run\" (func $run)))
+        (export \"wasi:cli/run@0.2.3\" (instance $i)))";
+    let compiled = compile(engine(), &wat::parse_str(text).unwrap()).unwrap();
+    let error = load_on(engine(), &compiled).unwrap_err();
+    assert!(
+        matches!(&error, LoadError::Link { reason } if reason.contains("explode")),
+        "{error}"
+    );
+}
+
+#[test]
+fn e04_code_of_another_kind_and_what_is_no_code_is_not_loaded() {
+    let good = compile(engine(), &wat::parse_str(module("", "")).unwrap()).unwrap();
+    let kind = good.kind;
+    let error = load_on(
+        engine(),
+        &Compiled {
+            kind: Kind::Component,
+            ..good
+        },
+    )
+    .unwrap_err();
+    assert!(matches!(error, LoadError::Code { .. }), "{error}");
+    for code in [Vec::new(), b"no code".to_vec(), vec![0x7f; 10_000]] {
+        let error = load_on(engine(), &Compiled { kind, code }).unwrap_err();
+        assert!(matches!(error, LoadError::Code { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_vm_that_finds_no_slot_ends_by_the_hosts_fault() {
+    let small = Engine::new(&EngineSettings { slots: 1 }).unwrap();
+    let wasm = wat::parse_str(module("", "(loop $again (br $again))")).unwrap();
+    let program = load_on(&small, &compile(&small, &wasm).unwrap()).unwrap();
+    let first = Guest::of(program.clone()).start();
+    first.handle.started().await;
+    let second = Guest::of(program).run().await;
+    assert_eq!(
+        second.ending.reason,
+        EndReason::HostError,
+        "{}",
+        second.ending.message
+    );
+    assert!(
+        second.ending.message.contains("room"),
+        "{}",
+        second.ending.message
+    );
+    first
+        .handle
+        .stop(EndReason::Stopped, std::time::Duration::ZERO);
+    assert_eq!(first.end().await.ending.reason, EndReason::Stopped);
+}
+
+#[test]
+fn d03_a_component_with_more_instances_or_memories_than_a_slot_has_is_refused() {
+    let component = |fields: &str| {
+        format!(
+            "(component
+               (core module $m (memory 1) (func (export \"run\") (result i32) (i32.const 0)))
+               (core module $e)
+               (core instance $m (instantiate $m)) {fields}
+               (func $run (result (result)) (canon lift (core func $m \"run\")))
+               (instance $i (export \"run\" (func $run)))
+               (export \"wasi:cli/run@0.2.3\" (instance $i)))"
+        )
+    };
+    let of = |module: &str, count| format!("(core instance (instantiate {module}))").repeat(count);
+    for (fields, fits) in [
+        (of("$e", 63), true),
+        (of("$e", 64), false),
+        (of("$m", 1), true),
+        (of("$m", 2), false),
+    ] {
+        let wasm = wat::parse_str(component(&fields)).unwrap();
+        let loaded = load_on(engine(), &compile(engine(), &wasm).unwrap());
+        match loaded {
+            Ok(_) => assert!(fits, "{fields}"),
+            Err(error) => {
+                assert!(
+                    !fits && matches!(error, LoadError::Link { .. }),
+                    "{fields}: {error}"
+                );
+            }
+        }
+    }
 }

@@ -33,6 +33,7 @@ async fn read(
     if descriptor.stream != Stream::Stdin {
         return Err(Errno::BADF);
     }
+    caller.data().charge_bytes(iovec::list_bytes(count));
     let wanted = iovec::total(&split(caller)?.0, list, count)?;
     let shared = Arc::clone(&caller.data().shared);
     if wanted > 0 && !shared.stdin.is_open() {

@@ -29,7 +29,7 @@ fn write(caller: &mut Caller<'_, Host>, fd: u32, list: u32, count: u32, written_
     };
     memory.write_u32(written_at, 0)?;
     let bytes = iovec::gather(&memory, list, count)?;
-    host.charge_bytes(bytes.len());
+    host.charge_bytes(bytes.len() + iovec::list_bytes(count));
     if !bytes.is_empty() {
         output.write(&bytes);
     }

@@ -14,6 +14,7 @@ mod cache;
 mod cells;
 mod code;
 mod compiler;
+mod digest;
 mod key;
 mod memory;
 mod modules;
@@ -98,6 +99,14 @@ pub struct Settings {
         value_name = "DIR"
     )]
     pub cgroup_dir: PathBuf,
+    /// Compiled code that is kept on disk, MiB; what was used longest ago goes first.
+    #[arg(
+        long,
+        env = "AGENTVM_MAX_CACHE_MIB",
+        default_value_t = 4096,
+        value_name = "MIB"
+    )]
+    pub max_cache_mib: u64,
     /// Seconds that VMs get to end by themselves when the warden is told to.
     #[arg(
         long,

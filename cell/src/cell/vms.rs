@@ -1,21 +1,23 @@
 //! The table of a cell's VMs: what is there, in which state, and since which version.
 
 mod decide;
+mod table;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agentvm_cell_api::cell::{End, Usage, VmList, VmSpec, VmState, VmStatus};
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_policy::EndReason;
-use agentvm_runtime::{Ending, VmHandle};
+use agentvm_runtime::Ending;
 use tokio::sync::{Notify, watch};
 
 use super::log::VmLog;
 use super::unix_ms_now;
 use decide::{Decision, decide};
+pub(super) use table::{Entry, Table};
 
 /// What came of a `PUT`.
 #[derive(Debug)]
@@ -33,121 +35,6 @@ pub(super) enum Deleted {
     Stopping(VmStatus),
     /// It had ended and is forgotten.
     Forgotten(VmStatus),
-}
-
-/// One VM.
-#[derive(Debug)]
-pub(super) struct Entry {
-    spec: VmSpec,
-    state: VmState,
-    version: u64,
-    /// When its `PUT` arrived.
-    asked: Instant,
-    start_latency: Duration,
-    started_unix_ms: Option<u64>,
-    end: Option<End>,
-    handle: VmHandle,
-    log: Arc<VmLog>,
-    /// Its fencing deadline has passed and it was stopped for that.
-    fenced: bool,
-}
-
-/// All VMs of a cell.
-#[derive(Debug)]
-pub(super) struct Table {
-    /// Starts above 0, which asks for everything at once.
-    version: u64,
-    entries: BTreeMap<String, Entry>,
-}
-
-impl Table {
-    /// VMs that have not ended.
-    pub(super) fn live(&self) -> usize {
-        self.entries
-            .values()
-            .filter(|entry| entry.state != VmState::Ended)
-            .count()
-    }
-
-    /// True where every VM is forgotten.
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Changes one VM and counts the change.
-    fn change(&mut self, uid: &str, change: impl FnOnce(&mut Entry)) -> Option<VmStatus> {
-        let entry = self.entries.get_mut(uid)?;
-        self.version += 1;
-        entry.version = self.version;
-        change(entry);
-        Some(entry.status(uid))
-    }
-}
-
-impl Entry {
-    /// A VM that is about to start.
-    pub(super) fn new(spec: VmSpec, asked: Instant, handle: VmHandle, log: Arc<VmLog>) -> Self {
-        Self {
-            spec,
-            state: VmState::Starting,
-            version: 0,
-            asked,
-            start_latency: Duration::ZERO,
-            started_unix_ms: None,
-            end: None,
-            handle,
-            log,
-            fenced: false,
-        }
-    }
-
-    fn status(&self, uid: &str) -> VmStatus {
-        VmStatus {
-            uid: uid.to_owned(),
-            spec: self.spec.clone(),
-            state: self.state,
-            version: self.version,
-            started_unix_ms: self.started_unix_ms,
-            end: self.end.clone(),
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        if let Some(end) = &self.end {
-            return end.usage.clone();
-        }
-        let agentvm_runtime::Usage {
-            cpu,
-            throttled,
-            fuel,
-            memory_bytes,
-            memory_peak_bytes,
-            denials,
-        } = self.handle.usage();
-        let counts = self.log.counts();
-        Usage {
-            cpu_ns: nanos(cpu),
-            throttled_ns: nanos(throttled),
-            fuel,
-            memory_bytes,
-            memory_peak_bytes,
-            log_bytes: counts.bytes,
-            log_dropped_bytes: counts.dropped,
-            denials: denials
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect(),
-            start_latency_ns: nanos(self.start_latency),
-        }
-    }
-
-    /// Takes over the fields that may change while a VM runs.
-    fn update(&mut self, spec: VmSpec) {
-        let limits = spec.grants.limits;
-        self.handle.set_cpu_millicores(limits.cpu_millicores);
-        self.log.set_rate(limits.log_rate_bytes_per_second);
-        self.spec = spec;
-    }
 }
 
 /// The table, shared by tasks.
@@ -351,15 +238,15 @@ impl Vms {
     /// VMs whose fencing deadline is not after `now_ms` and that were not stopped for it.
     pub(super) fn overdue(&self, now_ms: u64) -> Vec<String> {
         let table = self.lock();
-        let fenced = live_deadlines(&table).filter(|(_, deadline)| *deadline <= now_ms);
+        let fenced = table
+            .deadlines()
+            .filter(|(_, deadline)| *deadline <= now_ms);
         fenced.map(|(uid, _)| uid.to_owned()).collect()
     }
 
     /// The first fencing deadline of a VM that has not ended.
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        live_deadlines(&self.lock())
-            .map(|(_, deadline)| deadline)
-            .min()
+        self.lock().deadlines().map(|(_, deadline)| deadline).min()
     }
 
     /// Resolves at the next change of a deadline after this call.
@@ -398,21 +285,4 @@ impl Vms {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn live_deadlines(table: &Table) -> impl Iterator<Item = (&str, u64)> {
-    table
-        .entries
-        .iter()
-        .filter(|(_, entry)| entry.state != VmState::Ended && !entry.fenced)
-        .filter_map(|(uid, entry)| {
-            entry
-                .spec
-                .fence_deadline_boottime_ms
-                .map(|at| (uid.as_str(), at))
-        })
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -5,18 +5,21 @@
 //! The MAC covers the engine's hash, the module's digest, the kind and the code, so that an
 //! entry cannot stand in for another one either.
 
+mod prune;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use agentvm_cell_api::warden::ModuleKind;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::code::{Code, Draft};
+use super::digest::Digest;
 use super::key::Key;
-use super::modules::Digest;
 
 const MAC_BYTES: usize = 32;
 const DOMAIN: &[u8] = b"agentvm compiled code 1";
@@ -38,18 +41,27 @@ pub(super) struct Cache {
     directory: PathBuf,
     engine: String,
     key: Key,
-    max_code_bytes: u64,
+    bounds: Bounds,
+}
+
+/// How much the cache takes in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes of code in one entry.
+    pub(super) code_bytes: u64,
+    /// Bytes of all entries, of whatever engine.
+    pub(super) total_bytes: u64,
 }
 
 impl Cache {
     /// The entries under `root` of the engine with this hash.
-    pub(super) fn new(root: &Path, engine: &str, key: Key, max_code_bytes: u64) -> Self {
+    pub(super) fn new(root: &Path, engine: &str, key: Key, bounds: Bounds) -> Self {
         let directory = root.join(engine);
         Self {
             directory,
             engine: engine.to_owned(),
             key,
-            max_code_bytes,
+            bounds,
         }
     }
 
@@ -87,7 +99,9 @@ impl Cache {
         if written.is_err() {
             let _gone_already = std::fs::remove_file(&draft);
         }
-        written
+        written?;
+        let root = self.directory.parent().unwrap_or(&self.directory);
+        prune::prune(root, self.bounds.total_bytes)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -120,10 +134,14 @@ impl Cache {
     /// Copies first and verifies the copy, so that a change of the file meanwhile does not matter.
     fn verify(&self, mut file: File, digest: &Digest) -> io::Result<Option<Code>> {
         let facts = file.metadata()?;
-        if !facts.is_file() || facts.len() > self.max_code_bytes {
+        let mut head = [0; MAC_BYTES + 1];
+        let max_bytes = self
+            .bounds
+            .code_bytes
+            .saturating_add(u64::try_from(head.len()).unwrap_or(0));
+        if !facts.is_file() || facts.len() > max_bytes {
             return Ok(None);
         }
-        let mut head = [0; MAC_BYTES + 1];
         match file.read_exact(&mut head) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
@@ -146,6 +164,8 @@ impl Cache {
         if mac.verify_slice(&signed).is_err() {
             return Ok(None);
         }
+        // When it was used last; a cache that can't be written is still one to read.
+        let _read_only = file.set_modified(SystemTime::now());
         Ok(Some(Code {
             kind,
             sealed: draft.seal()?,
@@ -195,7 +215,10 @@ fn contents(sealed: &super::code::Sealed) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const MAX: u64 = 1 << 20;
+    const MAX: Bounds = Bounds {
+        code_bytes: 1 << 20,
+        total_bytes: 1 << 20,
+    };
 
     fn code(bytes: &[u8]) -> Code {
         let mut draft = Draft::new("test").unwrap();
@@ -294,5 +317,41 @@ mod tests {
             Lookup::Rejected
         ));
         assert!(elsewhere.exists());
+    }
+    #[test]
+    fn an_entry_as_large_as_allowed_is_kept_and_a_larger_one_rejected() {
+        let root = tempfile::tempdir().unwrap();
+        let bounded = |code_bytes| {
+            let bounds = Bounds {
+                code_bytes,
+                total_bytes: 1 << 20,
+            };
+            Cache::new(root.path(), "engine-a", Key::from_bytes([7; 32]), bounds)
+        };
+        let six = 6;
+        bounded(six).store(&digest(b"m"), &code(b"native")).unwrap();
+        assert!(matches!(
+            bounded(six).load(&digest(b"m")).unwrap(),
+            Lookup::Found(_)
+        ));
+        assert!(matches!(
+            bounded(six - 1).load(&digest(b"m")).unwrap(),
+            Lookup::Rejected
+        ));
+    }
+
+    #[test]
+    fn a_full_cache_makes_room() {
+        let root = tempfile::tempdir().unwrap();
+        let bounds = Bounds {
+            code_bytes: 100,
+            total_bytes: 100,
+        };
+        let cache = Cache::new(root.path(), "engine-a", Key::from_bytes([7; 32]), bounds);
+        for name in [b"a", b"b", b"c"] {
+            cache.store(&digest(name), &code(b"native")).unwrap();
+        }
+        let left = std::fs::read_dir(&cache.directory).unwrap().count();
+        assert_eq!(left, 2, "three entries of 39 bytes are more than 100");
     }
 }

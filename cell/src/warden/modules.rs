@@ -1,64 +1,22 @@
 //! From a module's bytes to code that cells can load: memory, disk, compiler, in that order.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::{Compiles, Module};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::Settings;
-use super::cache::{Cache, Lookup};
+use super::cache::{self, Cache, Lookup};
 use super::code::{Code, Sealed};
 use super::compiler::{self, Limits};
+use super::digest::Digest;
 use super::key::Key;
 
 /// Refusals that are remembered, so that a bad module is compiled once, not once a restart.
 const MAX_REFUSED: usize = 1024;
-
-/// The SHA-256 of a module's bytes, in lower-case hex.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Digest(String);
-
-impl Digest {
-    /// The digest that `text` spells.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 64 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
-    }
-
-    /// The digest of a hash that has taken everything in.
-    pub(super) fn finish(hash: Sha256) -> Self {
-        let hex = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
-        let bytes = hash.finalize();
-        Self(
-            bytes
-                .iter()
-                .flat_map(|byte| [hex(byte >> 4), hex(byte & 15)])
-                .collect(),
-        )
-    }
-
-    /// The digest of `bytes`.
-    #[cfg(test)]
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        Self::finish(Sha256::new_with_prefix(bytes))
-    }
-
-    /// The hex.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
 
 /// Every module that this warden knows.
 #[derive(Debug)]
@@ -81,8 +39,12 @@ impl Modules {
     /// Modules compiled for `engine`, cached under the settings' directory.
     pub(super) fn new(settings: &Settings, engine: &str, key: Key) -> Self {
         let max_code_bytes = settings.max_code_mib << 20;
+        let bounds = cache::Bounds {
+            code_bytes: max_code_bytes,
+            total_bytes: settings.max_cache_mib << 20,
+        };
         Self {
-            cache: Arc::new(Cache::new(&settings.cache_dir, engine, key, max_code_bytes)),
+            cache: Arc::new(Cache::new(&settings.cache_dir, engine, key, bounds)),
             limits: Limits::of(settings),
             compilers: Semaphore::new(usize::try_from(settings.compilers).unwrap_or(1)),
             held: Mutex::new(Held {
@@ -298,22 +260,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_digest_is_64_lower_case_hex_digits() {
-        let good = "a".repeat(63) + "0";
-        assert_eq!(Digest::parse(&good).unwrap().as_str(), good);
-        for bad in [
-            "",
-            "abc",
-            &"A".repeat(64),
-            &"g".repeat(64),
-            &"../".repeat(22),
-            &"a".repeat(65),
-        ] {
-            assert!(Digest::parse(bad).is_none(), "{bad}");
-        }
-    }
 
     #[test]
     fn refusals_are_remembered_up_to_a_bound() {

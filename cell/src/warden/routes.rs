@@ -14,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::cells::Cells;
 use super::code::{Draft, Sealed};
-use super::modules::{Digest, Modules, internal};
+use super::digest::Digest;
+use super::modules::{Modules, internal};
 use super::{Settings, resident_bytes};
 use crate::control::Verdict;
 use crate::refusal::{Refusal, no_such_method, no_such_route};

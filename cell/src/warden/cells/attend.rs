@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 use super::Order;
 use crate::control::{Answer, Channel, FromCell, Outcome, Request, ToCell};
-use crate::warden::modules::{Digest, Modules, internal};
+use crate::warden::digest::Digest;
+use crate::warden::modules::{Modules, internal};
 
 /// Requests of one cell that are worked on at once.
 const MAX_AT_ONCE: usize = 8;

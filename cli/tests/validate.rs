@@ -104,6 +104,21 @@ fn policy_for_other_labels_does_not_hold_and_unknown_labels_are_noted() {
 }
 
 #[test]
+fn vm_beside_a_policy_that_is_refused_says_that_it_is_judged_without_it() {
+    let policy = POLICY.replace("max:", "maximum:");
+    let (code, out, _) = validate(&[&policy, NAMESPACE, &vm("")].concat(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.contains("AgentPolicy ceiling: refused: spec.limits.maximum: "),
+        "{out}"
+    );
+    assert!(
+        out.contains("a: note: AgentPolicy \"ceiling\" of these files is refused"),
+        "{out}"
+    );
+}
+
+#[test]
 fn capability_without_any_policy_is_refused() {
     let (code, out, _) = validate(&vm("  capabilities: {clock: {resolution: 1us}}\n"), &[]);
     assert_eq!(code, Some(1));

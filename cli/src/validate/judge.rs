@@ -34,6 +34,7 @@ pub(crate) fn judge(documents: &[Document], default_namespace: &str) -> Report {
 struct Cluster<'a> {
     default_namespace: &'a str,
     policies: Vec<AgentPolicy>,
+    unreadable_policies: Vec<&'a str>,
     namespaces: BTreeMap<&'a str, BTreeMap<String, String>>,
     config_maps: BTreeMap<(&'a str, &'a str), &'a Value>,
 }
@@ -45,7 +46,13 @@ impl<'a> Cluster<'a> {
                 .iter()
                 .filter(move |document| document.kind() == kind)
         };
-        let policies = of_kind("AgentPolicy").filter_map(|document| decode(&document.value).ok());
+        let (mut policies, mut unreadable_policies) = (Vec::new(), Vec::new());
+        for document in of_kind("AgentPolicy") {
+            match decode(&document.value) {
+                Ok(policy) => policies.push(policy),
+                Err(_said_at_the_policy_itself) => unreadable_policies.push(document.name()),
+            }
+        }
         let namespaces =
             of_kind("Namespace").map(|document| (document.name(), labels(&document.value)));
         let config_maps = of_kind("ConfigMap").map(|document| {
@@ -59,7 +66,8 @@ impl<'a> Cluster<'a> {
         });
         Self {
             default_namespace,
-            policies: policies.collect(),
+            policies,
+            unreadable_policies,
             namespaces: namespaces.collect(),
             config_maps: config_maps.collect(),
         }
@@ -114,6 +122,7 @@ impl<'a> Cluster<'a> {
             }
             Err(problem) => judged.problems.push(problem),
         }
+        judged.notes.extend(self.left_out());
         judged.notes.extend(self.unknown_labels(namespace));
         judged.notes.extend(self.missing_keys(value, namespace));
     }
@@ -128,6 +137,13 @@ impl<'a> Cluster<'a> {
         let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
         labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
         labels
+    }
+
+    fn left_out(&self) -> impl Iterator<Item = String> {
+        let names = self.unreadable_policies.iter();
+        names.map(|name| {
+            format!("AgentPolicy {name:?} of these files is refused: this is judged without it")
+        })
     }
 
     /// A policy may select by labels that the files do not tell.

@@ -7,7 +7,10 @@
 //!
 //! A guest is denied everything but computing, its arguments and environment, a clock of
 //! 1 ms, random bytes, and writing to stdout and stderr. Its stdin stays open and silent
-//! until [`VmHandle::stop`] closes it: this is how a guest learns that it shall end.
+//! until [`VmHandle::stop`] closes it: this is how a guest learns that it shall end. A guest
+//! that has other things to do meanwhile polls its stdin, which turns readable with the stop:
+//! `select.select([0], [], [], seconds)` in Python; in Go, where a plain read would hold up
+//! every goroutine, `syscall.SetNonblock(0, true)` before `os.NewFile(0, "stdin")` is read.
 //!
 //! Nothing here opens a file, a socket or a process for a guest. The one task is the
 //! future of [`Vm::run`]; whoever polls it owns it, and dropping it frees everything.

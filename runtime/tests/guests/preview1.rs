@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use agentvm_policy::{ClockGrant, EndReason};
+use agentvm_runtime::Output;
 
 use crate::harness::{Guest, functions, say};
 
@@ -270,4 +271,53 @@ async fn buffers_are_written_in_order_and_as_one() {
         (ran.ending.exit_code, ran.stdout.as_str()),
         (Some(5), "abcde")
     );
+}
+
+/// Drops all output.
+struct Nowhere;
+
+impl Output for Nowhere {
+    fn write(&self, _: &[u8]) {}
+}
+
+/// Calls `name` with whatever random bytes say, over memory full of random bytes.
+fn call_at_random(name: &str, types: &[&str]) -> String {
+    let mut text = format!("(drop (call ${name}");
+    for (index, ty) in types.iter().enumerate() {
+        let word = format!("({ty}.load (i32.const {}))", index * 8);
+        // Half of the addresses lie inside of the memory, half of the descriptors are open.
+        let small = format!("({ty}.and {word} ({ty}.const 0x1fff3))");
+        let coin = format!(
+            "(i32.and (i32.load8_u (i32.const {})) (i32.const 1))",
+            200 + index
+        );
+        write!(text, " (select {word} {small} {coin})").unwrap();
+    }
+    text + "))"
+}
+
+#[tokio::test]
+async fn no_random_arguments_over_random_memory_make_a_function_trap_or_fail_the_host() {
+    for (name, types) in functions().filter(|(name, _)| *name != "proc_exit") {
+        let body = format!(
+            "(local $i i32) (drop (call $fd_fdstat_set_flags (i32.const 0) (i32.const 4)))
+             (loop $again
+               (drop (call $random_get (i32.const 0) (i32.const 65536)))
+               {}
+               (local.set $i (i32.add (local.get $i) (i32.const 1)))
+               (br_if $again (i32.lt_u (local.get $i) (i32.const 100))))",
+            call_at_random(name, &types)
+        );
+        let guest = Guest::body(&body)
+            .stdout(Nowhere)
+            .limits(|l| l.timeout_ms = Some(3_000));
+        let ran = guest.run().await;
+        // A random poll may wait for a random time.
+        let waited = name == "poll_oneoff" && ran.ending.reason == EndReason::DeadlineExceeded;
+        let message = ran.ending.message;
+        assert!(
+            ran.ending.reason == EndReason::Completed || waited,
+            "{name}: {message}"
+        );
+    }
 }

@@ -5,6 +5,10 @@
 //! sight of a Lease, where it says how old that Lease probably is: a node that died before this
 //! operator started is not taken for alive, and a live one whose clock is wrong becomes fresh
 //! with its next renewal.
+//!
+//! Placement is cautious and goes by that. What the VMs of a node are told goes by whole durations
+//! watched in vain: after an outage of the API server nobody has renewed for a while, and it would
+//! be no help to write "not heard from" into every VM and take it back ten seconds later.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -86,16 +90,26 @@ pub struct Nodes {
 struct LeaseSeen {
     renewal: Option<Timestamp>,
     holder: String,
+    /// When it was last written, as far as can be told.
     seen_at: Option<Instant>,
+    /// When it was last seen to change, or first seen at all.
+    watched_since: Instant,
     duration: Duration,
     reported: Heard,
 }
 
 impl LeaseSeen {
+    /// What placement goes by.
     fn heard(&self, now: Instant) -> Heard {
         let fresh = !self.holder.is_empty()
             && self.seen_at.is_some_and(|seen_at| now.saturating_duration_since(seen_at) < self.duration);
         if fresh { Heard::Fresh } else { Heard::Silent }
+    }
+
+    /// What its VMs are told.
+    fn told(&self, now: Instant) -> Heard {
+        let watched = now.saturating_duration_since(self.watched_since);
+        if watched < self.duration { Heard::Fresh } else { Heard::Silent }
     }
 }
 
@@ -123,16 +137,17 @@ impl Nodes {
             return if self.leases.remove(name).is_some() { Change::Changed } else { Change::Same };
         };
         let before = self.leases.get(name).cloned();
-        let mut seen = lease_seen(lease);
-        seen.seen_at = match &before {
-            Some(before) if before.renewal == seen.renewal && before.holder == seen.holder => before.seen_at,
-            Some(_) => Some(now),
-            None => first_sight(seen.renewal, now, wall),
-        };
-        seen.reported = seen.heard(now);
-        // By the clock, not by what was reported: a placement may have seen the silence already.
+        let mut seen = lease_seen(lease, now);
+        match &before {
+            Some(before) if before.renewal == seen.renewal && before.holder == seen.holder => {
+                (seen.seen_at, seen.watched_since) = (before.seen_at, before.watched_since);
+            }
+            Some(_) => {}
+            None => seen.seen_at = first_sight(seen.renewal, now, wall),
+        }
+        seen.reported = seen.told(now);
         let change = match before {
-            Some(before) if before.heard(now) == seen.reported && before.reported == seen.reported => Change::Same,
+            Some(before) if before.heard(now) == seen.heard(now) => Change::Same,
             Some(_) | None => Change::Changed,
         };
         self.leases.insert(name.to_owned(), seen);
@@ -143,7 +158,7 @@ impl Nodes {
     pub fn fallen_silent(&mut self, now: Instant) -> Vec<String> {
         let mut silent = Vec::new();
         for (name, lease) in &mut self.leases {
-            if lease.reported == Heard::Fresh && lease.heard(now) == Heard::Silent {
+            if lease.reported == Heard::Fresh && lease.told(now) == Heard::Silent {
                 lease.reported = Heard::Silent;
                 silent.push(name.clone());
             }
@@ -156,7 +171,7 @@ impl Nodes {
         self.leases
             .values()
             .filter(|lease| lease.reported == Heard::Fresh)
-            .filter_map(|lease| lease.seen_at.and_then(|seen_at| seen_at.checked_add(lease.duration)))
+            .filter_map(|lease| lease.watched_since.checked_add(lease.duration))
             .min()
     }
 
@@ -168,7 +183,7 @@ impl Nodes {
         if is_out_of_service(&core.taints) {
             return Standing::OutOfService;
         }
-        match self.heard(name, now) {
+        match self.leases.get(name).map_or(Heard::Silent, |lease| lease.told(now)) {
             Heard::Fresh => Standing::Fresh,
             Heard::Silent => Standing::Silent,
         }
@@ -240,13 +255,14 @@ fn agent_facts(node: &AgentNode) -> AgentFacts {
     }
 }
 
-fn lease_seen(lease: &Lease) -> LeaseSeen {
+fn lease_seen(lease: &Lease, now: Instant) -> LeaseSeen {
     let spec = lease.spec.clone().unwrap_or_default();
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
     LeaseSeen {
         renewal: spec.renew_time.map(|time| time.0),
         holder: spec.holder_identity.unwrap_or_default(),
-        seen_at: None,
+        seen_at: Some(now),
+        watched_since: now,
         duration: seconds.map_or(Nodes::DEFAULT_LEASE, Duration::from_secs).min(Nodes::LONGEST_LEASE),
         reported: Heard::Silent,
     }

@@ -4,15 +4,16 @@
 //! dropped and counted. Equal ones within six minutes become a series of one Event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentvm_crds::AgentVM;
 use agentvm_crds::conditions::{AcceptedReason, PlacedReason, sentence};
 use agentvm_policy::Refusal;
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::error::chain;
@@ -21,8 +22,8 @@ use crate::decide::{Eviction, Lost};
 use crate::metrics::Metrics;
 
 /// Notices that wait to be written.
-pub const WAITING_NOTICES: usize = 4096;
-const WRITERS: usize = 2;
+pub const WAITING_NOTICES: usize = 16_384;
+const LONGEST_WRITE: Duration = Duration::from_secs(10);
 
 /// One thing worth an Event.
 #[derive(Clone, Debug)]
@@ -97,19 +98,23 @@ impl Notice {
 }
 
 /// Writes notices until their senders are gone.
-pub async fn write_all(client: Client, instance: String, notice_rx: mpsc::Receiver<Notice>, metrics: Arc<Metrics>) {
+///
+/// One at a time: under load the API server's own slowness keeps them behind the assignments.
+pub async fn write_all(client: Client, instance: String, mut notice_rx: mpsc::Receiver<Notice>, metrics: Arc<Metrics>) {
     let recorder = Recorder::new(client, Reporter { controller: MANAGER.to_owned(), instance: Some(instance) });
-    let notices = futures::stream::unfold(notice_rx, async |mut rx| rx.recv().await.map(|notice| (notice, rx)));
-    let (recorder, metrics) = (&recorder, &metrics);
-    notices
-        .for_each_concurrent(WRITERS, async |notice| {
-            let Notice { regarding, severity, reason, action, note, related } = notice;
-            let event =
-                Event { type_: severity, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: related };
-            if let Err(error) = recorder.publish(&event, &regarding).await {
+    while let Some(notice) = notice_rx.recv().await {
+        let Notice { regarding, severity, reason, action, note, related } = notice;
+        let (reason, action) = (reason.to_owned(), action.to_owned());
+        let event = Event { type_: severity, reason, note: Some(note), action, secondary: related };
+        match timeout(LONGEST_WRITE, recorder.publish(&event, &regarding)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
                 metrics.events_lost.inc();
-                debug!(%reason, error = chain(&error), "an event was not written");
+                debug!(reason = event.reason, error = chain(&error), "an event was not written");
             }
-        })
-        .await;
+            Err(_) => {
+                metrics.events_lost.inc();
+            }
+        }
+    }
 }

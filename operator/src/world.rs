@@ -73,6 +73,8 @@ struct Known {
 
 #[derive(Clone, Debug)]
 struct Waiting {
+    /// Who waited first is tried first.
+    turn: u64,
     demand: Demand,
     told: String,
 }
@@ -86,6 +88,7 @@ pub struct World {
     ledger: Ledger,
     vms: BTreeMap<Key, Known>,
     waiting: BTreeMap<Key, Waiting>,
+    next_turn: u64,
 }
 
 impl World {
@@ -98,6 +101,7 @@ impl World {
             ledger: Ledger::default(),
             vms: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            next_turn: 0,
         }
     }
 
@@ -220,7 +224,10 @@ impl World {
                 Placement::Node(node)
             }
             Err(reasons) => {
-                self.waiting.insert(key.clone(), Waiting { demand: demand.clone(), told: reasons.to_string() });
+                let turn = self.waiting.get(key).map_or(self.next_turn, |before| before.turn);
+                self.next_turn = self.next_turn.saturating_add(1);
+                let told = reasons.to_string();
+                self.waiting.insert(key.clone(), Waiting { turn, demand: demand.clone(), told });
                 Placement::None(reasons)
             }
         }
@@ -240,7 +247,9 @@ impl World {
     pub fn retry_waiting(&self, cause: Cause, now: Instant) -> Vec<Key> {
         let mut promised: BTreeMap<String, crate::resources::Resources> = BTreeMap::new();
         let mut keys = Vec::new();
-        for (key, waiting) in &self.waiting {
+        let mut in_turn: Vec<(&Key, &Waiting)> = self.waiting.iter().collect();
+        in_turn.sort_by_key(|(_, waiting)| waiting.turn);
+        for (key, waiting) in in_turn {
             let used = |node: &str| self.ledger.used(node).plus(promised.get(node).copied().unwrap_or_default());
             let found = place(&waiting.demand, self.nodes.candidates(now, used), self.require_jail).map(str::to_owned);
             match found {

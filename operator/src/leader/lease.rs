@@ -71,13 +71,15 @@ impl Candidate {
         self.election.step_down();
         let released = timeout(Duration::from_secs(2), async {
             let lease = self.api.get(NAME).await?;
-            if record(&lease).holder == self.election.identity() {
+            let ours = record(&lease).holder == self.election.identity();
+            if ours {
                 self.api.replace(NAME, &PostParams::default(), &released(lease)).await?;
             }
-            Ok::<_, kube::Error>(())
+            Ok::<_, kube::Error>(ours)
         });
         match released.await {
-            Ok(Ok(())) => info!("the Lease is given back"),
+            Ok(Ok(true)) => info!("the Lease is given back"),
+            Ok(Ok(false)) => {}
             Ok(Err(error)) => warn!(error = chain(&error), "the Lease was not given back"),
             Err(_) => warn!("the Lease was not given back: the API server does not answer"),
         }

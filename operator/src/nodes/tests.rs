@@ -60,7 +60,18 @@ fn a_node_that_died_before_the_operator_started_is_not_taken_for_alive() {
     let mut nodes = Nodes::default();
     nodes.set_core("n1", Some(&node(vec![])));
     nodes.set_lease("n1", Some(&lease("a", WALL)), start, after(3600));
-    assert_eq!(nodes.standing("n1", start), Standing::Silent);
+    assert_eq!(nodes.heard("n1", start), Heard::Silent);
+}
+
+#[test]
+fn after_an_outage_nothing_is_told_to_vms_before_a_whole_duration_was_watched_in_vain() {
+    let start = Instant::now();
+    let mut nodes = Nodes::default();
+    nodes.set_core("n1", Some(&node(vec![])));
+    nodes.set_lease("n1", Some(&lease("a", WALL)), start, after(3600));
+    assert_eq!(nodes.standing("n1", start + seconds(39)), Standing::Fresh);
+    assert_eq!(nodes.standing("n1", start + seconds(40)), Standing::Silent);
+    assert_eq!(nodes.next_expiry(), Some(start + seconds(40)));
 }
 
 #[test]
@@ -71,19 +82,21 @@ fn a_writer_whose_clock_is_ahead_or_behind_counts_from_its_next_renewal() {
         nodes.set_core("n1", Some(&node(vec![])));
         nodes.set_lease("n1", Some(&lease("a", after(skew))), start, WALL);
         nodes.set_lease("n1", Some(&lease("a", after(skew + 10))), start + seconds(10), WALL);
-        assert_eq!(nodes.standing("n1", start + seconds(49)), Standing::Fresh, "skew {skew}");
-        assert_eq!(nodes.standing("n1", start + seconds(50)), Standing::Silent, "skew {skew}");
+        assert_eq!(nodes.heard("n1", start + seconds(49)), Heard::Fresh, "skew {skew}");
+        assert_eq!(nodes.heard("n1", start + seconds(50)), Heard::Silent, "skew {skew}");
     }
 }
 
 #[test]
-fn a_released_lease_is_silent_at_once() {
+fn a_released_lease_takes_no_vm_and_is_no_news_to_those_it_has_until_it_lasts() {
     let start = Instant::now();
     let mut nodes = Nodes::default();
     nodes.set_core("n1", Some(&node(vec![])));
     nodes.set_lease("n1", Some(&lease("a", WALL)), start, WALL);
     assert_eq!(nodes.set_lease("n1", Some(&lease("", after(1))), start + seconds(1), WALL), Change::Changed);
-    assert_eq!(nodes.standing("n1", start + seconds(1)), Standing::Silent);
+    assert_eq!(nodes.heard("n1", start + seconds(1)), Heard::Silent);
+    assert_eq!(nodes.standing("n1", start + seconds(40)), Standing::Fresh);
+    assert_eq!(nodes.standing("n1", start + seconds(41)), Standing::Silent);
 }
 
 #[test]

@@ -153,6 +153,18 @@ fn an_undecodable_vm_keeps_the_room_of_its_assignment() {
 }
 
 #[test]
+fn who_waited_first_is_tried_first() {
+    let now = Instant::now();
+    let mut world = room_for(1, now);
+    world.vm(&key("a"), &assigned("a", "n1", "Running"), now);
+    for name in ["z", "b", "z"] {
+        assert!(matches!(place(&mut world, name, now), Placement::None(_)));
+    }
+    world.vm_gone(&key("a"));
+    assert_eq!(world.retry_waiting(Cause::RoomFreed, now), [key("z")]);
+}
+
+#[test]
 fn a_refused_write_gives_its_room_back() {
     let now = Instant::now();
     let mut world = room_for(1, now);

@@ -91,6 +91,6 @@ async fn follow(
         exit_code: None,
         message: format!("the host failed while it ran the program: {error}"),
     });
-    tracing::info!(%uid, reason = ending.reason.as_str(), exit_code = ?ending.exit_code, "VM ended");
+    tracing::debug!(%uid, reason = ending.reason.as_str(), exit_code = ?ending.exit_code, "VM ended");
     vms.ended(uid, ending);
 }

@@ -75,3 +75,42 @@ fn number(abi: ABI) -> u32 {
         .find(|(_, candidate)| *candidate == abi)
         .map_or(10, |(number, _)| number)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Landlock holds for the thread that asks for it, so one thread can try it by itself.
+    #[test]
+    fn l10_landlock_alone_closes_files_and_sockets_and_signals() {
+        let path = std::env::current_exe().unwrap();
+        File::open(&path).unwrap();
+        TcpListener::bind("127.0.0.1:0").unwrap();
+        let parent = rustix::process::getppid().unwrap();
+        rustix::process::test_kill_process(parent).unwrap();
+        let jailed = move || {
+            let Files::Closed { abi } = close().unwrap() else {
+                panic!("this kernel has no Landlock: a cell would refuse to start")
+            };
+            let denied = Some(libc::EACCES);
+            assert_eq!(File::open(&path).unwrap_err().raw_os_error(), denied);
+            assert_eq!(
+                File::create("/tmp/heron").unwrap_err().raw_os_error(),
+                denied
+            );
+            assert_eq!(std::fs::read_dir("/").unwrap_err().raw_os_error(), denied);
+            if abi >= 4 {
+                let bound = TcpListener::bind("127.0.0.1:0");
+                assert_eq!(bound.unwrap_err().raw_os_error(), denied);
+            }
+            if abi >= 6 {
+                let signalled = rustix::process::test_kill_process(parent);
+                assert_eq!(signalled, Err(rustix::io::Errno::PERM));
+            }
+        };
+        std::thread::spawn(jailed).join().unwrap();
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::{Compiles, Module};
@@ -17,6 +18,12 @@ use super::key::Key;
 
 /// Refusals that are remembered, so that a bad module is compiled once, not once a restart.
 const MAX_REFUSED: usize = 1024;
+
+/// How long it is remembered that a module was too expensive: on a quieter node it may not be.
+const TOO_EXPENSIVE_FOR: Duration = Duration::from_mins(10);
+
+/// Modules whose code is kept in memory: each takes a descriptor.
+const MAX_HELD: usize = 256;
 
 /// Every module that this warden knows.
 #[derive(Debug)]
@@ -114,7 +121,7 @@ impl Modules {
         if let Some(code) = self.code_in_turn(digest).await? {
             return Ok(module(digest, &code, 0));
         }
-        if let Some(problem) = lock(&self.refused).get(digest) {
+        if let Some(problem) = lock(&self.refused).get(digest, Instant::now()) {
             return Err(problem);
         }
         let permit = self
@@ -122,7 +129,7 @@ impl Modules {
             .acquire()
             .await
             .map_err(|_closed| internal("the warden ends"))?;
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let compiled = compiler::compile(&self.limits, wasm).await;
         drop(permit);
         let code = match compiled {
@@ -146,7 +153,7 @@ impl Modules {
         match problem.reason {
             Reason::InvalidModule | Reason::MissingImports | Reason::CompileLimit => {
                 self.refused_total.fetch_add(1, Ordering::Relaxed);
-                lock(&self.refused).put(digest.clone(), problem.clone());
+                lock(&self.refused).put(digest.clone(), problem.clone(), Instant::now());
             }
             Reason::BadRequest
             | Reason::NotFound
@@ -192,7 +199,9 @@ impl Held {
     fn put(&mut self, digest: Digest, code: Arc<Code>) {
         self.entries.retain(|(held, _)| *held != digest);
         self.entries.push_back((digest, code));
-        while self.entries.len() > 1 && self.bytes() > self.max_bytes {
+        while self.entries.len() > MAX_HELD
+            || self.entries.len() > 1 && self.bytes() > self.max_bytes
+        {
             self.entries.pop_front();
         }
     }
@@ -207,18 +216,22 @@ impl Held {
 
 /// The refusals that are remembered, oldest first.
 #[derive(Debug, Default)]
-struct Refused(VecDeque<(Digest, Problem)>);
+struct Refused(VecDeque<(Digest, Problem, Instant)>);
 
 impl Refused {
-    fn get(&self, digest: &Digest) -> Option<Problem> {
-        self.0
+    fn get(&self, digest: &Digest, now: Instant) -> Option<Problem> {
+        let (_, problem, since) = self
+            .0
             .iter()
-            .find(|(refused, _)| refused == digest)
-            .map(|(_, problem)| problem.clone())
+            .rev()
+            .find(|(refused, ..)| refused == digest)?;
+        let is_final = problem.reason != Reason::CompileLimit;
+        let is_recent = now.saturating_duration_since(*since) < TOO_EXPENSIVE_FOR;
+        (is_final || is_recent).then(|| problem.clone())
     }
 
-    fn put(&mut self, digest: Digest, problem: Problem) {
-        self.0.push_back((digest, problem));
+    fn put(&mut self, digest: Digest, problem: Problem, now: Instant) {
+        self.0.push_back((digest, problem, now));
         if self.0.len() > MAX_REFUSED {
             self.0.pop_front();
         }
@@ -261,17 +274,54 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    fn refusal(reason: Reason) -> Problem {
+        Problem {
+            reason,
+            message: "for a test".to_owned(),
+        }
+    }
+
     #[test]
     fn refusals_are_remembered_up_to_a_bound() {
+        let now = Instant::now();
         let mut refused = Refused::default();
         for number in 0..=MAX_REFUSED {
-            refused.put(
-                Digest::of(&number.to_le_bytes()),
-                internal(number.to_string()),
-            );
+            let digest = Digest::of(&number.to_le_bytes());
+            refused.put(digest, refusal(Reason::InvalidModule), now);
         }
         assert_eq!(refused.0.len(), MAX_REFUSED);
-        assert!(refused.get(&Digest::of(&0_usize.to_le_bytes())).is_none());
-        assert!(refused.get(&Digest::of(&1_usize.to_le_bytes())).is_some());
+        assert!(
+            refused
+                .get(&Digest::of(&0_usize.to_le_bytes()), now)
+                .is_none()
+        );
+        assert!(
+            refused
+                .get(&Digest::of(&1_usize.to_le_bytes()), now)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_module_that_was_too_expensive_may_be_tried_again_and_a_bad_one_never() {
+        let now = Instant::now();
+        let mut refused = Refused::default();
+        refused.put(Digest::of(b"bad"), refusal(Reason::InvalidModule), now);
+        refused.put(Digest::of(b"bomb"), refusal(Reason::CompileLimit), now);
+        assert!(
+            refused
+                .get(&Digest::of(b"bomb"), now + TOO_EXPENSIVE_FOR / 2)
+                .is_some()
+        );
+        assert!(
+            refused
+                .get(&Digest::of(b"bomb"), now + TOO_EXPENSIVE_FOR)
+                .is_none()
+        );
+        assert!(
+            refused
+                .get(&Digest::of(b"bad"), now + TOO_EXPENSIVE_FOR)
+                .is_some()
+        );
     }
 }

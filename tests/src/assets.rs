@@ -1,5 +1,5 @@
-//! The control plane's programs: from `KUBEBUILDER_ASSETS` where they are there, else built from
-//! Go modules into the cache.
+//! The programs of a control plane and of a node: from `KUBEBUILDER_ASSETS` where they are there,
+//! else built from Go modules into the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub const KUBERNETES: &str = "1.35.4";
 /// The etcd version that tests run against.
 pub const ETCD: &str = "3.6.15";
 
-/// A program of the control plane.
+/// A program of Kubernetes, or etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// etcd.
@@ -27,17 +27,48 @@ pub enum Program {
     ControllerManager,
     /// kubectl.
     Kubectl,
+    /// Places Pods.
+    Scheduler,
+    /// Runs Pods.
+    Kubelet,
+    /// Makes Services reachable.
+    Proxy,
+}
+
+/// Programs that are built together, into one folder of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    /// What every test of a cluster needs.
+    ControlPlane,
+    /// What a node needs besides.
+    Node,
+}
+
+impl Set {
+    const ALL: [Self; 2] = [Self::ControlPlane, Self::Node];
+
+    /// In the order in which they are built.
+    const fn programs(self) -> &'static [Program] {
+        match self {
+            Self::ControlPlane => &[
+                Program::Etcd,
+                Program::Kubectl,
+                Program::ControllerManager,
+                Program::ApiServer,
+            ],
+            Self::Node => &[Program::Scheduler, Program::Kubelet, Program::Proxy],
+        }
+    }
+
+    fn folder(self) -> String {
+        match self {
+            Self::ControlPlane => format!("controlplane-{KUBERNETES}-{ETCD}"),
+            Self::Node => format!("node-{KUBERNETES}"),
+        }
+    }
 }
 
 impl Program {
-    /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 4] = [
-        Self::Etcd,
-        Self::Kubectl,
-        Self::ControllerManager,
-        Self::ApiServer,
-    ];
-
     /// Its file name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -45,6 +76,18 @@ impl Program {
             Self::ApiServer => "kube-apiserver",
             Self::ControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
+            Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::Proxy => "kube-proxy",
+        }
+    }
+
+    const fn set(self) -> Set {
+        match self {
+            Self::Etcd | Self::ApiServer | Self::ControllerManager | Self::Kubectl => {
+                Set::ControlPlane
+            }
+            Self::Scheduler | Self::Kubelet | Self::Proxy => Set::Node,
         }
     }
 
@@ -56,37 +99,43 @@ impl Program {
                 return Ok(given);
             }
         }
-        Ok(cache::once(&format!("controlplane-{KUBERNETES}-{ETCD}"), build_all)?.join(self.name()))
+        let set = self.set();
+        Ok(cache::once(&set.folder(), |out| build(set.programs(), out))?.join(self.name()))
     }
 }
 
 /// Locates every program; builds what is missing and says so on standard error.
 pub fn locate_all() -> Result<Vec<PathBuf>> {
-    Program::ALL.into_iter().map(Program::locate).collect()
+    let programs = Set::ALL.into_iter().flat_map(Set::programs);
+    programs.map(|program| program.locate()).collect()
 }
 
-fn build_all(out: &Path) -> Result<()> {
+fn build(programs: &[Program], out: &Path) -> Result<()> {
     let out = fs::canonicalize(out)?;
-    progress("building the control plane from Go modules: about 10 minutes on two cores, once");
-    let etcd = etcd_module(&out.join("etcd.src"))?;
-    let kubernetes = kubernetes_module(&out.join("kubernetes.src"))?;
-    for (at, program) in Program::ALL.into_iter().enumerate() {
+    progress("building from Go modules: about 10 minutes on two cores, once");
+    let kubernetes = kubernetes_module(&out.join("kubernetes.src"), programs)?;
+    for (at, program) in programs.iter().enumerate() {
         progress(&format!(
             "building {} ({} of {})",
             program.name(),
             at + 1,
-            Program::ALL.len()
+            programs.len()
         ));
         let started = Instant::now();
         let (module, package) = match program {
-            Program::Etcd => (&etcd, ".".to_owned()),
-            Program::ApiServer | Program::ControllerManager | Program::Kubectl => (
-                &kubernetes,
+            Program::Etcd => (etcd_module(&out.join("etcd.src"))?, ".".to_owned()),
+            Program::ApiServer
+            | Program::ControllerManager
+            | Program::Kubectl
+            | Program::Scheduler
+            | Program::Kubelet
+            | Program::Proxy => (
+                kubernetes.clone(),
                 format!("k8s.io/kubernetes/cmd/{}", program.name()),
             ),
         };
         let version = format!("-s -w -X k8s.io/component-base/version.gitVersion=v{KUBERNETES}");
-        let mut build = go(module);
+        let mut build = go(&module);
         build
             .args(["build", "-ldflags", &version, "-o"])
             .arg(out.join(program.name()))
@@ -97,8 +146,10 @@ fn build_all(out: &Path) -> Result<()> {
             program.name(),
             started.elapsed().as_secs()
         ));
+        if *program == Program::Etcd {
+            fs::remove_dir_all(module)?;
+        }
     }
-    fs::remove_dir_all(etcd)?;
     fs::remove_dir_all(kubernetes)?;
     Ok(())
 }
@@ -121,7 +172,7 @@ fn etcd_module(dir: &Path) -> Result<PathBuf> {
 
 /// A module that imports Kubernetes' commands. Kubernetes names its own libraries by relative
 /// paths that are not part of the published module: each is published as v0.MINOR.PATCH.
-fn kubernetes_module(dir: &Path) -> Result<PathBuf> {
+fn kubernetes_module(dir: &Path, programs: &[Program]) -> Result<PathBuf> {
     fs::create_dir_all(dir)?;
     fs::write(dir.join("go.mod"), "module agentvm.invalid/kubernetes\n")?;
     let staged = KUBERNETES
@@ -138,9 +189,9 @@ fn kubernetes_module(dir: &Path) -> Result<PathBuf> {
             replaced.join("\n")
         ),
     )?;
-    let imported: Vec<String> = Program::ALL
-        .into_iter()
-        .filter(|program| *program != Program::Etcd)
+    let imported: Vec<String> = programs
+        .iter()
+        .filter(|program| **program != Program::Etcd)
         .map(|program| format!("import _ \"k8s.io/kubernetes/cmd/{}\"", program.name()))
         .collect();
     fs::write(
@@ -184,5 +235,5 @@ fn go(dir: &Path) -> Command {
 
 #[expect(clippy::print_stderr, reason = "a build of minutes says what it does")]
 fn progress(sentence: &str) {
-    eprintln!("control plane: {sentence}");
+    eprintln!("kubernetes: {sentence}");
 }

@@ -1,6 +1,8 @@
-//! A real etcd, API server and controller manager on loopback, for one test binary.
+//! A real etcd, API server and controller manager, for one test binary.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::api::Api;
@@ -21,12 +23,38 @@ pub struct ControlPlane {
     pub api: Api,
     /// Who wrote what.
     pub audit: AuditLog,
+    /// Its certificates.
+    pub pki: Pki,
     dir: PathBuf,
-    pki: Pki,
     server: String,
     api_server: Process,
     controller_manager: Process,
     etcd: Process,
+}
+
+/// Who works with a control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Processes of a test, over loopback: no Pod ever runs.
+    Processes,
+    /// Nodes with a kubelet each, and Pods: at this address.
+    Nodes(IpAddr),
+}
+
+impl Serves {
+    fn address(self) -> IpAddr {
+        match self {
+            Self::Processes => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Self::Nodes(address) => address,
+        }
+    }
+
+    fn controllers(self) -> &'static str {
+        match self {
+            Self::Processes => CONTROLLERS,
+            Self::Nodes(_) => "*",
+        }
+    }
 }
 
 /// Only what our tests need: namespaces are emptied, roles aggregated, owned objects collected.
@@ -34,10 +62,15 @@ const CONTROLLERS: &str = "namespace-controller,serviceaccount-controller,\
     root-ca-certificate-publisher-controller,clusterrole-aggregation-controller,garbage-collector-controller";
 
 impl ControlPlane {
-    /// Starts one with its files in `dir`, and waits until it is ready.
+    /// Starts one for processes with its files in `dir`, and waits until it is ready.
     pub fn start(dir: &Path) -> Result<Self> {
+        Self::start_for(Serves::Processes, dir)
+    }
+
+    /// Starts one with its files in `dir`, and waits until it is ready.
+    pub fn start_for(serves: Serves, dir: &Path) -> Result<Self> {
         let pki = Pki::create(&dir.join("pki"))?;
-        pki.server("apiserver")?;
+        pki.server("apiserver", serves.address())?;
         pki.client("admin", "admin", "system:masters")?;
         pki.client(
             "manager",
@@ -45,7 +78,7 @@ impl ControlPlane {
             "system:kube-controller-manager",
         )?;
         let (etcd, etcd_port) = start_etcd(dir)?;
-        let (api_server, server) = start_api_server(dir, &pki, etcd_port)?;
+        let (api_server, server) = start_api_server(serves, dir, &pki, etcd_port)?;
         let ca = pki.certificate("ca");
         for user in ["admin", "manager"] {
             write_kubeconfig(
@@ -68,7 +101,7 @@ impl ControlPlane {
             kubectl: Kubectl::new(&dir.join("admin"))?,
             api,
             audit: AuditLog::new(&dir.join("audit.log")),
-            controller_manager: start_controller_manager(dir, &pki)?,
+            controller_manager: start_controller_manager(serves, dir, &pki)?,
             dir: dir.to_owned(),
             pki,
             server,
@@ -91,8 +124,18 @@ impl ControlPlane {
 
     /// Makes a certificate for a person and writes a kubeconfig for him.
     pub fn kubeconfig_of_person(&self, name: &str) -> Result<PathBuf> {
-        self.pki.client(name, name, "people")?;
+        self.kubeconfig_of_member(name, name, "people")
+    }
+
+    /// Makes the certificate `name` for a user of a group and writes a kubeconfig for him.
+    pub fn kubeconfig_of_member(&self, name: &str, user: &str, group: &str) -> Result<PathBuf> {
+        self.pki.client(name, user, group)?;
         self.kubeconfig(name, &certificate_credentials(&self.pki, name))
+    }
+
+    /// Where the API server listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.server.trim_start_matches("https://").parse()?)
     }
 
     /// The API server's process, for tests that stop it for a while.
@@ -155,7 +198,12 @@ fn start_etcd(dir: &Path) -> Result<(Process, u16)> {
     Ok((etcd, clients))
 }
 
-fn start_api_server(dir: &Path, pki: &Pki, etcd_port: u16) -> Result<(Process, String)> {
+fn start_api_server(
+    serves: Serves,
+    dir: &Path,
+    pki: &Pki,
+    etcd_port: u16,
+) -> Result<(Process, String)> {
     let port = http::free_port()?;
     fs::write(dir.join("audit.yaml"), audit::POLICY)?;
     let file = |flag: &str, path: PathBuf| format!("--{flag}={}", path.display());
@@ -167,17 +215,13 @@ fn start_api_server(dir: &Path, pki: &Pki, etcd_port: u16) -> Result<(Process, S
             command
                 .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
                 .arg(format!("--secure-port={port}"))
-                .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-                .args([
-                    "--endpoint-reconciler-type=none",
-                    "--service-cluster-ip-range=10.96.0.0/16",
-                ])
+                .arg(format!("--bind-address={}", serves.address()))
+                .arg(format!("--advertise-address={}", serves.address()))
+                .arg("--service-cluster-ip-range=10.96.0.0/16")
                 .args([
                     "--authorization-mode=Node,RBAC",
                     "--enable-admission-plugins=NodeRestriction",
                 ])
-                // No kubelet ever makes our Node objects ready.
-                .arg("--disable-admission-plugins=TaintNodesByCondition")
                 .arg("--service-account-issuer=https://kubernetes.default.svc")
                 .arg(file("service-account-key-file", pki.key("sa")))
                 .arg(file("service-account-signing-key-file", pki.key("sa")))
@@ -185,13 +229,26 @@ fn start_api_server(dir: &Path, pki: &Pki, etcd_port: u16) -> Result<(Process, S
                 .arg(file("tls-cert-file", pki.certificate("apiserver")))
                 .arg(file("tls-private-key-file", pki.key("apiserver")))
                 .arg(file("audit-policy-file", dir.join("audit.yaml")))
-                .arg(file("audit-log-path", dir.join("audit.log")))
+                .arg(file("audit-log-path", dir.join("audit.log")));
+            match serves {
+                // No kubelet ever makes our Node objects ready.
+                Serves::Processes => command
+                    .arg("--endpoint-reconciler-type=none")
+                    .arg("--disable-admission-plugins=TaintNodesByCondition"),
+                Serves::Nodes(_) => command
+                    .args([
+                        "--allow-privileged",
+                        "--kubelet-preferred-address-types=InternalIP",
+                    ])
+                    .arg(file("kubelet-client-certificate", pki.certificate("admin")))
+                    .arg(file("kubelet-client-key", pki.key("admin"))),
+            }
         },
     )?;
-    Ok((process, format!("https://127.0.0.1:{port}")))
+    Ok((process, format!("https://{}:{port}", serves.address())))
 }
 
-fn start_controller_manager(dir: &Path, pki: &Pki) -> Result<Process> {
+fn start_controller_manager(serves: Serves, dir: &Path, pki: &Pki) -> Result<Process> {
     let port = http::free_port()?;
     Process::start(
         "kube-controller-manager",
@@ -199,7 +256,7 @@ fn start_controller_manager(dir: &Path, pki: &Pki) -> Result<Process> {
         Program::ControllerManager.locate()?,
         |command| {
             command
-                .arg(format!("--controllers={CONTROLLERS}"))
+                .arg(format!("--controllers={}", serves.controllers()))
                 .args([
                     "--leader-elect=false",
                     "--use-service-account-credentials",

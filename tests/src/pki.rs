@@ -1,6 +1,7 @@
 //! A certificate authority for one control plane, by the `openssl` command.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,14 +31,15 @@ impl Pki {
         Ok(pki)
     }
 
-    /// Makes the server certificate `name` for loopback.
-    pub fn server(&self, name: &str) -> Result<()> {
-        let names =
-            "subjectAltName=DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1";
+    /// Makes the server certificate `name` for loopback and `address`.
+    pub fn server(&self, name: &str, address: IpAddr) -> Result<()> {
+        let names = format!(
+            "subjectAltName=DNS:localhost,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1,IP:{address}"
+        );
         self.sign(
             name,
             "/CN=kube-apiserver",
-            &[names, "extendedKeyUsage=serverAuth"],
+            &[&names, "extendedKeyUsage=serverAuth"],
         )
     }
 

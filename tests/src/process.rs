@@ -194,25 +194,34 @@ fn last_lines(text: &str) -> String {
         .join("\n")
 }
 
-type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
-
-fn spawn(command: Command) -> Result<Child> {
+/// Does something on the thread that starts processes, such as to move it into a namespace:
+/// processes that are started later are in it too.
+pub fn on_starting_thread<T: Send + 'static>(
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    type Order = Box<dyn FnOnce() + Send>;
     static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
     let orders = ORDERS.get_or_init(|| {
         let (orders, taken) = mpsc::channel::<Order>();
         std::thread::spawn(move || {
-            for (mut command, answer) in taken {
-                // An order whose asker has gone needs no answer.
-                let _ = answer.send(command.spawn());
+            for order in taken {
+                order();
             }
         });
         orders
     });
-    let (answer, child) = mpsc::channel();
+    let (answer, result) = mpsc::channel();
     orders
-        .send((command, answer))
-        .context("the thread that starts processes is gone")?;
-    Ok(child
+        .send(Box::new(move || {
+            // An order whose asker has gone needs no answer.
+            let _ = answer.send(act());
+        }))
+        .map_err(|_order| anyhow!("the thread that starts processes is gone"))?;
+    result
         .recv()
-        .context("the thread that starts processes is gone")??)
+        .context("the thread that starts processes is gone")
+}
+
+fn spawn(mut command: Command) -> Result<Child> {
+    Ok(on_starting_thread(move || command.spawn())??)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cluster::ClusterArgs;
 use crate::completion::CompletionArgs;
 use crate::push::PushArgs;
 use crate::run::RunArgs;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Version(VersionArgs),
     /// Prints the completion script of a shell.
     Completion(CompletionArgs),
+    /// The chores of the Helm chart's own pods.
+    Cluster(ClusterArgs),
     /// The processes that `run` starts from this same binary.
     #[command(flatten)]
     Process(agentvm_cell::Command),
@@ -85,11 +88,12 @@ impl Invocation {
 }
 
 /// The definition of every flag, as `program` shows it. Nobody types the processes that
-/// `run` starts, so they are not shown.
+/// `run` starts or the chores of the chart's pods, so they are not shown.
 pub(crate) fn definition(program: Program) -> clap::Command {
     let hide = |process: clap::Command| process.hide(true);
     Cli::command()
         .bin_name(program.typed())
+        .mut_subcommand("cluster", hide)
         .mut_subcommand("warden", hide)
         .mut_subcommand("cell", hide)
         .mut_subcommand("compile", hide)

@@ -1,5 +1,6 @@
 //! `agentvm`, also as `kubectl-agentvm`: runs, pushes and checks agent VMs from a shell.
 
+mod cluster;
 mod command;
 mod completion;
 mod manifest;
@@ -31,6 +32,7 @@ fn perform(invocation: Invocation) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::validate(&args),
         Command::Version(args) => version::version(&args),
         Command::Completion(args) => completion::completion(&args, invocation.program),
+        Command::Cluster(args) => cluster::cluster(args),
         Command::Process(process) => {
             run::tie_to_parent()?;
             agentvm_cell::run(process).map(|()| ExitCode::SUCCESS)

@@ -21,7 +21,7 @@ pub use agentvm::{AgentVM, AgentVMSpec, AgentVMStatus};
 pub use asked::{DEFAULT_GRACE, MAX_GRACE, MAX_TTL, Source};
 pub use field::FieldError;
 pub use rules::rules_for;
-pub use schema::{crd, crds, files};
+pub use schema::{VERSION_ANNOTATION, crd, crds, files};
 
 /// The API group.
 pub const GROUP: &str = "agentvm.dev";

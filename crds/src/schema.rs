@@ -14,11 +14,18 @@ pub(crate) use limit::{capacity, cpu, fuel, log_rate, memory, timeout};
 
 use crate::{AgentNode, AgentPolicy, AgentVM};
 
+/// Names the release that a CRD is of, so that an older one never takes fields away.
+pub const VERSION_ANNOTATION: &str = "agentvm.dev/version";
+
 /// The CRDs of every kind, ready to be applied.
 ///
 /// Install these rather than `AgentVM::crd()`: they differ in that no field takes `null`.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![AgentVM::crd(), AgentPolicy::crd(), AgentNode::crd()];
+    for crd in &mut crds {
+        let annotations = crd.metadata.annotations.get_or_insert_default();
+        annotations.insert(VERSION_ANNOTATION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    }
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         let schema = version
             .schema

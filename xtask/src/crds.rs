@@ -2,9 +2,8 @@
 
 use crate::step;
 
-/// Runs the generator of the `crds` crate, which writes into `crds/yaml`.
+/// Runs the generator of the `crds` crate, which writes into `crds/yaml` and into the chart.
 pub(crate) fn crds() -> anyhow::Result<()> {
-    let folder = step::root()?.join("crds").join("yaml");
     let mut generator = step::cargo([
         "run",
         "--quiet",
@@ -12,10 +11,9 @@ pub(crate) fn crds() -> anyhow::Result<()> {
         "agentvm-crds",
         "--bin",
         "agentvm-crdgen",
-        "--",
     ])?;
     step::run(
-        &format!("writing the CRDs into {}", folder.display()),
-        generator.arg(folder),
+        "writing the CRDs into crds/yaml and charts/agentvm/crds",
+        &mut generator,
     )
 }

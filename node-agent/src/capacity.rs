@@ -36,11 +36,18 @@ impl Capacity {
     /// Derives what was not given from the machine and from the warden's facts.
     pub fn decide(&self, info: &Info) -> Decided {
         Decided {
-            memory_bytes: self.memory_bytes.unwrap_or_else(|| machine_memory_bytes() / 100 * MEMORY_PERCENT),
+            memory_bytes: self
+                .memory_bytes
+                .unwrap_or_else(|| vms_part(machine_memory_bytes())),
             cpu_millicores: self.cpu_millicores.unwrap_or_else(machine_millicores),
             vms: self.vms.unwrap_or_else(|| vms_by_maps(info)),
         }
     }
+}
+
+/// Of the memory that the cells have, what VMs get.
+pub fn vms_part(bytes: u64) -> u64 {
+    bytes / 100 * MEMORY_PERCENT
 }
 
 /// VMs that one cell can hold and the kernel can map.
@@ -50,18 +57,30 @@ fn vms_by_maps(info: &Info) -> u32 {
 }
 
 fn machine_millicores() -> u64 {
-    std::thread::available_parallelism().map_or(1000, |cores| u64::try_from(cores.get()).unwrap_or(1) * 1000)
+    std::thread::available_parallelism()
+        .map_or(1000, |cores| u64::try_from(cores.get()).unwrap_or(1) * 1000)
 }
 
 /// The machine's memory, or the container's limit where that is less.
 fn machine_memory_bytes() -> u64 {
-    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total_bytes(&text)).unwrap_or(1 << 30);
-    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    limits.into_iter().filter_map(|path| limit_bytes(Path::new(path))).fold(total, u64::min)
+    let total = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| mem_total_bytes(&text))
+        .unwrap_or(1 << 30);
+    let limits = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    limits
+        .into_iter()
+        .filter_map(|path| limit_bytes(Path::new(path)))
+        .fold(total, u64::min)
 }
 
 fn mem_total_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -98,14 +117,28 @@ mod tests {
 
     #[test]
     fn what_is_given_is_not_derived() {
-        let given = Capacity { memory_bytes: Some(7), cpu_millicores: Some(8), vms: Some(9) };
+        let given = Capacity {
+            memory_bytes: Some(7),
+            cpu_millicores: Some(8),
+            vms: Some(9),
+        };
         let decided = given.decide(&info(1_000, 65_530));
-        assert_eq!(decided, Decided { memory_bytes: 7, cpu_millicores: 8, vms: 9 });
+        assert_eq!(
+            decided,
+            Decided {
+                memory_bytes: 7,
+                cpu_millicores: 8,
+                vms: 9
+            }
+        );
     }
 
     #[test]
     fn the_kernels_memory_table_is_read() {
-        assert_eq!(mem_total_bytes("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
+        assert_eq!(
+            mem_total_bytes("MemFree: 1 kB\nMemTotal:       16384 kB\n"),
+            Some(16 << 20)
+        );
         assert_eq!(mem_total_bytes("nothing"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use agentvm_crds::quantity;
 
-use crate::capacity::Capacity;
+use crate::capacity::{self, Capacity};
 
 /// Runs the `AgentVM`s that are assigned to one node.
 ///
@@ -19,34 +19,87 @@ pub struct Flags {
     pub node_name: String,
     /// The warden's run directory: its socket is DIR/warden.sock. The agent keeps its identity
     /// there (DIR/agent.id), so that one that is started again is the same one.
-    #[arg(long, env = "AGENTVM_RUN_DIR", value_name = "DIR", default_value = "/run/agentvm")]
+    #[arg(
+        long,
+        env = "AGENTVM_RUN_DIR",
+        value_name = "DIR",
+        default_value = "/run/agentvm"
+    )]
     pub run_dir: PathBuf,
     /// Address of /metrics, /healthz and /readyz.
-    #[arg(long, env = "AGENTVM_LISTEN", value_name = "ADDR", default_value = "0.0.0.0:9810")]
+    #[arg(
+        long,
+        env = "AGENTVM_LISTEN",
+        value_name = "ADDR",
+        default_value = "0.0.0.0:9810"
+    )]
     pub listen: SocketAddr,
     /// Namespace of the node's Lease.
     #[arg(long, env = "AGENTVM_LEASE_NAMESPACE", value_name = "NAMESPACE", default_value = agentvm_crds::SYSTEM_NAMESPACE)]
     pub lease_namespace: String,
-    /// Memory that the VMs of this node may be given in sum, such as 8Gi. Default: 80 % of the
-    /// machine's, or of the container's limit where that is less.
+    /// Memory that the VMs of this node may be given in sum, such as 8Gi. Default: 80 % of what
+    /// the cells have, else of the machine's, or of this container's limit where that is less.
     #[arg(long, env = "AGENTVM_MEMORY", value_name = "QUANTITY", value_parser = quantity::whole)]
     pub memory: Option<u64>,
-    /// Cores that the VMs of this node may be given in sum, such as 4 or 1500m. Default: the
-    /// cores that this process may use.
+    /// Cores that the VMs of this node may be given in sum, such as 4 or 1500m. Default: what
+    /// the cells have, else the cores that this process may use.
     #[arg(long, env = "AGENTVM_CPU", value_name = "QUANTITY", value_parser = quantity::milli)]
     pub cpu: Option<u64>,
     /// VMs at once. Default: what one cell can hold, and what the node's `vm.max_map_count`
     /// allows at 6 maps a VM.
     #[arg(long, env = "AGENTVM_MAX_VMS", value_name = "N")]
     pub max_vms: Option<u32>,
+    /// Memory limit of the container that the cells run in, in bytes, as the downward API tells.
+    #[arg(long, env = "AGENTVM_CELLS_MEMORY_BYTES", value_name = "BYTES")]
+    pub cells_memory_bytes: Option<u64>,
+    /// CPU limit of the container that the cells run in, in thousandths of cores.
+    #[arg(long, env = "AGENTVM_CELLS_CPU_MILLICORES", value_name = "MILLICORES")]
+    pub cells_cpu_millicores: Option<u64>,
     /// A registry that is spoken to in plain HTTP; may be given several times. Default: none.
-    #[arg(long = "insecure-registry", env = "AGENTVM_INSECURE_REGISTRIES", value_name = "HOST[:PORT]", value_delimiter = ',')]
+    #[arg(
+        long = "insecure-registry",
+        env = "AGENTVM_INSECURE_REGISTRIES",
+        value_name = "HOST[:PORT]",
+        value_delimiter = ','
+    )]
     pub insecure_registries: Vec<String>,
 }
 
 impl Flags {
     /// The capacity as given.
     pub fn capacity(&self) -> Capacity {
-        Capacity { memory_bytes: self.memory, cpu_millicores: self.cpu, vms: self.max_vms }
+        Capacity {
+            memory_bytes: self
+                .memory
+                .or(self.cells_memory_bytes.map(capacity::vms_part)),
+            cpu_millicores: self.cpu.or(self.cells_cpu_millicores),
+            vms: self.max_vms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::Flags;
+
+    fn capacity(args: &[&str]) -> (Option<u64>, Option<u64>) {
+        let flags = Flags::parse_from(["agent", "--node-name", "n"].iter().chain(args));
+        (
+            flags.capacity().memory_bytes,
+            flags.capacity().cpu_millicores,
+        )
+    }
+
+    #[test]
+    fn what_the_cells_container_may_use_is_the_capacity_less_a_reserve() {
+        let cells = [
+            "--cells-memory-bytes=1000000",
+            "--cells-cpu-millicores=1500",
+        ];
+        assert_eq!(capacity(&cells), (Some(800_000), Some(1500)));
+        let given = [cells[0], cells[1], "--memory=7", "--cpu=1"];
+        assert_eq!(capacity(&given), (Some(7), Some(1000)));
     }
 }

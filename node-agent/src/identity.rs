@@ -1,7 +1,8 @@
 //! Who this agent is: the machine's boot, and the run directory that it alone works in.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -38,7 +39,16 @@ impl Identity {
     /// The identity of an agent that works in `run_dir`.
     pub fn of(run_dir: &Path) -> Result<Self, IdentityError> {
         let path = run_dir.join("agent.id");
-        let at = |source| IdentityError::File { path: path.clone(), source };
+        let at = |source| IdentityError::File {
+            path: path.clone(),
+            source,
+        };
+        // The warden makes it as well; who comes first is nobody's choice.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(run_dir)
+            .map_err(at)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -46,11 +56,17 @@ impl Identity {
             .truncate(false)
             .open(&path)
             .map_err(at)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_held| IdentityError::Locked { dir: run_dir.to_owned() })?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_held| {
+            IdentityError::Locked {
+                dir: run_dir.to_owned(),
+            }
+        })?;
         let random = own_random(&mut file).map_err(at)?;
         let boot = boot_id()?;
-        Ok(Self { holder: format!("{boot}_{random}"), _lock: file })
+        Ok(Self {
+            holder: format!("{boot}_{random}"),
+            _lock: file,
+        })
     }
 }
 
@@ -62,7 +78,9 @@ fn own_random(file: &mut File) -> std::io::Result<String> {
     if known.len() == 32 && known.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(known.to_owned());
     }
-    let new = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().replace('-', "");
+    let new = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?
+        .trim()
+        .replace('-', "");
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(new.as_bytes())?;
@@ -72,6 +90,7 @@ fn own_random(file: &mut File) -> std::io::Result<String> {
 
 fn boot_id() -> Result<String, IdentityError> {
     let path = PathBuf::from("/proc/sys/kernel/random/boot_id");
-    let text = std::fs::read_to_string(&path).map_err(|source| IdentityError::File { path, source })?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| IdentityError::File { path, source })?;
     Ok(text.trim().to_owned())
 }

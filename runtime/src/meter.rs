@@ -48,13 +48,8 @@ pub(crate) struct Metered<F> {
     quota: Quota,
     timeout: Option<Timer>,
     stop: Option<Timer>,
-    pause: Option<Pause>,
-}
-
-/// A guest that waits for its quota to fill.
-struct Pause {
-    since: Instant,
-    timer: Timer,
+    /// Runs while the guest waits for its quota to fill.
+    pause: Option<Timer>,
 }
 
 type Timer = Pin<Box<Sleep>>;
@@ -121,12 +116,12 @@ where
             return Poll::Ready(());
         };
         if let Some(wait) = self.quota.wait(now_ns) {
-            pause.timer.as_mut().reset(Instant::now() + wait);
-            if pause.timer.as_mut().poll(cx).is_pending() {
+            pause.as_mut().reset(Instant::now() + wait);
+            if pause.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }
-        self.shared.account.add_throttled(pause.since.elapsed());
+        self.shared.account.end_pause();
         self.pause = None;
         Poll::Ready(())
     }
@@ -160,12 +155,12 @@ where
             && outcome.is_pending()
             && is_on(Guard::CpuQuota)
         {
-            let now = Instant::now();
-            let mut timer = timer(now + wait);
-            if timer.as_mut().poll(cx).is_ready() {
+            let mut pause = timer(Instant::now() + wait);
+            if pause.as_mut().poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
-            self.pause = Some(Pause { since: now, timer });
+            shared.account.begin_pause();
+            self.pause = Some(pause);
         }
         outcome
     }
@@ -181,6 +176,7 @@ where
             .account
             .add_cpu(thread_cpu().saturating_sub(before));
         self.shared.account.free_memory();
+        self.shared.account.end_pause();
         self.shared.started.open();
     }
 }

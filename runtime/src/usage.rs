@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A snapshot of what one run has used so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,8 @@ impl Closed {
 pub(crate) struct Account {
     cpu_ns: AtomicU64,
     throttled_ns: AtomicU64,
+    /// Since when the VM waits for its quota, if it does.
+    paused_since: Mutex<Option<Instant>>,
     fuel: AtomicU64,
     /// Fuel owed for host calls, not yet taken from the store.
     fuel_owed: AtomicU64,
@@ -63,7 +68,7 @@ impl Account {
         let denials = Closed::ALL.map(|closed| (closed.name(), self.denials(closed).load(Relaxed)));
         Usage {
             cpu: Duration::from_nanos(self.cpu_ns.load(Relaxed)),
-            throttled: Duration::from_nanos(self.throttled_ns.load(Relaxed)),
+            throttled: self.throttled(),
             fuel: self.fuel.load(Relaxed),
             memory_bytes: self.memory.load(Relaxed),
             memory_peak_bytes: self.memory_peak.load(Relaxed),
@@ -94,8 +99,30 @@ impl Account {
         Duration::from_nanos(self.cpu_ns.load(Relaxed))
     }
 
-    pub(crate) fn add_throttled(&self, waited: Duration) {
-        self.throttled_ns.fetch_add(nanos(waited), Relaxed);
+    /// The VM waits for its quota from now on.
+    pub(crate) fn begin_pause(&self) {
+        *self.paused_since() = Some(Instant::now());
+    }
+
+    /// The VM does not wait any more, if it did.
+    pub(crate) fn end_pause(&self) {
+        if let Some(since) = self.paused_since().take() {
+            self.throttled_ns.fetch_add(nanos(since.elapsed()), Relaxed);
+        }
+    }
+
+    fn throttled(&self) -> Duration {
+        let now = self
+            .paused_since()
+            .map(|since| since.elapsed())
+            .unwrap_or_default();
+        Duration::from_nanos(self.throttled_ns.load(Relaxed)) + now
+    }
+
+    fn paused_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.paused_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The exact fuel used, known whenever the guest crosses into the host.

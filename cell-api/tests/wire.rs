@@ -1,0 +1,63 @@
+//! The names on the wire: two versions of us may talk to each other during an upgrade.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected must fail where it does"
+)]
+
+use std::fmt::Debug;
+
+use agentvm_cell_api::cell::{Stats, VmList, VmSpec};
+use agentvm_cell_api::log::Line;
+use agentvm_cell_api::problem::Problem;
+use agentvm_cell_api::warden::{Cells, Info, Module};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Decodes `json` and encodes it to the very same again.
+fn holds<T: Serialize + DeserializeOwned + Debug>(json: &str) {
+    let expected: serde_json::Value = serde_json::from_str(json).unwrap();
+    let value: T = serde_json::from_str(json).unwrap();
+    assert_eq!(serde_json::to_value(&value).unwrap(), expected, "{value:?}");
+}
+
+#[test]
+fn every_type_keeps_its_names() {
+    holds::<Info>(
+        r#"{"version":"1","engine":"ab","jail":"Partial","jailMessage":"no Landlock","maxVmsPerCell":7,
+            "maxMapCount":9,"pid":3,"residentBytes":5,
+            "compiles":{"succeeded":1,"refused":2,"rejectedEntries":3}}"#,
+    );
+    holds::<Module>(r#"{"sha256":"ab","kind":"component","compiledBytes":1,"compileMs":2}"#);
+    holds::<Cells>(
+        r#"{"cells":[{"namespace":"n","socket":"/s","pid":1,"instance":"i","startedUnixMs":2}]}"#,
+    );
+    holds::<VmSpec>(
+        r#"{"name":"n","epoch":1,"attempt":2,"fenceDeadlineBoottimeMs":3,"module":"ab","kind":"core",
+            "args":["a"],"env":{"K":"v"},
+            "grants":{"limits":{"memoryBytes":1,"cpuMillicores":2,"fuel":3,"timeoutMs":4,
+            "logRateBytesPerSecond":5},"clock":{"resolutionNs":6}}}"#,
+    );
+    let usage = r#"{"cpuNs":1,"throttledNs":2,"fuel":3,"memoryBytes":4,"memoryPeakBytes":5,
+        "logBytes":6,"logDroppedBytes":7,"denials":{"sockets":8},"startLatencyNs":9}"#;
+    holds::<Stats>(&format!(
+        r#"{{"vms":{{"u":{usage}}},"residentBytes":1,"cpuNs":2,"threads":3,"hostPanics":4}}"#
+    ));
+    holds::<VmList>(&format!(
+        r#"{{"version":1,"vms":[{{"uid":"u","state":"Ended","version":1,"startedUnixMs":2,
+            "spec":{{"name":"n","epoch":1,"attempt":0,"module":"ab","kind":"core","args":[],"env":{{}},
+            "grants":{{"limits":{{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3}}}}}},
+            "end":{{"reason":"OutOfFuel","exitCode":3,"message":"m","finishedUnixMs":4,"usage":{usage}}}}}]}}"#
+    ));
+    holds::<Line>(
+        r#"{"time":"t","namespace":"n","vm":"v","uid":"u","stream":"stderr","text":"x","partial":true}"#,
+    );
+    holds::<Problem>(r#"{"reason":"MissingImports","message":"m"}"#);
+}
+
+#[test]
+fn a_field_that_nobody_knows_is_refused_where_it_would_be_a_limit() {
+    let unknown = r#"{"name":"n","epoch":1,"attempt":0,"module":"ab","kind":"core","args":[],"env":{},
+        "grants":{"limits":{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"egressBytes":4}}}"#;
+    let refused = serde_json::from_str::<VmSpec>(unknown).unwrap_err();
+    assert!(refused.to_string().contains("egressBytes"), "{refused}");
+}

@@ -67,11 +67,10 @@ impl Cluster {
         act(&self.operator.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Starts another operator in the place of one that has ended.
-    pub fn restart_operator(&self, name: &str) -> Result<()> {
-        let new = self.start_operator(name)?;
-        *self.operator.lock().unwrap_or_else(PoisonError::into_inner) = new;
-        Ok(())
+    /// Puts another operator in the place of the present one, and gives that one.
+    pub fn replace_operator(&self, new: Operator) -> Operator {
+        let mut operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *operator, new)
     }
 
     /// Starts one more replica of the operator.

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod cache;
 pub mod cluster;
 pub mod control_plane;
+pub mod flaky;
 pub mod guests;
 pub mod helm;
 pub mod http;

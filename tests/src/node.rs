@@ -47,6 +47,8 @@ pub struct NodeSettings {
     pub bound: BoundTo,
     /// Whole cores that its VMs may be given in sum.
     pub cores: u32,
+    /// What its agent speaks to instead of the API server.
+    pub through: Option<SocketAddr>,
     /// VMs that one of its cells can hold.
     pub vms_per_cell: u32,
 }
@@ -59,6 +61,7 @@ impl NodeSettings {
             taints: json!([]),
             bound,
             cores: 16,
+            through: None,
             vms_per_cell: 64,
         }
     }
@@ -71,6 +74,7 @@ impl NodeSettings {
             taints,
             bound: BoundTo::Node,
             cores: 2,
+            through: None,
             vms_per_cell: 64,
         }
     }
@@ -93,7 +97,7 @@ impl Node {
         fs::create_dir_all(&dir)?;
         let warden = start_warden(&dir, settings.vms_per_cell)?;
         let agent = AgentCall {
-            kubeconfig: identity::node_agent(site.plane, name, settings.bound)?,
+            kubeconfig: kubeconfig(site.plane, name, settings)?,
             listen: http::loopback(http::free_port()?),
             registry: site.registry,
             cores: settings.cores,
@@ -138,6 +142,22 @@ impl Node {
         let new = self.call.start()?;
         *self.agent.lock().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
+    }
+
+    /// Starts a second agent for this node, with a warden of its own.
+    pub fn start_twin(&self) -> Result<Twin> {
+        let dir = self.call.dir.join("twin");
+        fs::create_dir_all(&dir)?;
+        let call = AgentCall {
+            listen: http::loopback(http::free_port()?),
+            dir,
+            ..self.call.clone()
+        };
+        Ok(Twin {
+            warden: start_warden(&call.dir, call.vms_per_cell)?,
+            agent: call.start()?,
+            address: call.listen,
+        })
     }
 
     /// Starts another warden in the place of one that has ended.
@@ -233,6 +253,18 @@ impl Node {
     }
 }
 
+fn kubeconfig(plane: &ControlPlane, name: &str, settings: &NodeSettings) -> Result<PathBuf> {
+    let path = identity::node_agent(plane, name, settings.bound)?;
+    if let Some(through) = settings.through {
+        let direct = fs::read_to_string(&path)?;
+        fs::write(
+            &path,
+            direct.replace(&plane.address()?.to_string(), &through.to_string()),
+        )?;
+    }
+    Ok(path)
+}
+
 fn create_node(plane: &ControlPlane, name: &str, settings: &NodeSettings) -> Result<()> {
     let mut labels = settings.labels.clone();
     if let Some(labels) = labels.as_object_mut() {
@@ -285,8 +317,19 @@ pub fn start_warden(dir: &Path, vms_per_cell: u32) -> Result<Process> {
     })
 }
 
-/// How a node's agent is started, again and again.
+/// A second agent that believes to be a node's.
 #[derive(Debug)]
+pub struct Twin {
+    /// Its warden.
+    pub warden: Process,
+    /// The agent.
+    pub agent: Process,
+    /// Where it serves metrics and health.
+    pub address: SocketAddr,
+}
+
+/// How a node's agent is started, again and again.
+#[derive(Clone, Debug)]
 struct AgentCall {
     node: String,
     dir: PathBuf,

@@ -25,7 +25,7 @@ struct Scene {
 }
 
 #[test]
-fn the_operator_assigns_and_nobody_else_does() -> Result<()> {
+fn k12_the_operator_assigns_and_nobody_else_does() -> Result<()> {
     let scene = scene()?;
     let namespace = Namespace::create(scene.plane, "adm-assign")?;
     namespace.run_probe("vm", "hello", &json!({}))?;
@@ -50,7 +50,7 @@ fn the_operator_assigns_and_nobody_else_does() -> Result<()> {
 }
 
 #[test]
-fn an_agent_reports_on_vms_of_its_own_node_alone() -> Result<()> {
+fn k14_an_agent_reports_on_vms_of_its_own_node_alone() -> Result<()> {
     let scene = scene()?;
     let namespace = Namespace::create(scene.plane, "adm-report")?;
     for (vm, node) in [("vm-north", "north"), ("vm-south", "south")] {
@@ -111,7 +111,7 @@ fn k29_a_late_report_never_lands_on_another_object_of_the_same_name() -> Result<
 }
 
 #[test]
-fn an_agent_writes_its_own_agentnode_alone() -> Result<()> {
+fn k14_an_agent_writes_its_own_agentnode_alone() -> Result<()> {
     let scene = scene()?;
     scene.north.apply(&agent_node("north"))?.done()?;
     let said = scene.north.apply(&agent_node("south"))?.refused()?;
@@ -143,7 +143,7 @@ fn an_agent_writes_its_own_agentnode_alone() -> Result<()> {
 }
 
 #[test]
-fn an_agent_writes_its_own_lease_alone() -> Result<()> {
+fn k14_an_agent_writes_its_own_lease_alone() -> Result<()> {
     let scene = scene()?;
     for (name, kubectl) in [("node-north", &scene.north), ("node-south", &scene.south)] {
         kubectl
@@ -187,7 +187,7 @@ fn an_agent_writes_its_own_lease_alone() -> Result<()> {
 }
 
 #[test]
-fn a_tenant_writes_agentvms_but_never_what_is_reported_of_them() -> Result<()> {
+fn k13_a_tenant_writes_agentvms_but_never_what_is_reported_of_them() -> Result<()> {
     let scene = scene()?;
     let namespace = Namespace::create(scene.plane, "adm-tenant")?;
     let tina = Kubectl::new(&namespace.tenant("tina")?)?;
@@ -239,7 +239,7 @@ fn a_tenant_writes_agentvms_but_never_what_is_reported_of_them() -> Result<()> {
 }
 
 #[test]
-fn operator_and_agents_never_read_secrets_nor_write_specs() -> Result<()> {
+fn k26_operator_and_agents_never_read_secrets_nor_write_specs() -> Result<()> {
     let scene = scene()?;
     for (who, kubectl) in [
         ("the operator", &scene.operator),
@@ -276,7 +276,7 @@ fn operator_and_agents_never_read_secrets_nor_write_specs() -> Result<()> {
 
 /// The mutant of the tests above: it is the admission policies that refuse, not something else.
 #[test]
-fn without_the_policies_an_agent_takes_over_another_nodes_vm() -> Result<()> {
+fn k14_without_the_policies_an_agent_takes_over_another_nodes_vm() -> Result<()> {
     let plane = cluster::install("bare", &["crds/yaml", "deploy/rbac.yaml"])?;
     create_node(&plane, "north")?;
     let north = Kubectl::new(&identity::node_agent(&plane, "north", BoundTo::Node)?)?;

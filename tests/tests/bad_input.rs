@@ -84,7 +84,7 @@ fn refused_specs() -> Result<Vec<(&'static str, Value, &'static str)>> {
 }
 
 #[test]
-fn the_api_server_refuses_what_can_never_run_and_names_the_field() -> Result<()> {
+fn k01_the_api_server_refuses_what_can_never_run_and_names_the_field() -> Result<()> {
     let plane = cluster::installed()?;
     let namespace = Namespace::create(plane, "bad-spec")?;
     namespace.module("hello")?;

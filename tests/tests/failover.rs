@@ -8,6 +8,7 @@ use agentvm_tests::node::{Node, NodeSettings};
 use agentvm_tests::process::Process;
 use agentvm_tests::vm::{Namespace, condition, number, phase, text};
 use anyhow::ensure;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// A node's Lease lasts 40 s.
@@ -49,7 +50,7 @@ fn vms_of_a_node_that_is_gone_run_elsewhere_unless_they_may_run_only_once() -> R
 }
 
 #[test]
-fn vms_of_a_silent_node_stay_until_someone_says_that_it_is_out_of_service() -> Result<()> {
+fn k20_vms_of_a_silent_node_stay_until_someone_says_that_it_is_out_of_service() -> Result<()> {
     let cluster = cluster::shared()?;
     let [mute, heir] = pair(cluster, "mute")?;
     let namespace = Namespace::create(cluster.plane, "fo-mute")?;
@@ -58,6 +59,15 @@ fn vms_of_a_silent_node_stay_until_someone_says_that_it_is_out_of_service() -> R
     assert_eq!(text(&before, "/status/assignment/nodeName"), mute.name);
     uncordon(cluster, &heir)?;
 
+    let frozen = cluster.add_node("fo-frozen", &NodeSettings::reserved())?;
+    let only_there = json!({
+        "nodeSelector": {"kubernetes.io/hostname": frozen.name},
+        "tolerations": [{"key": "tests", "operator": "Exists"}],
+        "restartPolicy": "Always",
+    });
+    namespace.run_probe("frozen", "stay", &only_there)?;
+    let warm = namespace.wait_phase("frozen", "Running")?;
+    frozen.agent(|agent| agent.signal(Signal::STOP))?;
     mute.agent(Process::crash)?;
     let silent = namespace.wait_for_within(UNTIL_SILENT, "stayer", "Placed says so", |vm| {
         condition(vm, "Placed").is_some_and(|placed| placed.message.contains("not heard from"))
@@ -70,6 +80,28 @@ fn vms_of_a_silent_node_stay_until_someone_says_that_it_is_out_of_service() -> R
         1,
         "the cut-off cell goes on"
     );
+
+    // K21: an agent that freezes for longer than its Lease lasts, and thaws.
+    let said = |vm: &Value| {
+        condition(vm, "Placed")
+            .map(|placed| placed.message)
+            .unwrap_or_default()
+    };
+    namespace.wait_for("frozen", "Placed says so", |vm| {
+        said(vm).contains("not heard from")
+    })?;
+    frozen.agent(|agent| agent.signal(Signal::CONT))?;
+    let thawed = namespace.wait_for("frozen", "Placed takes it back", |vm| {
+        !said(vm).contains("not heard from")
+    })?;
+    for field in [
+        "/status/assignment",
+        "/status/phase",
+        "/status/startedAt",
+        "/status/restarts",
+    ] {
+        assert_eq!(thawed.pointer(field), warm.pointer(field), "{field}");
+    }
 
     mute.warden.crash()?;
     let taint = json!([{"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}]);

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 #[test]
-fn running_vms_outlive_an_api_server_that_hangs_and_their_ends_are_told_later() -> Result<()> {
+fn k09_running_vms_outlive_an_api_server_that_hangs_and_their_ends_are_told_later() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "outage")?;
     namespace.run_probe("stayer", "stay", &json!({"restartPolicy": "Always"}))?;

@@ -48,7 +48,9 @@ pub(crate) struct Metered<F> {
     quota: Quota,
     timeout: Option<Timer>,
     stop: Option<Timer>,
-    /// Runs while the guest waits for its quota to fill.
+    /// The guest used up its quota and has to wait before it is polled again.
+    over_quota: bool,
+    /// Runs while the guest could go on and waits for its quota.
     pause: Option<Timer>,
 }
 
@@ -70,6 +72,7 @@ where
             quota: Quota::new(millicores, 0),
             timeout: deadline.map(timer),
             stop: None,
+            over_quota: false,
             pause: None,
         }
     }
@@ -107,22 +110,28 @@ where
         timer.as_mut().poll(cx)
     }
 
-    /// Pending while the guest has to wait for its quota.
+    /// Pending while the guest could go on and has to wait for its quota.
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now_ns = self.elapsed_ns();
-        self.quota
-            .set_millicores(self.shared.cpu_millicores.load(Ordering::Relaxed), now_ns);
-        let Some(pause) = &mut self.pause else {
+        let millicores = self.shared.cpu_millicores.load(Ordering::Relaxed);
+        self.quota.set_millicores(millicores, now_ns);
+        if !self.over_quota {
             return Poll::Ready(());
-        };
+        }
         if let Some(wait) = self.quota.wait(now_ns) {
-            pause.as_mut().reset(Instant::now() + wait);
+            let until = Instant::now() + wait;
+            let pause = self.pause.get_or_insert_with(|| {
+                self.shared.account.begin_pause();
+                timer(until)
+            });
+            pause.as_mut().reset(until);
             if pause.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
         }
         self.shared.account.end_pause();
         self.pause = None;
+        self.over_quota = false;
         Poll::Ready(())
     }
 
@@ -140,7 +149,7 @@ where
         }
     }
 
-    /// Polls the guest, books the time it took, and pauses it where its quota is used up.
+    /// Polls the guest and books the time it took.
     fn poll_measured(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let before = thread_cpu();
         let outcome = self.poll_guest(cx);
@@ -151,17 +160,7 @@ where
             shared.account.add_fuel(YIELD_INTERVAL);
         }
         let now_ns = self.elapsed_ns();
-        if let Some(wait) = self.quota.spend(used, now_ns)
-            && outcome.is_pending()
-            && is_on(Guard::CpuQuota)
-        {
-            let mut pause = timer(Instant::now() + wait);
-            if pause.as_mut().poll(cx).is_ready() {
-                cx.waker().wake_by_ref();
-            }
-            shared.account.begin_pause();
-            self.pause = Some(pause);
-        }
+        self.over_quota = self.quota.spend(used, now_ns) && is_on(Guard::CpuQuota);
         outcome
     }
 
@@ -218,4 +217,31 @@ fn thread_cpu() -> Duration {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
     Duration::new(seconds, nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Uses `cpu` of this thread without letting go of it.
+    fn burn(cpu: Duration) {
+        let end = thread_cpu() + cpu;
+        while thread_cpu() < end {}
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_sleeps_after_its_quota_is_used_up_is_not_delayed() {
+        let shared = Arc::new(Shared::new(100));
+        let guest = async {
+            burn(Duration::from_millis(105)); // 5 ms more than its burst
+            tokio::time::sleep(Duration::from_millis(400)).await; // earns 40 ms
+            burn(Duration::from_millis(1));
+            Ok(())
+        };
+        let outcome = Metered::new(guest, Arc::clone(&shared), None).await;
+        assert_eq!(outcome, Outcome::Returned(Ok(())));
+        let usage = shared.account.snapshot();
+        assert_eq!(usage.throttled, Duration::ZERO);
+        assert!(usage.cpu >= Duration::from_millis(106), "{:?}", usage.cpu);
+    }
 }

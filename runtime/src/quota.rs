@@ -38,14 +38,14 @@ impl Quota {
         }
     }
 
-    /// Takes `used` out of the bucket and says how long the VM has to wait, if at all.
-    pub(crate) fn spend(&mut self, used: Duration, now_ns: u64) -> Option<Duration> {
+    /// Takes `used` out of the bucket; true where that was the last of it.
+    pub(crate) fn spend(&mut self, used: Duration, now_ns: u64) -> bool {
         self.refill(now_ns);
         self.tokens_ns -= to_tokens(used.as_nanos());
-        (self.tokens_ns <= 0).then(|| self.until_one_period_is_saved())
+        self.tokens_ns <= 0
     }
 
-    /// How long a VM that is waiting still has to; `None` is no longer.
+    /// How long a VM that used up its quota still has to wait; `None` is no longer.
     pub(crate) fn wait(&mut self, now_ns: u64) -> Option<Duration> {
         self.refill(now_ns);
         let enough = self.earned(PERIOD.as_nanos());
@@ -89,15 +89,16 @@ mod tests {
     #[test]
     fn a_full_bucket_holds_one_second_of_its_rate() {
         let mut quota = Quota::new(250, 0);
-        assert_eq!(quota.spend(ms(249), 0), None);
-        assert!(quota.spend(ms(1), 0).is_some());
+        assert!(!quota.spend(ms(249), 0));
+        assert!(quota.spend(ms(1), 0));
     }
 
     #[test]
     fn who_is_over_waits_until_a_period_is_saved() {
         let mut quota = Quota::new(250, 0);
+        assert!(quota.spend(ms(300), 0));
         // 250 ms of tokens less 300 ms used: 50 ms short, plus 25 ms for a period.
-        assert_eq!(quota.spend(ms(300), 0), Some(ms(300)));
+        assert_eq!(quota.wait(0), Some(ms(300)));
         assert_eq!(quota.wait(299 * MS), Some(ms(1)));
         assert_eq!(quota.wait(300 * MS), None);
     }
@@ -107,11 +108,12 @@ mod tests {
         let mut quota = Quota::new(100, 0);
         let (mut now, mut used) = (0, 0);
         while now < 60_000 {
-            match quota.spend(ms(5), now * MS) {
-                Some(wait) => now += 5 + u64::try_from(wait.as_millis()).unwrap(),
-                None => now += 5,
-            }
+            now += 5;
             used += 5;
+            if quota.spend(ms(5), now * MS) {
+                let wait = quota.wait(now * MS).unwrap_or_default();
+                now += u64::try_from(wait.as_millis()).unwrap();
+            }
         }
         assert!((5_900..6_200).contains(&used), "{used} ms in 60 s at 100m");
     }
@@ -119,14 +121,15 @@ mod tests {
     #[test]
     fn an_idle_vm_saves_no_more_than_the_burst() {
         let mut quota = Quota::new(1_000, 0);
-        assert_eq!(quota.spend(ms(999), 3_600_000 * MS), None);
-        assert!(quota.spend(ms(1), 3_600_000 * MS).is_some());
+        assert!(!quota.spend(ms(999), 3_600_000 * MS));
+        assert!(quota.spend(ms(1), 3_600_000 * MS));
     }
 
     #[test]
     fn a_higher_rate_shortens_the_wait() {
         let mut quota = Quota::new(10, 0);
-        let before = quota.spend(ms(100), 0).unwrap();
+        assert!(quota.spend(ms(100), 0));
+        let before = quota.wait(0).unwrap();
         quota.set_millicores(1_000, 0);
         assert!(quota.wait(0).unwrap() < before / 4);
     }
@@ -134,7 +137,8 @@ mod tests {
     #[test]
     fn a_rate_of_zero_and_absurd_times_do_not_overflow() {
         let mut quota = Quota::new(0, 0);
-        assert!(quota.spend(Duration::MAX, u64::MAX).is_some());
+        assert!(quota.spend(Duration::MAX, u64::MAX));
+        assert!(quota.wait(u64::MAX).is_some());
         let mut quota = Quota::new(u64::MAX, u64::MAX);
         assert_eq!(quota.wait(0), None);
     }

@@ -46,7 +46,7 @@ const SPARE_OPEN_FILES: u64 = 256;
 /// How much less of the CPU guests get than the tasks that control them.
 const GUEST_NICENESS: i32 = 5;
 
-/// How long a cell that was told to stop stays, so that its ends can be read.
+/// How long a cell that was told to stop with grace stays, so that its ends can be read.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a cell runs.
@@ -247,7 +247,7 @@ async fn stop(vms: &Vms, logs: &log::Writer, grace: Duration) {
     vms.stop_all(EndReason::Evicted, grace);
     vms.wait_until(|table| table.live() == 0).await;
     let forgotten = vms.wait_until(vms::Table::is_empty);
-    let _those_left_are_lost = tokio::time::timeout(LINGER, forgotten).await;
+    let _those_left_are_lost = tokio::time::timeout(grace.min(LINGER), forgotten).await;
     logs.drain(LINGER).await;
 }
 

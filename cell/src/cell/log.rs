@@ -8,7 +8,7 @@ mod writer;
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agentvm_cell_api::log::Stream;
 use agentvm_runtime::Output;
@@ -100,6 +100,16 @@ impl VmLog {
         self.flush(None);
     }
 
+    /// Waits until what was written before is in the file.
+    pub(super) async fn settle(&self, within: Duration) {
+        let settled = async {
+            while self.waiting.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _the_writer_is_far_behind = tokio::time::timeout(within, settled).await;
+    }
+
     /// The bounded file's lines. Blocks.
     pub(super) fn read_file(&self) -> std::io::Result<Vec<u8>> {
         self.file()
@@ -154,10 +164,10 @@ impl VmLog {
 
     /// Called by the file thread.
     fn append(&self, line: &[u8]) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
         if let Some(file) = self.file().as_mut() {
             file.append(line);
         }
+        self.waiting.fetch_sub(1, Ordering::Release);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -29,6 +29,9 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 /// The longest wait for a change.
 const MAX_WAIT: Duration = Duration::from_mins(5);
 
+/// How long the newest lines may take to reach a VM's file before it is read without them.
+const SETTLE_WITHIN: Duration = Duration::from_millis(200);
+
 /// The longest grace.
 const MAX_GRACE: Duration = Duration::from_hours(24);
 
@@ -137,6 +140,8 @@ async fn log(State(cell): State<Arc<Cell>>, Path(uid): Path<String>) -> Result<R
             format!("the log of VM {uid} can't be read: {error}"),
         )
     };
+    // Who has seen a VM end finds its last line here.
+    log.settle(SETTLE_WITHIN).await;
     let lines = tokio::task::spawn_blocking(move || log.read_file())
         .await
         .map_err(|error| failed(&error))?

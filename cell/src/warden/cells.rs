@@ -129,14 +129,32 @@ impl Cells {
         Ok(self.adopt(started))
     }
 
-    /// Ends the namespace's cell and every VM in it. False where there is none.
-    pub(super) async fn kill(&self, namespace: &str) -> bool {
-        let Some(running) = lock(&self.running).get(namespace).cloned() else {
+    /// Ends the namespace's cell and every VM in it, without grace, but lets it write what they
+    /// have said. False where there is none.
+    pub(super) async fn end(&self, namespace: &str) -> bool {
+        let Some(running) = self.running(namespace) else {
             return false;
         };
-        order(&running, Order::Kill).await;
-        running.ended.cancelled().await;
+        order(&running, Order::Stop(Duration::ZERO)).await;
+        if tokio::time::timeout(MARGIN, running.ended.cancelled())
+            .await
+            .is_err()
+        {
+            self.kill(namespace).await;
+        }
         true
+    }
+
+    /// Kills the namespace's cell.
+    pub(super) async fn kill(&self, namespace: &str) {
+        if let Some(running) = self.running(namespace) {
+            order(&running, Order::Kill).await;
+            running.ended.cancelled().await;
+        }
+    }
+
+    fn running(&self, namespace: &str) -> Option<Running> {
+        lock(&self.running).get(namespace).cloned()
     }
 
     /// Ends every cell; VMs get `grace`.

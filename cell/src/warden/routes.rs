@@ -158,7 +158,7 @@ async fn stop_cell(
     State(warden): State<Arc<Warden>>,
     Path(namespace): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    if warden.cells.kill(&namespace).await {
+    if warden.cells.end(&namespace).await {
         return Ok(StatusCode::NO_CONTENT);
     }
     let shown: String = namespace.chars().take(70).collect();

@@ -113,6 +113,24 @@ async fn a_deleted_cell_is_gone_with_its_socket_and_deleting_it_again_is_no_erro
 }
 
 #[tokio::test]
+async fn a_deleted_cell_has_written_what_its_guests_said() {
+    let node = Node::start().await;
+    let module = node.compile(&wat::prints("hello")).await;
+    let cell = node.cell("team-a").await;
+    for number in 0..20 {
+        cell.put(&format!("u-{number}"), &spec(&module)).await;
+    }
+    for number in 0..20 {
+        cell.ends(&format!("u-{number}")).await;
+    }
+    node.client().stop_cell("team-a").await.unwrap();
+    eventually("every line is on stdout", || async {
+        (node.lines().len() == 20).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_namespace_that_is_no_dns_label_gets_no_cell() {
     let node = Node::start().await;
     for namespace in ["Team", "a.b", "-a", "a%2F..%2Fb", "..", &"x".repeat(64)] {

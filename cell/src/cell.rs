@@ -5,10 +5,10 @@
 //!
 //! | task | input | output |
 //! | --- | --- | --- |
-//! | [`routes`] | HTTP on the listener | answers; one task for each VM |
-//! | [`start`]: one for each VM | a prepared VM | its states |
-//! | [`fence`] | deadlines, `CLOCK_BOOTTIME` | stops what is overdue, agent alive or not |
-//! | [`link`] | the control channel | descriptors; the order to stop |
+//! | `routes` | HTTP on the listener | answers; one task for each VM |
+//! | `start`: one for each VM | a prepared VM | its states |
+//! | `fence` | deadlines, `CLOCK_BOOTTIME` | stops what is overdue, agent alive or not |
+//! | `link` | the control channel | descriptors; the order to stop |
 //! | threads `log-file`, `log-stdout` | lines | the VMs' files, stdout |
 //!
 //! Guests run on a tokio runtime of their own, so that none of these waits for a guest.

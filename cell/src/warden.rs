@@ -5,10 +5,10 @@
 //!
 //! | task | input | output |
 //! | --- | --- | --- |
-//! | [`routes`] | HTTP on `warden.sock` | answers |
-//! | [`cells`]: one for each cell | its control channel, its end | code and log files for it |
-//! | [`memory`] | the container's memory | the end of the largest cell |
-//! | [`modules`]: one for each request | a module | a compiler process, a cache entry |
+//! | `routes` | HTTP on `warden.sock` | answers |
+//! | `cells`: one for each cell | its control channel, its end | code and log files for it |
+//! | `memory` | the container's memory | the end of the largest cell |
+//! | `modules`: one for each request | a module | a compiler process, a cache entry |
 
 mod cache;
 mod cells;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 fn perform(invocation: Invocation) -> anyhow::Result<ExitCode> {
     match invocation.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(&args),
         Command::Push(args) => push::push(&args),
         Command::Validate(args) => validate::validate(&args),
         Command::Version(args) => version::version(&args),

@@ -98,7 +98,7 @@ pub(crate) struct RunArgs {
 }
 
 /// Runs the VMs of a manifest and returns the guest's exit code.
-pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let documents = manifest::read(&args.files)?;
     let stage = match Stage::of(&documents, &args.namespace) {
         Ok(stage) => stage,
@@ -114,7 +114,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let summary = runtime.block_on(play(&args, stage));
+    let summary = runtime.block_on(play(args, stage));
     runtime.shutdown_background();
     let summary = summary?;
     print::final_answer(args.output, &summary.vms, || summary.lines())?;

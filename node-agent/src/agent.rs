@@ -81,10 +81,15 @@ impl Agent {
     /// Runs until the returned future is dropped; every task that it owns ends with it, and
     /// cells go on.
     pub async fn run(mut self) {
-        self.tasks.spawn(watch_cells::survey(self.executor.warden.clone(), self.inputs.clone()));
+        self.tasks.spawn(watch_cells::survey(
+            self.executor.warden.clone(),
+            self.inputs.clone(),
+        ));
         loop {
             let wake_at = self.act();
-            let wait = wake_at.map_or(HEARTBEAT, |at| at.saturating_sub(clock::now()).min(HEARTBEAT));
+            let wait = wake_at.map_or(HEARTBEAT, |at| {
+                at.saturating_sub(clock::now()).min(HEARTBEAT)
+            });
             self.take_in(wait).await;
         }
     }
@@ -120,15 +125,23 @@ impl Agent {
                 }
             }
             Input::Notice(notice) => {
-                self.observed.noticed(notice, self.catalogue.desired(), now, clock::unix_ms());
+                self.observed
+                    .noticed(notice, self.catalogue.desired(), now, clock::unix_ms());
             }
             Input::Yield(yielded) => match *yielded {
-                Yield::Outcome(outcome) => self.observed.finished(outcome, self.catalogue.desired(), now),
+                Yield::Outcome(outcome) => {
+                    self.observed
+                        .finished(outcome, self.catalogue.desired(), now);
+                }
                 Yield::Cell(cell, list) => self.cell_up(cell, list),
                 Yield::Nothing => {}
             },
             Input::Look(reply) => {
-                let _asker = reply.send(self.ledger.snapshot(self.catalogue.desired(), &self.observed, now));
+                let _asker = reply.send(self.ledger.snapshot(
+                    self.catalogue.desired(),
+                    &self.observed,
+                    now,
+                ));
             }
         }
         for ended in self.observed.take_ends() {
@@ -141,16 +154,32 @@ impl Agent {
             return;
         };
         let status = self.catalogue.status(uid).cloned().unwrap_or_default();
-        self.observed.wanted(want, &status, clock::now(), clock::unix_ms());
+        self.observed
+            .wanted(want, &status, clock::now(), clock::unix_ms());
     }
 
     fn cell_up(&mut self, cell: Cell, list: VmList) {
         let VmList { version, vms } = list;
-        let notice = Notice::CellUp { namespace: cell.namespace.clone(), instance: cell.instance.clone(), vms };
-        self.sockets.insert(cell.namespace.clone(), CellClient::new(&cell.socket));
+        let notice = Notice::CellUp {
+            namespace: cell.namespace.clone(),
+            instance: cell.instance.clone(),
+            vms,
+        };
+        self.sockets
+            .insert(cell.namespace.clone(), CellClient::new(&cell.socket));
         let warden = self.executor.warden.clone();
-        self.tasks.spawn(watch_cells::follow(warden, cell, version, self.inputs.clone()));
-        self.observed.noticed(notice, self.catalogue.desired(), clock::now(), clock::unix_ms());
+        self.tasks.spawn(watch_cells::follow(
+            warden,
+            cell,
+            version,
+            self.inputs.clone(),
+        ));
+        self.observed.noticed(
+            notice,
+            self.catalogue.desired(),
+            clock::now(),
+            clock::unix_ms(),
+        );
     }
 
     /// Plans and starts what is to be done; yields when to plan again.
@@ -185,11 +214,21 @@ impl Agent {
     }
 
     fn job(&self, action: Action) -> Job {
-        let cell = action.namespace_of_cell().and_then(|namespace| self.sockets.get(namespace).cloned());
+        let cell = action
+            .namespace_of_cell()
+            .and_then(|namespace| self.sockets.get(namespace).cloned());
         let conditions = match action.reported_on() {
-            Some(uid) => self.catalogue.status(uid).map(|status| status.conditions.clone()).unwrap_or_default(),
+            Some(uid) => self
+                .catalogue
+                .status(uid)
+                .map(|status| status.conditions.clone())
+                .unwrap_or_default(),
             None => Vec::new(),
         };
-        Job { action, cell, conditions }
+        Job {
+            action,
+            cell,
+            conditions,
+        }
     }
 }

@@ -93,7 +93,13 @@ mod tests {
     #[test]
     fn ten_minutes_of_running_clear_the_history() {
         let history = Backoff::after(7);
-        assert_eq!(history.after_run(Duration::from_mins(10)), Backoff::after(1));
-        assert_eq!(history.after_run(Duration::from_secs(599)), Backoff::after(8));
+        assert_eq!(
+            history.after_run(Duration::from_mins(10)),
+            Backoff::after(1)
+        );
+        assert_eq!(
+            history.after_run(Duration::from_secs(599)),
+            Backoff::after(8)
+        );
     }
 }

@@ -25,10 +25,19 @@ pub struct Unanswered(pub String);
 /// Where objects are read, live and not from a cache.
 pub trait Objects: Send + Sync + 'static {
     /// A `ConfigMap`; `None` where there is none of that name.
-    fn config_map<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>>;
+    fn config_map<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>>;
 
     /// What became of an `AgentVM` that left the watch.
-    fn whereabouts<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> BoxFuture<'a, Result<Gone, Unanswered>>;
+    fn whereabouts<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        uid: &'a str,
+    ) -> BoxFuture<'a, Result<Gone, Unanswered>>;
 }
 
 /// Where status goes.
@@ -59,7 +68,9 @@ pub struct Located {
 
 impl std::fmt::Debug for Located {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Located").field("sha256", &self.sha256).finish_non_exhaustive()
+        f.debug_struct("Located")
+            .field("sha256", &self.sha256)
+            .finish_non_exhaustive()
     }
 }
 

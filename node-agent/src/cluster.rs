@@ -46,21 +46,32 @@ pub async fn run(flags: Flags) -> Result<(), ClusterError> {
     let node = flags.node_name.as_str();
     let warden = WardenClient::new(flags.run_dir.join("warden.sock"));
     let objects = Arc::new(LiveObjects::new(client.clone(), node));
-    let registry = Arc::new(Registry::new(flags.insecure_registries.clone(), objects.clone()));
+    let registry = Arc::new(Registry::new(
+        flags.insecure_registries.clone(),
+        objects.clone(),
+    ));
     let sink = Arc::new(LiveStatus::new(client.clone(), node));
     let agent = Agent::new(node, Executor::new(warden.clone(), objects, registry, sink));
     let inputs = agent.inputs();
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve::serve(listener, Metrics::new(warden.clone(), inputs.clone())));
-    let mut lease = NodeLease::new(client.clone(), &flags.lease_namespace, node, identity.holder.clone());
+    tasks.spawn(serve::serve(
+        listener,
+        Metrics::new(warden.clone(), inputs.clone()),
+    ));
+    let mut lease = NodeLease::new(
+        client.clone(),
+        &flags.lease_namespace,
+        node,
+        identity.holder.clone(),
+    );
     lease.acquire().await;
     tracing::info!(%node, holder = %identity.holder, "Lease is held");
 
     tasks.spawn(NodeReporter::new(client.clone(), warden.clone(), node, flags.capacity()).run());
     tasks.spawn(watch::policies(client.clone(), inputs.clone()));
     tasks.spawn(watch::namespaces(client.clone(), inputs.clone()));
-    tasks.spawn(watch::agent_vms(client, node.to_owned(), inputs));
+    tasks.spawn(watch::agent_vms(client, node.to_owned(), flags.namespaces.clone(), inputs));
     tasks.spawn(agent.run());
     let taken_over = lease.keep().await;
     // Whoever took the node over runs its VMs now: this agent's must not run as well.
@@ -76,7 +87,8 @@ async fn evict_all(warden: &WardenClient) -> Result<(), ClientError> {
     for cell in warden.cells().await?.cells {
         let cell = CellClient::new(&cell.socket);
         for vm in cell.list_vms(0, Duration::ZERO).await?.vms {
-            cell.delete_vm(&vm.uid, Duration::ZERO, EndReason::Evicted).await?;
+            cell.delete_vm(&vm.uid, Duration::ZERO, EndReason::Evicted)
+                .await?;
         }
     }
     Ok(())

@@ -17,8 +17,13 @@ pub type ConfigMaps = BTreeMap<String, Option<BTreeMap<String, String>>>;
 
 /// Names of the `ConfigMap`s that the environment reads.
 pub fn config_maps(spec: &AgentVMSpec) -> BTreeSet<&str> {
-    let sources = spec.env.iter().filter_map(|variable| variable.value_from.as_ref());
-    sources.map(|source| source.config_map_key_ref.name.as_str()).collect()
+    let sources = spec
+        .env
+        .iter()
+        .filter_map(|variable| variable.value_from.as_ref());
+    sources
+        .map(|source| source.config_map_key_ref.name.as_str())
+        .collect()
 }
 
 /// What the cell is given for a start.
@@ -43,14 +48,31 @@ pub fn vm_spec(start: &Start, maps: &ConfigMaps) -> Result<VmSpec, Problem> {
 /// Values that came from a `ConfigMap` are taken as they were: a run keeps what it read.
 pub fn runs_otherwise(spec: &VmSpec, want: &Want) -> bool {
     let declared = &want.spec.env;
-    let names: BTreeSet<&str> = declared.iter().map(|variable| variable.name.as_str()).collect();
-    let same_names = names.iter().copied().eq(spec.env.keys().map(String::as_str));
-    let same_values = last_values(declared).iter().all(|(name, value)| spec.env.get(*name).map(String::as_str) == Some(*value));
+    let names: BTreeSet<&str> = declared
+        .iter()
+        .map(|variable| variable.name.as_str())
+        .collect();
+    let same_names = names
+        .iter()
+        .copied()
+        .eq(spec.env.keys().map(String::as_str));
+    let same_values = last_values(declared)
+        .iter()
+        .all(|(name, value)| spec.env.get(*name).map(String::as_str) == Some(*value));
     let same_args = spec.args == arguments(want, &spec.env);
     let same_grants = want.grants().is_none_or(|wanted| {
         let (old, new) = (&spec.grants, wanted);
-        (old.limits.memory_bytes, old.limits.fuel, old.limits.timeout_ms, old.clock)
-            == (new.limits.memory_bytes, new.limits.fuel, new.limits.timeout_ms, new.clock)
+        (
+            old.limits.memory_bytes,
+            old.limits.fuel,
+            old.limits.timeout_ms,
+            old.clock,
+        ) == (
+            new.limits.memory_bytes,
+            new.limits.fuel,
+            new.limits.timeout_ms,
+            new.clock,
+        )
     });
     !(same_names && same_values && same_args && same_grants)
 }
@@ -68,12 +90,21 @@ fn last_values(declared: &[EnvVar]) -> BTreeMap<&str, &str> {
 }
 
 fn arguments(want: &Want, env: &BTreeMap<String, String>) -> Vec<String> {
-    let program = want.source.as_ref().map_or("agentvm", |source| source.program_name());
+    let program = want
+        .source
+        .as_ref()
+        .map_or("agentvm", |source| source.program_name());
     let arguments = want.spec.args.iter().map(|argument| expand(argument, env));
-    std::iter::once(program.to_owned()).chain(arguments).collect()
+    std::iter::once(program.to_owned())
+        .chain(arguments)
+        .collect()
 }
 
-fn variables(namespace: &str, declared: &[EnvVar], maps: &ConfigMaps) -> Result<BTreeMap<String, String>, Problem> {
+fn variables(
+    namespace: &str,
+    declared: &[EnvVar],
+    maps: &ConfigMaps,
+) -> Result<BTreeMap<String, String>, Problem> {
     let mut env = BTreeMap::new();
     for (index, variable) in declared.iter().enumerate() {
         let value = match (&variable.value, &variable.value_from) {
@@ -83,7 +114,8 @@ fn variables(namespace: &str, declared: &[EnvVar], maps: &ConfigMaps) -> Result<
                 from_config_map(namespace, index, &key.name, &key.key, maps)?
             }
             (Some(_), Some(_)) | (None, None) => {
-                let message = format!("spec.env[{index}]: exactly one of value and valueFrom is needed");
+                let message =
+                    format!("spec.env[{index}]: exactly one of value and valueFrom is needed");
                 return Err(Problem::new(StartReason::InvalidSpec, message));
             }
         };
@@ -101,12 +133,18 @@ fn from_config_map(
 ) -> Result<String, Problem> {
     let at = format!("spec.env[{index}].valueFrom.configMapKeyRef");
     let Some(Some(map)) = maps.get(name) else {
-        let message = format!("{at}: there is no ConfigMap {name} in namespace {namespace}; create it");
-        return Err(Problem::new(StartReason::Image(ImageReason::ConfigMapNotFound), message));
+        let message =
+            format!("{at}: there is no ConfigMap {name} in namespace {namespace}; create it");
+        return Err(Problem::new(
+            StartReason::Image(ImageReason::ConfigMapNotFound),
+            message,
+        ));
     };
     map.get(key).cloned().ok_or_else(|| {
         let keys: Vec<&str> = map.keys().map(String::as_str).take(10).collect();
-        let message = format!("{at}: ConfigMap {namespace}/{name} has no key {key} under data, it has {keys:?}");
+        let message = format!(
+            "{at}: ConfigMap {namespace}/{name} has no key {key} under data, it has {keys:?}"
+        );
         Problem::new(StartReason::Image(ImageReason::KeyNotFound), message)
     })
 }

@@ -40,12 +40,15 @@ pub struct Executor {
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Executor").field("warden", &self.warden).finish_non_exhaustive()
+        f.debug_struct("Executor")
+            .field("warden", &self.warden)
+            .finish_non_exhaustive()
     }
 }
 
 /// What an action yields.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it travels in a box")]
 pub enum Yield {
     /// What came of it.
     Outcome(Outcome),
@@ -86,7 +89,11 @@ impl Executor {
 
     /// Carries out one action.
     pub async fn execute(&self, job: Job) -> Yield {
-        let Job { action, cell, conditions } = job;
+        let Job {
+            action,
+            cell,
+            conditions,
+        } = job;
         let outcome = match action {
             Action::EnsureModule { source } => {
                 let result = self.ensure_module(&source).await;
@@ -102,13 +109,18 @@ impl Executor {
             }
             Action::StartVm(start) => {
                 let result = self.start(&start, cell).await;
-                Outcome::Started { uid: start.want.uid.clone(), result }
+                Outcome::Started {
+                    uid: start.want.uid.clone(),
+                    result,
+                }
             }
             Action::UpdateLive { uid, spec, .. } => {
                 let result = put(cell, &uid, &spec).await;
                 Outcome::Updated { uid, result }
             }
-            Action::StopVm { uid, grace, cause, .. } => {
+            Action::StopVm {
+                uid, grace, cause, ..
+            } => {
                 let result = delete(cell, &uid, grace, cause.end_reason()).await;
                 Outcome::Deleted { uid, result }
             }
@@ -116,9 +128,16 @@ impl Executor {
                 let result = delete(cell, &uid, Duration::ZERO, EndReason::Stopped).await;
                 Outcome::Deleted { uid, result }
             }
-            Action::ConfirmGone { uid, namespace, name } => {
+            Action::ConfirmGone {
+                uid,
+                namespace,
+                name,
+            } => {
                 let result = self.objects.whereabouts(&namespace, &name, &uid).await;
-                Outcome::Confirmed { uid, result: result.map_err(|error| error.to_string()) }
+                Outcome::Confirmed {
+                    uid,
+                    result: result.map_err(|error| error.to_string()),
+                }
             }
             Action::ReportStatus { want, report } => self.report(&want, &report, &conditions).await,
             Action::DropRecord { .. } | Action::RenewRecord { .. } => return Yield::Nothing,
@@ -128,11 +147,19 @@ impl Executor {
 
     async fn ensure_module(&self, source: &Source) -> Result<ReadyModule, Problem> {
         let located = self.modules.locate(source).await?;
-        let cached = self.warden.module(&located.sha256).await.map_err(|error| of_module(&error))?;
+        let cached = self
+            .warden
+            .module(&located.sha256)
+            .await
+            .map_err(|error| of_module(&error))?;
         if let Some(module) = cached {
             return Ok(ready(module));
         }
-        let _permit = self.fetches.acquire().await.map_err(|closed| host(&closed))?;
+        let _permit = self
+            .fetches
+            .acquire()
+            .await
+            .map_err(|closed| host(&closed))?;
         let wasm = located.fetch.await?;
         let put = self.warden.put_module(&located.sha256, wasm).await;
         put.map(ready).map_err(|error| of_module(&error))
@@ -143,14 +170,19 @@ impl Executor {
             Ok((cell, vms)) => Yield::Cell(cell, vms),
             Err(error) => {
                 tracing::warn!(%namespace, %error, "cell does not start");
-                Yield::Outcome(Outcome::CellFailed { namespace, message: error.to_string() })
+                Yield::Outcome(Outcome::CellFailed {
+                    namespace,
+                    message: error.to_string(),
+                })
             }
         }
     }
 
     async fn start_cell(&self, namespace: &str) -> Result<(Cell, VmList), ClientError> {
         let cell = self.warden.start_cell(namespace).await?;
-        let vms = CellClient::new(&cell.socket).list_vms(0, Duration::ZERO).await?;
+        let vms = CellClient::new(&cell.socket)
+            .list_vms(0, Duration::ZERO)
+            .await?;
         Ok((cell, vms))
     }
 
@@ -159,10 +191,15 @@ impl Executor {
         start: &Start,
         cell: Option<CellClient>,
     ) -> Result<agentvm_cell_api::cell::VmStatus, StartFailure> {
-        let maps = self.config_maps(&start.want).await.map_err(|error| StartFailure::Problem(host(&error)))?;
+        let maps = self
+            .config_maps(&start.want)
+            .await
+            .map_err(|error| StartFailure::Problem(host(&error)))?;
         let spec = environment::vm_spec(start, &maps).map_err(StartFailure::Problem)?;
         let cell = cell.ok_or_else(|| StartFailure::Problem(host(&"the cell is not up")))?;
-        cell.put_vm(&start.want.uid, &spec).await.map_err(|error| not_started(&error))
+        cell.put_vm(&start.want.uid, &spec)
+            .await
+            .map_err(|error| not_started(&error))
     }
 
     async fn config_maps(&self, want: &Want) -> Result<ConfigMaps, Unanswered> {
@@ -190,9 +227,15 @@ impl Executor {
     }
 }
 
-async fn put(cell: Option<CellClient>, uid: &str, spec: &VmSpec) -> Result<agentvm_cell_api::cell::VmStatus, String> {
+async fn put(
+    cell: Option<CellClient>,
+    uid: &str,
+    spec: &VmSpec,
+) -> Result<agentvm_cell_api::cell::VmStatus, String> {
     let cell = cell.ok_or("the cell is not up")?;
-    cell.put_vm(uid, spec).await.map_err(|error| error.to_string())
+    cell.put_vm(uid, spec)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 async fn delete(
@@ -202,11 +245,16 @@ async fn delete(
     reason: EndReason,
 ) -> Result<Option<agentvm_cell_api::cell::VmStatus>, String> {
     let cell = cell.ok_or("the cell is not up")?;
-    cell.delete_vm(uid, grace, reason).await.map_err(|error| error.to_string())
+    cell.delete_vm(uid, grace, reason)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 fn ready(module: Module) -> ReadyModule {
-    ReadyModule { sha256: module.sha256, kind: module.kind }
+    ReadyModule {
+        sha256: module.sha256,
+        kind: module.kind,
+    }
 }
 
 fn host(error: &dyn std::fmt::Display) -> Problem {
@@ -219,7 +267,13 @@ fn of_module(error: &ClientError) -> Problem {
         Some(Reason::InvalidModule) => StartReason::Image(ImageReason::InvalidModule),
         Some(Reason::MissingImports) => StartReason::Image(ImageReason::MissingImports),
         Some(Reason::CompileLimit) => StartReason::Image(ImageReason::CompileLimit),
-        Some(Reason::BadRequest | Reason::NotFound | Reason::Conflict | Reason::Exhausted | Reason::Internal)
+        Some(
+            Reason::BadRequest
+            | Reason::NotFound
+            | Reason::Conflict
+            | Reason::Exhausted
+            | Reason::Internal,
+        )
         | None => StartReason::Host,
     };
     Problem::new(reason, sentence_of(error))
@@ -232,9 +286,8 @@ fn not_started(error: &ClientError) -> StartFailure {
         Some(Reason::InvalidModule | Reason::MissingImports | Reason::CompileLimit) => {
             StartFailure::Problem(of_module(error))
         }
-        Some(Reason::BadRequest | Reason::Conflict | Reason::Exhausted | Reason::Internal) | None => {
-            StartFailure::Problem(Problem::new(StartReason::Host, sentence_of(error)))
-        }
+        Some(Reason::BadRequest | Reason::Conflict | Reason::Exhausted | Reason::Internal)
+        | None => StartFailure::Problem(Problem::new(StartReason::Host, sentence_of(error))),
     }
 }
 

@@ -24,7 +24,9 @@ fn one<'a>(after: &'a str, variables: &BTreeMap<String, String>, out: &mut Strin
         out.push('$');
         return rest;
     }
-    let reference = after.strip_prefix('(').and_then(|inner| inner.split_once(')'));
+    let reference = after
+        .strip_prefix('(')
+        .and_then(|inner| inner.split_once(')'));
     let Some((name, rest)) = reference else {
         out.push('$');
         return after;

@@ -37,6 +37,14 @@ pub struct Flags {
     /// Namespace of the node's Lease.
     #[arg(long, env = "AGENTVM_LEASE_NAMESPACE", value_name = "NAMESPACE", default_value = agentvm_crds::SYSTEM_NAMESPACE)]
     pub lease_namespace: String,
+    /// Namespaces whose AgentVMs are served; may be given several times. Default: all.
+    #[arg(
+        long = "namespace",
+        env = "AGENTVM_NAMESPACES",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub namespaces: Vec<String>,
     /// Memory that the VMs of this node may be given in sum, such as 8Gi. Default: 80 % of what
     /// the cells have, else of the machine's, or of this container's limit where that is less.
     #[arg(long, env = "AGENTVM_MEMORY", value_name = "QUANTITY", value_parser = quantity::whole)]

@@ -89,17 +89,24 @@ impl Ledger {
             if !observed.vms.contains_key(uid) {
                 entry.over_since = entry.over_since.or(Some(now));
             }
-            entry.over_since.is_none_or(|since| now.saturating_sub(since) < KEPT_AFTER_END)
+            entry
+                .over_since
+                .is_none_or(|since| now.saturating_sub(since) < KEPT_AFTER_END)
                 || observed.vms.contains_key(uid)
         });
-        Snapshot { rows: self.rows(now, observed), surveyed: observed.surveyed }
+        Snapshot {
+            rows: self.rows(now, observed),
+            surveyed: observed.surveyed,
+        }
     }
 
     /// One row for each name: an object that was made anew replaces the old one.
     fn rows(&self, now: Moment, observed: &Observed) -> Vec<Row> {
         let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
         for (uid, entry) in &self.entries {
-            let expired = entry.over_since.is_some_and(|since| now.saturating_sub(since) >= KEPT_AFTER_END);
+            let expired = entry
+                .over_since
+                .is_some_and(|since| now.saturating_sub(since) >= KEPT_AFTER_END);
             let Some(row) = entry.row.as_ref().filter(|_| !expired) else {
                 continue;
             };
@@ -107,7 +114,14 @@ impl Ledger {
             let name = (row.namespace.clone(), row.name.clone());
             if is_there || !rows.contains_key(&name) {
                 let is_live = row.is_live && is_there;
-                rows.insert(name, Row { is_there, is_live, ..row.clone() });
+                rows.insert(
+                    name,
+                    Row {
+                        is_there,
+                        is_live,
+                        ..row.clone()
+                    },
+                );
             }
         }
         rows.into_values().collect()
@@ -134,17 +148,23 @@ fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry) -> Row {
         restarts: record.restarts,
         exits: entry.exits.clone(),
         past: entry.past.clone(),
-        memory_limit_bytes: held.or_else(|| verdict.map(|verdict| verdict.grants.limits.memory_bytes)),
+        memory_limit_bytes: held
+            .or_else(|| verdict.map(|verdict| verdict.grants.limits.memory_bytes)),
         audited: verdict.map_or(0, |verdict| verdict.audited.len()),
     }
 }
 
 fn phase(record: &Record) -> Phase {
-    if let Run::Live { state: VmState::Running | VmState::Stopping, .. } = &record.run {
+    if let Run::Live {
+        state: VmState::Running | VmState::Stopping,
+        ..
+    } = &record.run
+    {
         return Phase::Running;
     }
     let told = record.told.key.as_ref().map(crate::report::Key::phase);
-    told.filter(|phase| *phase != Phase::Running).unwrap_or(Phase::Starting)
+    told.filter(|phase| *phase != Phase::Running)
+        .unwrap_or(Phase::Starting)
 }
 
 /// The use of two runs together: what adds up is added, memory is the later run's.

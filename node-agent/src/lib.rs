@@ -26,6 +26,7 @@ pub mod environment;
 pub mod execute;
 pub mod expand;
 pub mod flags;
+mod guards;
 pub mod identity;
 pub mod kubernetes;
 pub mod ledger;

@@ -43,7 +43,11 @@ pub(crate) struct Gathered {
 impl Metrics {
     /// Gathers from the agent behind `inputs` and from the cells of `warden`.
     pub fn new(warden: WardenClient, inputs: Inputs) -> Self {
-        Self { warden, inputs, latencies: Arc::default() }
+        Self {
+            warden,
+            inputs,
+            latencies: Arc::default(),
+        }
     }
 
     /// The exposition, in Prometheus' text format.
@@ -56,7 +60,9 @@ impl Metrics {
 
     /// True where the agent knows every VM of the node.
     pub async fn is_surveyed(&self) -> bool {
-        self.snapshot().await.is_some_and(|snapshot| snapshot.surveyed)
+        self.snapshot()
+            .await
+            .is_some_and(|snapshot| snapshot.surveyed)
     }
 
     /// True where the agent's loop answers.

@@ -17,6 +17,7 @@ use agentvm_policy::Grants;
 
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid, Want};
+use crate::guards::{Guard, is_on};
 use crate::observed::{CellState, Fetch, Observed, ReadyModule, StopCause};
 use crate::report::Report;
 use crate::source::Source;
@@ -133,9 +134,9 @@ impl Action {
     pub fn namespace_of_cell(&self) -> Option<&str> {
         match self {
             Self::StartVm(start) => Some(&start.want.namespace),
-            Self::UpdateLive { namespace, .. } | Self::StopVm { namespace, .. } | Self::ForgetVm { namespace, .. } => {
-                Some(namespace)
-            }
+            Self::UpdateLive { namespace, .. }
+            | Self::StopVm { namespace, .. }
+            | Self::ForgetVm { namespace, .. } => Some(namespace),
             Self::EnsureModule { .. }
             | Self::EnsureCell { .. }
             | Self::StopCell { .. }
@@ -148,7 +149,11 @@ impl Action {
 
     /// The object whose status is written.
     pub fn reported_on(&self) -> Option<&Uid> {
-        if let Self::ReportStatus { want, .. } = self { Some(&want.uid) } else { None }
+        if let Self::ReportStatus { want, .. } = self {
+            Some(&want.uid)
+        } else {
+            None
+        }
     }
 }
 
@@ -160,18 +165,33 @@ impl Plan {
             asked: BTreeSet::new(),
             now,
         };
-        if !observed.surveyed {
+        if !observed.surveyed && is_on(Guard::Survey) {
             return draft.plan;
         }
         for (uid, record) in &observed.vms {
-            vm::plan(uid, desired.vms.get(uid), record, desired, observed, &mut draft);
+            vm::plan(
+                uid,
+                desired.vms.get(uid),
+                record,
+                desired,
+                observed,
+                &mut draft,
+            );
         }
         for (namespace, cell) in &observed.cells {
-            if let CellState::Up { idle_since: Some(since), .. } = cell
-                && !observed.vms.values().any(|record| record.namespace == *namespace && record.needs_cell())
+            if let CellState::Up {
+                idle_since: Some(since),
+                ..
+            } = cell
+                && !observed
+                    .vms
+                    .values()
+                    .any(|record| record.namespace == *namespace && record.needs_cell())
                 && draft.is_due(since.saturating_add(IDLE_CELL_KEPT))
             {
-                draft.push(Action::StopCell { namespace: namespace.clone() });
+                draft.push(Action::StopCell {
+                    namespace: namespace.clone(),
+                });
             }
         }
         draft.plan
@@ -214,7 +234,9 @@ impl Draft {
             Some(Fetch::Waiting { until, .. }) => self.is_due(*until),
         };
         if wanted && self.asked.insert(Shared::Module(source.clone())) {
-            self.push(Action::EnsureModule { source: source.clone() });
+            self.push(Action::EnsureModule {
+                source: source.clone(),
+            });
         }
     }
 
@@ -227,7 +249,9 @@ impl Draft {
             Some(CellState::Waiting { until, .. }) => self.is_due(*until),
         };
         if wanted && self.asked.insert(Shared::Cell(namespace.to_owned())) {
-            self.push(Action::EnsureCell { namespace: namespace.to_owned() });
+            self.push(Action::EnsureCell {
+                namespace: namespace.to_owned(),
+            });
         }
         false
     }

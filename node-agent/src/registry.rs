@@ -66,7 +66,9 @@ impl Registry {
 
     async fn locate_image(&self, image: &str) -> Result<Located, Problem> {
         let reference = parse(image)?;
-        let pull = self.client.pull_image_manifest(&reference, &RegistryAuth::Anonymous);
+        let pull = self
+            .client
+            .pull_image_manifest(&reference, &RegistryAuth::Anonymous);
         let pulled = tokio::time::timeout(MANIFEST_WITHIN, pull).await;
         let (manifest, _digest) = pulled
             .map_err(|_elapsed| silent(image, MANIFEST_WITHIN))?
@@ -84,10 +86,18 @@ impl Registry {
             let pulled = tokio::time::timeout(BLOB_WITHIN, pull).await;
             pulled.map_err(|_elapsed| silent(&image, BLOB_WITHIN))?
         };
-        Located { sha256, fetch: fetch.boxed() }
+        Located {
+            sha256,
+            fetch: fetch.boxed(),
+        }
     }
 
-    async fn locate_config_map(&self, namespace: &str, name: &str, key: &str) -> Result<Located, Problem> {
+    async fn locate_config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Result<Located, Problem> {
         let read = self.objects.config_map(namespace, name).await;
         let map = read.map_err(|error| Problem::new(StartReason::Host, error.to_string()))?;
         let map = map.ok_or_else(|| {
@@ -111,8 +121,14 @@ impl Modules for Registry {
         async move {
             match source {
                 Source::Image(image) => self.locate_image(image).await,
-                Source::Pinned { image, sha256 } => Ok(self.blob(image, parse(image)?, sha256.clone())),
-                Source::ConfigMap { namespace, name, key } => self.locate_config_map(namespace, name, key).await,
+                Source::Pinned { image, sha256 } => {
+                    Ok(self.blob(image, parse(image)?, sha256.clone()))
+                }
+                Source::ConfigMap {
+                    namespace,
+                    name,
+                    key,
+                } => self.locate_config_map(namespace, name, key).await,
             }
         }
         .boxed()
@@ -122,24 +138,37 @@ impl Modules for Registry {
 /// A module whose bytes are here already.
 pub fn present(bytes: Bytes) -> Located {
     let sha256 = hex(&Sha256::digest(&bytes));
-    Located { sha256, fetch: async move { Ok(bytes) }.boxed() }
+    Located {
+        sha256,
+        fetch: async move { Ok(bytes) }.boxed(),
+    }
 }
 
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
     let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    halves.filter_map(|half| DIGITS.get(usize::from(half))).collect()
+    halves
+        .filter_map(|half| DIGITS.get(usize::from(half)))
+        .collect()
 }
 
 fn parse(image: &str) -> Result<Reference, Problem> {
     image.parse().map_err(|error| {
-        Problem::new(StartReason::InvalidSpec, format!("spec.image: {image:?} is not an OCI reference: {error}"))
+        Problem::new(
+            StartReason::InvalidSpec,
+            format!("spec.image: {image:?} is not an OCI reference: {error}"),
+        )
     })
 }
 
 fn silent(image: &str, within: Duration) -> Problem {
-    let message = format!("image {image}: its registry did not deliver within {} s", within.as_secs());
+    let message = format!(
+        "image {image}: its registry did not deliver within {} s",
+        within.as_secs()
+    );
     Problem::new(StartReason::Image(ImageReason::ImagePullFailed), message)
 }
 
@@ -149,17 +178,33 @@ mod tests {
 
     #[test]
     fn references_that_no_registry_can_have_are_the_specs_fault() {
-        for image in ["", "a b", "registry/x@sha256:zz", "x:ta g", "http://registry.example/x"] {
-            let problem = parse(image).map(|reference| reference.to_string()).unwrap_err();
+        for image in [
+            "",
+            "a b",
+            "registry/x@sha256:zz",
+            "x:ta g",
+            "http://registry.example/x",
+        ] {
+            let problem = parse(image)
+                .map(|reference| reference.to_string())
+                .unwrap_err();
             assert_eq!(problem.reason, StartReason::InvalidSpec, "{image:?}");
-            assert!(problem.message.starts_with("spec.image: "), "{}", problem.message);
+            assert!(
+                problem.message.starts_with("spec.image: "),
+                "{}",
+                problem.message
+            );
         }
     }
 
     #[test]
     fn references_with_ports_tags_and_digests_are_read() {
         let digest = format!("registry.example/x@sha256:{}", "0".repeat(64));
-        for image in ["localhost:5000/team/x:v1", "registry.example/x", digest.as_str()] {
+        for image in [
+            "localhost:5000/team/x:v1",
+            "registry.example/x",
+            digest.as_str(),
+        ] {
             assert!(parse(image).is_ok(), "{image:?}");
         }
     }

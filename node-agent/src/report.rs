@@ -68,8 +68,12 @@ enum Told {
 
 /// When a report becomes due that is not due yet.
 pub fn due(want: &Want, record: &Record) -> Option<Moment> {
-    let refused = matches!(want.ruling, Ruling::Refused(_)) && !record.is_live() && !record.finished;
-    record.refused_since.filter(|_| refused).map(|since| since.saturating_add(REFUSAL_SETTLES))
+    let refused =
+        matches!(want.ruling, Ruling::Refused(_)) && !record.is_live() && !record.finished;
+    record
+        .refused_since
+        .filter(|_| refused)
+        .map(|since| since.saturating_add(REFUSAL_SETTLES))
 }
 
 /// The key of the report that `record` deserves; `None` where there is nothing to tell.
@@ -85,7 +89,9 @@ pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
         key: key_of(want, record, &told),
         phase: told,
         effective: match &want.ruling {
-            Ruling::Granted(verdict) | Ruling::Refused(verdict) => Some(EffectiveStatus::from(verdict)),
+            Ruling::Granted(verdict) | Ruling::Refused(verdict) => {
+                Some(EffectiveStatus::from(verdict))
+            }
             Ruling::Unknown(_) | Ruling::Invalid(_) => None,
         },
         module_digest: module.map(|module| format!("sha256:{}", module.sha256)),
@@ -100,21 +106,38 @@ fn told(want: &Want, record: &Record, now: Moment) -> Option<Told> {
         return Some(finished(record));
     }
     match &record.run {
-        Run::Live { state: VmState::Running, stopping: None, spec, from, .. } => {
-            must_stop(want, spec, from.as_deref()).is_none().then_some(Told::Running)
-        }
+        Run::Live {
+            state: VmState::Running,
+            stopping: None,
+            spec,
+            from,
+            ..
+        } => must_stop(want, spec, from.as_deref())
+            .is_none()
+            .then_some(Told::Running),
         // On the way to something else, which is told when it is reached.
-        Run::Live { .. } | Run::Ended { unsettled: Some(_), .. } => None,
-        Run::Ended { unsettled: None, .. } | Run::None => idle(want, record, now),
+        Run::Live { .. }
+        | Run::Ended {
+            unsettled: Some(_), ..
+        } => None,
+        Run::Ended {
+            unsettled: None, ..
+        }
+        | Run::None => idle(want, record, now),
     }
 }
 
 fn finished(record: &Record) -> Told {
     match (&record.problem, &record.exit) {
         (Some(problem), _) => Told::Failed(problem.reason.cause(), problem.message.clone()),
-        (None, Some(end)) if end.reason == EndReason::Completed => Told::Complete(sentence(&end.message)),
+        (None, Some(end)) if end.reason == EndReason::Completed => {
+            Told::Complete(sentence(&end.message))
+        }
         (None, Some(end)) => Told::Failed(end.reason.into(), sentence(&end.message)),
-        (None, None) => Told::Failed(EndReason::HostError.into(), "its end was not recorded".to_owned()),
+        (None, None) => Told::Failed(
+            EndReason::HostError.into(),
+            "its end was not recorded".to_owned(),
+        ),
     }
 }
 
@@ -123,16 +146,29 @@ fn idle(want: &Want, record: &Record, now: Moment) -> Option<Told> {
         return Some(Told::Suspended);
     }
     match &want.ruling {
-        Ruling::Invalid(message) => return Some(Told::Failed(AcceptedReason::InvalidSpec.into(), sentence(message))),
+        Ruling::Invalid(message) => {
+            return Some(Told::Failed(
+                AcceptedReason::InvalidSpec.into(),
+                sentence(message),
+            ));
+        }
         Ruling::Refused(verdict) => {
-            let message = verdict.refused.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; ");
+            let message = verdict
+                .refused
+                .iter()
+                .map(|refusal| refusal.message.as_str())
+                .collect::<Vec<_>>()
+                .join("; ");
             return (due(want, record)? <= now)
                 .then(|| Told::Failed(AcceptedReason::PolicyRefused.into(), sentence(&message)));
         }
         Ruling::Unknown(_) | Ruling::Granted(_) => {}
     }
     if let Some(problem) = &record.problem {
-        return Some(Told::BackOff(problem.reason.cause(), problem.message.clone()));
+        return Some(Told::BackOff(
+            problem.reason.cause(),
+            problem.message.clone(),
+        ));
     }
     let end = record.exit.as_ref().filter(|_| record.next_counts)?;
     Some(Told::BackOff(end.reason.into(), sentence(&end.message)))
@@ -145,7 +181,10 @@ fn key_of(want: &Want, record: &Record, told: &Told) -> Key {
         phase: told.view().phase(),
         reason: Cow::Borrowed(told.reason()),
         restarts: record.restarts,
-        started_unix_s: record.started_unix_ms.and_then(time).map(|time| time.0.as_second()),
+        started_unix_s: record
+            .started_unix_ms
+            .and_then(time)
+            .map(|time| time.0.as_second()),
         finished_unix_s: record
             .exit
             .as_ref()
@@ -157,14 +196,23 @@ fn key_of(want: &Want, record: &Record, told: &Told) -> Key {
 impl Key {
     /// The key of a status as it stands.
     pub fn of(epoch: u64, status: &AgentVMStatus) -> Self {
-        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-        let finished = status.exit.as_ref().and_then(|exit| exit.finished_at.as_ref());
+        let ready = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready");
+        let finished = status
+            .exit
+            .as_ref()
+            .and_then(|exit| exit.finished_at.as_ref());
         Self {
             epoch,
             generation: status.observed_generation.unwrap_or_default(),
             phase: status.phase.unwrap_or(Phase::Starting),
             reason: Cow::Owned(ready.map(|ready| ready.reason.clone()).unwrap_or_default()),
-            restarts: status.restarts.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+            restarts: status
+                .restarts
+                .and_then(|count| u32::try_from(count).ok())
+                .unwrap_or_default(),
             started_unix_s: status.started_at.as_ref().map(|time| time.0.as_second()),
             finished_unix_s: finished.map(|time| time.0.as_second()),
         }
@@ -195,7 +243,11 @@ impl Key {
 impl Report {
     /// The part of the status that the agent owns, complete for server-side apply.
     pub fn status(&self, previous: &[Condition], now: Timestamp) -> AgentVMStatus {
-        let at = At { generation: Some(self.key.generation), now: &Time(now), previous };
+        let at = At {
+            generation: Some(self.key.generation),
+            now: &Time(now),
+            previous,
+        };
         let view = agentvm_crds::conditions::agent(&self.phase.view(), &at);
         AgentVMStatus {
             observed_generation: view.observed_generation,
@@ -216,7 +268,9 @@ impl Report {
         match &self.phase {
             Told::Running => "the guest runs",
             Told::Suspended => "spec.suspend is true",
-            Told::BackOff(_, message) | Told::Complete(message) | Told::Failed(_, message) => message,
+            Told::BackOff(_, message) | Told::Complete(message) | Told::Failed(_, message) => {
+                message
+            }
         }
     }
 }
@@ -226,9 +280,15 @@ impl Told {
         match self {
             Self::Running => AgentView::Running,
             Self::Suspended => AgentView::Suspended,
-            Self::BackOff(cause, message) => AgentView::BackOff { cause: *cause, message },
+            Self::BackOff(cause, message) => AgentView::BackOff {
+                cause: *cause,
+                message,
+            },
             Self::Complete(message) => AgentView::Complete { message },
-            Self::Failed(cause, message) => AgentView::Failed { cause: *cause, message },
+            Self::Failed(cause, message) => AgentView::Failed {
+                cause: *cause,
+                message,
+            },
         }
     }
 

@@ -24,7 +24,9 @@ pub fn next(policy: RestartPolicy, reason: EndReason, told_to_stop: Option<StopC
         return Next::Anew;
     }
     match (policy, reason) {
-        (RestartPolicy::OnFailure, EndReason::Completed) | (RestartPolicy::Never, _) => Next::Nothing,
+        (RestartPolicy::OnFailure, EndReason::Completed) | (RestartPolicy::Never, _) => {
+            Next::Nothing
+        }
         (RestartPolicy::Always | RestartPolicy::OnFailure, _) => Next::Again,
     }
 }
@@ -41,14 +43,22 @@ mod tests {
             }
             assert_eq!(next(RestartPolicy::Never, reason, None), Next::Nothing);
             assert_eq!(next(RestartPolicy::Always, reason, None), Next::Again);
-            let on_failure = if reason == EndReason::Completed { Next::Nothing } else { Next::Again };
+            let on_failure = if reason == EndReason::Completed {
+                Next::Nothing
+            } else {
+                Next::Again
+            };
             assert_eq!(next(RestartPolicy::OnFailure, reason, None), on_failure);
         }
     }
 
     #[test]
     fn a_run_that_was_told_to_stop_is_never_counted() {
-        for policy in [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always] {
+        for policy in [
+            RestartPolicy::Never,
+            RestartPolicy::OnFailure,
+            RestartPolicy::Always,
+        ] {
             for reason in EndReason::ALL {
                 assert_eq!(next(policy, reason, Some(StopCause::Changed)), Next::Anew);
             }

@@ -22,7 +22,9 @@ pub struct ListenError {
 
 /// Listens on `address`, so that an error is known before anything else happens.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ListenError { address, source })
 }
 
 /// Serves until dropped.
@@ -38,7 +40,10 @@ pub async fn serve(listener: TcpListener, metrics: Metrics) {
 }
 
 async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.render().await)
+    (
+        [(CONTENT_TYPE, metrics::CONTENT_TYPE)],
+        metrics.render().await,
+    )
 }
 
 /// 200 while the agent's loop answers.
@@ -46,7 +51,10 @@ async fn alive(State(metrics): State<Metrics>) -> (StatusCode, &'static str) {
     if metrics.is_alive().await {
         (StatusCode::OK, "the agent works\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the agent's loop does not answer\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the agent's loop does not answer\n",
+        )
     }
 }
 
@@ -55,6 +63,9 @@ async fn ready(State(metrics): State<Metrics>) -> (StatusCode, &'static str) {
     if metrics.is_surveyed().await {
         (StatusCode::OK, "every VM of the node is known\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the node's Lease, the warden or its cells\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the node's Lease, the warden or its cells\n",
+        )
     }
 }

@@ -45,7 +45,9 @@ impl Source {
     pub fn program_name(&self) -> &str {
         let named = match self {
             Self::Image(image) | Self::Pinned { image, sha256: _ } => {
-                let path = image.split_once('@').map_or(image.as_str(), |(path, _)| path);
+                let path = image
+                    .split_once('@')
+                    .map_or(image.as_str(), |(path, _)| path);
                 let last = path.rsplit('/').next().unwrap_or(path);
                 last.split_once(':').map_or(last, |(name, _)| name)
             }

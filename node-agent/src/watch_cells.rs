@@ -34,8 +34,17 @@ pub async fn follow(warden: WardenClient, cell: Cell, mut since: u64, inputs: In
             Err(error) => {
                 if is_gone(&warden, &cell).await {
                     tracing::warn!(namespace = %cell.namespace, instance = %cell.instance, "cell is gone");
-                    let Cell { namespace, instance, .. } = cell;
-                    let _listener = inputs.send(Input::Notice(Notice::CellGone { namespace, instance })).await;
+                    let Cell {
+                        namespace,
+                        instance,
+                        ..
+                    } = cell;
+                    let _listener = inputs
+                        .send(Input::Notice(Notice::CellGone {
+                            namespace,
+                            instance,
+                        }))
+                        .await;
                     return;
                 }
                 tracing::debug!(namespace = %cell.namespace, %error, "cell does not answer");
@@ -51,7 +60,10 @@ async fn is_gone(warden: &WardenClient, cell: &Cell) -> bool {
     let Ok(known) = warden.cells().await else {
         return false;
     };
-    !known.cells.iter().any(|other| other.instance == cell.instance)
+    !known
+        .cells
+        .iter()
+        .any(|other| other.instance == cell.instance)
 }
 
 /// Finds every cell that runs already, and the VMs in them. Tries until it has them all.
@@ -78,7 +90,9 @@ pub async fn survey(warden: WardenClient, inputs: Inputs) {
 async fn survey_once(warden: &WardenClient) -> Result<Vec<Yield>, ClientError> {
     let mut found = Vec::new();
     for cell in warden.cells().await?.cells {
-        let list = CellClient::new(&cell.socket).list_vms(0, Duration::ZERO).await?;
+        let list = CellClient::new(&cell.socket)
+            .list_vms(0, Duration::ZERO)
+            .await?;
         found.push(Yield::Cell(cell, list));
     }
     Ok(found)

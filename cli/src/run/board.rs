@@ -21,7 +21,9 @@ pub(super) struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { statuses: watch::Sender::new(BTreeMap::new()) }
+        Self {
+            statuses: watch::Sender::new(BTreeMap::new()),
+        }
     }
 }
 
@@ -30,7 +32,12 @@ impl Board {
     pub(super) async fn all_over(&self, uids: &[Uid]) {
         let mut seen = self.statuses.subscribe();
         // The sender lives as long as this borrow, so waiting can't fail.
-        let _over = seen.wait_for(|statuses| uids.iter().all(|uid| statuses.get(uid).is_some_and(is_over))).await;
+        let _over = seen
+            .wait_for(|statuses| {
+                uids.iter()
+                    .all(|uid| statuses.get(uid).is_some_and(is_over))
+            })
+            .await;
     }
 
     /// The latest status of a VM; empty where nothing was reported.
@@ -63,12 +70,17 @@ impl StatusSink for Board {
 pub(super) fn is_over(status: &AgentVMStatus) -> bool {
     match status.phase {
         Some(Phase::Complete | Phase::Failed | Phase::Suspended) => true,
-        Some(Phase::BackOff) => condition(status, "ImageReady").is_some_and(|condition| condition.status == "False"),
+        Some(Phase::BackOff) => {
+            condition(status, "ImageReady").is_some_and(|condition| condition.status == "False")
+        }
         Some(Phase::Pending | Phase::Starting | Phase::Running) | None => false,
     }
 }
 
 /// A condition of a status.
 pub(super) fn condition<'a>(status: &'a AgentVMStatus, kind: &str) -> Option<&'a Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == kind)
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)
 }

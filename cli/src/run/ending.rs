@@ -56,7 +56,10 @@ impl Summary {
             name: vm.metadata.name.clone().unwrap_or_default(),
             status: board.status(vm.metadata.uid.as_deref().unwrap_or_default()),
         });
-        Self { ending: *ending, vms: vms.collect() }
+        Self {
+            ending: *ending,
+            vms: vms.collect(),
+        }
     }
 
     /// One line for each VM that did not end well.
@@ -75,7 +78,12 @@ impl Summary {
             Ending::WardenDied => ExitCode::from(HOST_FAILED),
             Ending::ByThemselves => {
                 let codes = self.vms.iter().map(|vm| code(&vm.status));
-                ExitCode::from(codes.into_iter().find(|code| *code != 0).unwrap_or_default())
+                ExitCode::from(
+                    codes
+                        .into_iter()
+                        .find(|code| *code != 0)
+                        .unwrap_or_default(),
+                )
             }
         }
     }
@@ -83,13 +91,26 @@ impl Summary {
 
 impl VmSummary {
     fn line(&self) -> Option<String> {
-        let Self { namespace, name, status } = self;
+        let Self {
+            namespace,
+            name,
+            status,
+        } = self;
         let about = match status.phase? {
             Phase::Failed => condition(status, "Failed"),
-            Phase::BackOff => condition(status, "ImageReady").filter(|condition| condition.status == "False"),
-            Phase::Pending | Phase::Starting | Phase::Running | Phase::Suspended | Phase::Complete => None,
+            Phase::BackOff => {
+                condition(status, "ImageReady").filter(|condition| condition.status == "False")
+            }
+            Phase::Pending
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Suspended
+            | Phase::Complete => None,
         }?;
-        Some(format!("agentvm: {namespace}/{name}: {}: {}", about.reason, about.message))
+        Some(format!(
+            "agentvm: {namespace}/{name}: {}: {}",
+            about.reason, about.message
+        ))
     }
 }
 
@@ -98,7 +119,9 @@ fn code(status: &AgentVMStatus) -> u8 {
     match (&status.exit, status.phase) {
         (_, Some(Phase::Complete | Phase::Suspended)) => 0,
         (Some(exit), Some(Phase::Failed)) => {
-            let reason = EndReason::ALL.into_iter().find(|reason| reason.as_str() == exit.reason);
+            let reason = EndReason::ALL
+                .into_iter()
+                .find(|reason| reason.as_str() == exit.reason);
             reason.map_or(HOST_FAILED, |reason| code_of(reason, exit.code))
         }
         (None, Some(Phase::Failed)) | (_, Some(Phase::BackOff)) => REFUSED,
@@ -111,7 +134,9 @@ fn code_of(reason: EndReason, own: Option<i32>) -> u8 {
     match reason {
         EndReason::Completed => 0,
         // Like any process: the low eight bits, and never a failure that looks like success.
-        EndReason::Error => own.map_or(1, |own| u8::try_from(own & 0xff).unwrap_or(1)).max(1),
+        EndReason::Error => own
+            .map_or(1, |own| u8::try_from(own & 0xff).unwrap_or(1))
+            .max(1),
         EndReason::Trap => 134,
         EndReason::MemoryLimit => 137,
         EndReason::OutOfFuel => 152,

@@ -23,10 +23,13 @@ impl FromStr for ModuleFile {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
-            Some((image, file)) if !image.is_empty() && !file.is_empty() => {
-                Ok(Self { image: image.to_owned(), file: PathBuf::from(file) })
+            Some((image, file)) if !image.is_empty() && !file.is_empty() => Ok(Self {
+                image: image.to_owned(),
+                file: PathBuf::from(file),
+            }),
+            Some(_) | None => {
+                Err("write IMAGE=FILE, such as registry.example.com/agent:v1=agent.wasm".to_owned())
             }
-            Some(_) | None => Err("write IMAGE=FILE, such as registry.example.com/agent:v1=agent.wasm".to_owned()),
         }
     }
 }
@@ -41,8 +44,13 @@ pub(super) struct Files {
 impl Files {
     /// Uses `files` for the images that they name, and `registry` for all others.
     pub(super) fn new(files: &[ModuleFile], registry: Registry) -> Self {
-        let files = files.iter().map(|module| (module.image.clone(), module.file.clone()));
-        Self { files: files.collect(), registry }
+        let files = files
+            .iter()
+            .map(|module| (module.image.clone(), module.file.clone()));
+        Self {
+            files: files.collect(),
+            registry,
+        }
     }
 }
 
@@ -60,13 +68,21 @@ impl Modules for Files {
 }
 
 async fn read(file: PathBuf) -> Result<Located, Problem> {
-    let problem = |text: String| Problem::new(StartReason::Image(ImageReason::ImagePullFailed), text);
+    let problem =
+        |text: String| Problem::new(StartReason::Image(ImageReason::ImagePullFailed), text);
     let shown = file.display().to_string();
-    let size = tokio::fs::metadata(&file).await.map(|metadata| metadata.len());
+    let size = tokio::fs::metadata(&file)
+        .await
+        .map(|metadata| metadata.len());
     if size.is_ok_and(|size| size > MAX_MODULE_BYTES) {
-        return Err(problem(format!("{shown} is larger than {} MiB", MAX_MODULE_BYTES >> 20)));
+        return Err(problem(format!(
+            "{shown} is larger than {} MiB",
+            MAX_MODULE_BYTES >> 20
+        )));
     }
-    let bytes = tokio::fs::read(&file).await.map_err(|error| problem(format!("cannot read {shown}: {error}")))?;
+    let bytes = tokio::fs::read(&file)
+        .await
+        .map_err(|error| problem(format!("cannot read {shown}: {error}")))?;
     Ok(present(bytes.into()))
 }
 

@@ -1,6 +1,6 @@
 //! Guest output: from the cells' log lines back to the very bytes that the guests wrote.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use agentvm_cell_api::log::{Line, Stream};
 use base64::Engine as _;
@@ -14,13 +14,16 @@ pub(super) struct Streams {
     /// With several VMs, each line starts with the name of its VM.
     prefixed: bool,
     /// Streams whose last line has no newline yet.
-    open: BTreeMap<(String, Stream), ()>,
+    open: BTreeSet<(String, Stream)>,
 }
 
 impl Streams {
     /// For `vms` VMs.
     pub(super) fn new(vms: usize) -> Self {
-        Self { prefixed: vms > 1, open: BTreeMap::new() }
+        Self {
+            prefixed: vms > 1,
+            open: BTreeSet::new(),
+        }
     }
 
     /// Prints what one log line stands for; a line that is none is not a guest's.
@@ -33,7 +36,7 @@ impl Streams {
     fn bytes(&mut self, json: &[u8]) -> Option<(Stream, Vec<u8>)> {
         let line: Line = serde_json::from_slice(json).ok()?;
         let key = (line.uid.clone(), line.stream);
-        let goes_on = self.open.remove(&key).is_some();
+        let goes_on = self.open.remove(&key);
         let mut bytes = Vec::new();
         if self.prefixed && !goes_on {
             bytes.extend_from_slice(format!("[{}] ", line.vm).as_bytes());
@@ -44,7 +47,7 @@ impl Streams {
             (None, None) => {}
         }
         if line.partial {
-            self.open.insert(key, ());
+            self.open.insert(key);
         } else {
             bytes.push(b'\n');
         }
@@ -61,7 +64,11 @@ mod tests {
     }
 
     fn all(streams: &mut Streams, lines: &[Vec<u8>]) -> Vec<u8> {
-        lines.iter().filter_map(|line| streams.bytes(line)).flat_map(|(_, bytes)| bytes).collect()
+        lines
+            .iter()
+            .filter_map(|line| streams.bytes(line))
+            .flat_map(|(_, bytes)| bytes)
+            .collect()
     }
 
     #[test]

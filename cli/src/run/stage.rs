@@ -25,11 +25,22 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StageError {
     #[error("{object} ({file}): {problem}")]
-    Object { object: String, file: String, problem: String },
+    Object {
+        object: String,
+        file: String,
+        problem: String,
+    },
     #[error("no AgentVM in {files}: there is nothing to run")]
     Nothing { files: String },
-    #[error("{object}: there is no ConfigMap {name} with a key {key} in namespace {namespace} of the files")]
-    NoConfigMap { object: String, namespace: String, name: String, key: String },
+    #[error(
+        "{object}: there is no ConfigMap {name} with a key {key} in namespace {namespace} of the files"
+    )]
+    NoConfigMap {
+        object: String,
+        namespace: String,
+        name: String,
+        key: String,
+    },
 }
 
 /// The manifests as a small cluster of one node.
@@ -55,16 +66,24 @@ impl Stage {
             stage.add(document, default_namespace)?;
         }
         if stage.vms.is_empty() {
-            let files: BTreeSet<&str> = documents.iter().map(|document| document.file.as_str()).collect();
+            let files: BTreeSet<&str> = documents
+                .iter()
+                .map(|document| document.file.as_str())
+                .collect();
             let files: Vec<&str> = files.into_iter().collect();
-            return Err(StageError::Nothing { files: files.join(", ") });
+            return Err(StageError::Nothing {
+                files: files.join(", "),
+            });
         }
         for vm in &stage.vms {
             let namespace = namespace_of(vm);
             let labels = stage.namespaces.entry(namespace.to_owned()).or_default();
             labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
         }
-        stage.vms.iter().try_for_each(|vm| stage.check_references(vm))?;
+        stage
+            .vms
+            .iter()
+            .try_for_each(|vm| stage.check_references(vm))?;
         stage.check_policies()?;
         Ok(stage)
     }
@@ -80,38 +99,55 @@ impl Stage {
 
     /// UIDs of all VMs, in the order of the files.
     pub(super) fn uids(&self) -> Vec<Uid> {
-        self.vms.iter().filter_map(|vm| vm.metadata.uid.clone()).collect()
+        self.vms
+            .iter()
+            .filter_map(|vm| vm.metadata.uid.clone())
+            .collect()
     }
 
     /// What the agent can read.
     pub(super) fn objects(&self) -> StagedObjects {
-        StagedObjects { config_maps: self.config_maps.clone() }
+        StagedObjects {
+            config_maps: self.config_maps.clone(),
+        }
     }
 
     fn add(&mut self, document: &Document, default_namespace: &str) -> Result<(), StageError> {
-        let group = document.api_version().split_once('/').map(|(group, _)| group);
+        let group = document
+            .api_version()
+            .split_once('/')
+            .map(|(group, _)| group);
         let namespace = document.namespace().unwrap_or(default_namespace).to_owned();
         match (group, document.kind()) {
             (Some(GROUP), "AgentVM") => {
                 let vm = placed(checked(document)?, &namespace, self.vms.len());
-                if self.vms.iter().any(|other| other.metadata.name == vm.metadata.name && namespace_of(other) == namespace) {
+                if self.vms.iter().any(|other| {
+                    other.metadata.name == vm.metadata.name && namespace_of(other) == namespace
+                }) {
                     return Err(refused(document, "the files hold another one of this name"));
                 }
                 self.vms.push(vm);
             }
             (Some(GROUP), "AgentPolicy") => self.policies.push(checked(document)?),
             (Some(GROUP), _) | (None, "") => {
-                return Err(refused(document, checked::<Value>(document).err().map_or_else(
-                    || "is not run: only AgentVMs are".to_owned(),
-                    |error| error.to_string(),
-                )));
+                return Err(refused(
+                    document,
+                    checked::<Value>(document).err().map_or_else(
+                        || "is not run: only AgentVMs are".to_owned(),
+                        |error| error.to_string(),
+                    ),
+                ));
             }
             (None, "Namespace") => {
-                let labels = decoded::<k8s_openapi::api::core::v1::Namespace>(document)?.metadata.labels;
-                self.namespaces.insert(document.name().to_owned(), labels.unwrap_or_default());
+                let labels = decoded::<k8s_openapi::api::core::v1::Namespace>(document)?
+                    .metadata
+                    .labels;
+                self.namespaces
+                    .insert(document.name().to_owned(), labels.unwrap_or_default());
             }
             (None, "ConfigMap") => {
-                self.config_maps.insert((namespace, document.name().to_owned()), decoded(document)?);
+                self.config_maps
+                    .insert((namespace, document.name().to_owned()), decoded(document)?);
             }
             // Whatever else a manifest for a cluster holds has no part in a run without one.
             (Some(_) | None, _) => {}
@@ -121,14 +157,30 @@ impl Stage {
 
     /// A `ConfigMap` that is not in the files will never come.
     fn check_references(&self, vm: &AgentVM) -> Result<(), StageError> {
-        let module = vm.spec.module.as_ref().map(|module| (&module.config_map, true));
-        let env = vm.spec.env.iter().filter_map(|variable| variable.value_from.as_ref());
+        let module = vm
+            .spec
+            .module
+            .as_ref()
+            .map(|module| (&module.config_map, true));
+        let env = vm
+            .spec
+            .env
+            .iter()
+            .filter_map(|variable| variable.value_from.as_ref());
         let env = env.map(|source| (&source.config_map_key_ref, false));
         for (reference, is_binary) in module.into_iter().chain(env) {
-            let map = self.config_maps.get(&(namespace_of(vm).to_owned(), reference.name.clone()));
+            let map = self
+                .config_maps
+                .get(&(namespace_of(vm).to_owned(), reference.name.clone()));
             let has_key = map.is_some_and(|map| {
-                let data = map.data.as_ref().is_some_and(|data| data.contains_key(&reference.key));
-                let binary = map.binary_data.as_ref().is_some_and(|data| data.contains_key(&reference.key));
+                let data = map
+                    .data
+                    .as_ref()
+                    .is_some_and(|data| data.contains_key(&reference.key));
+                let binary = map
+                    .binary_data
+                    .as_ref()
+                    .is_some_and(|data| data.contains_key(&reference.key));
                 if is_binary { binary } else { data }
             });
             if !has_key {
@@ -154,12 +206,20 @@ impl Stage {
                 Ruling::Granted(_) => continue,
                 Ruling::Unknown(problem) | Ruling::Invalid(problem) => problem.clone(),
                 Ruling::Refused(verdict) => {
-                    let messages: Vec<&str> = verdict.refused.iter().map(|refusal| refusal.message.as_str()).collect();
+                    let messages: Vec<&str> = verdict
+                        .refused
+                        .iter()
+                        .map(|refusal| refusal.message.as_str())
+                        .collect();
                     format!("PolicyRefused: {}", messages.join("; "))
                 }
             };
             let object = format!("AgentVM {}/{}", want.namespace, want.name);
-            return Err(StageError::Object { object, file: "with the policies of the files".to_owned(), problem });
+            return Err(StageError::Object {
+                object,
+                file: "with the policies of the files".to_owned(),
+                problem,
+            });
         }
         Ok(())
     }
@@ -220,11 +280,17 @@ fn refused(document: &Document, problem: impl Into<String>) -> StageError {
 fn placed(mut vm: AgentVM, namespace: &str, index: usize) -> AgentVM {
     vm.metadata.namespace = Some(namespace.to_owned());
     // A UID that no other VM of this run has; in the order of the files.
-    vm.metadata.uid = Some(format!("{index:08x}-0000-4000-8000-{:012x}", std::process::id()));
+    vm.metadata.uid = Some(format!(
+        "{index:08x}-0000-4000-8000-{:012x}",
+        std::process::id()
+    ));
     vm.metadata.generation = Some(1);
     vm.status = Some(AgentVMStatus {
         phase: Some(Phase::Starting),
-        assignment: Some(Assignment { node_name: NODE.to_owned(), epoch: 1 }),
+        assignment: Some(Assignment {
+            node_name: NODE.to_owned(),
+            epoch: 1,
+        }),
         ..AgentVMStatus::default()
     });
     vm
@@ -235,5 +301,9 @@ fn namespace_of(vm: &AgentVM) -> &str {
 }
 
 fn object_of(vm: &AgentVM) -> String {
-    format!("AgentVM {}/{}", namespace_of(vm), vm.metadata.name.as_deref().unwrap_or_default())
+    format!(
+        "AgentVM {}/{}",
+        namespace_of(vm),
+        vm.metadata.name.as_deref().unwrap_or_default()
+    )
 }

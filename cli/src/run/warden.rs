@@ -36,8 +36,15 @@ pub(super) struct Warden {
 
 impl Warden {
     /// Starts a warden and waits until it answers. Guest output goes to `streams`.
-    pub(super) async fn start(state_dir: Option<&Path>, require_jail: &str, streams: Streams) -> anyhow::Result<Self> {
-        let run_dir = tempfile::Builder::new().prefix("agentvm-").tempdir().context("no folder for the warden's sockets")?;
+    pub(super) async fn start(
+        state_dir: Option<&Path>,
+        require_jail: &str,
+        streams: Streams,
+    ) -> anyhow::Result<Self> {
+        let run_dir = tempfile::Builder::new()
+            .prefix("agentvm-")
+            .tempdir()
+            .context("no folder for the warden's sockets")?;
         let cache_dir = compiled_dir(state_dir, run_dir.path())?;
         let mut child = Command::new("/proc/self/exe")
             .arg("warden")
@@ -82,7 +89,10 @@ impl Warden {
     /// Ends it with all that it started, and prints what is left of the guests' output.
     pub(super) async fn stop(mut self) {
         self.signal(Signal::TERM);
-        if tokio::time::timeout(STOP_WITHIN, self.child.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_WITHIN, self.child.wait())
+            .await
+            .is_err()
+        {
             let _killed = self.child.kill().await;
         }
         // Its cells hold the other end of the pipe: when that closes, all of them have ended.
@@ -91,7 +101,11 @@ impl Warden {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let pid = self
+            .child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended already.
             let _sent = kill_process(pid, signal);
@@ -119,22 +133,29 @@ impl Warden {
 /// Where compiled code is kept: in the run's own folder where nothing else can be used.
 fn compiled_dir(state_dir: Option<&Path>, run_dir: &Path) -> anyhow::Result<PathBuf> {
     if let Some(dir) = state_dir {
-        std::fs::create_dir_all(dir).with_context(|| format!("--state-dir {} can't be used", dir.display()))?;
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("--state-dir {} can't be used", dir.display()))?;
         return Ok(dir.join("compiled"));
     }
     let cache = std::env::var_os("AGENTVM_CACHE").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/agentvm"));
     let shared = cache.or(home).map(|cache| cache.join("standalone"));
-    Ok(match shared.filter(|dir| std::fs::create_dir_all(dir).is_ok()) {
-        Some(dir) => dir.join("compiled"),
-        None => run_dir.join("compiled"),
-    })
+    Ok(
+        match shared.filter(|dir| std::fs::create_dir_all(dir).is_ok()) {
+            Some(dir) => dir.join("compiled"),
+            None => run_dir.join("compiled"),
+        },
+    )
 }
 
 async fn print_lines(stdout: impl AsyncRead + Unpin, mut streams: Streams) {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+    while reader
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
         streams.print(&line);
         line.clear();
     }

@@ -29,7 +29,9 @@ impl Events {
             controller: "agentvm.dev/node-agent".to_owned(),
             instance: Some(node.to_owned()),
         };
-        Self { recorder: Recorder::new(client, reporter) }
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
     }
 
     /// Publishes what a status write told.

@@ -22,7 +22,9 @@ const CALL_WITHIN: Duration = Duration::from_secs(8);
 
 /// Another agent holds this node's Lease.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Lease {name} is held by {holder}: another agent runs as this node; stop one of the two, or name them differently")]
+#[error(
+    "Lease {name} is held by {holder}: another agent runs as this node; stop one of the two, or name them differently"
+)]
 pub struct TakenOver {
     name: String,
     holder: String,
@@ -39,7 +41,10 @@ pub struct NodeLease {
 
 impl std::fmt::Debug for NodeLease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeLease").field("name", &self.name).field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("NodeLease")
+            .field("name", &self.name)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,7 +88,12 @@ impl NodeLease {
             tokio::time::sleep(RENEW_EVERY).await;
             match self.attempt().await {
                 Ok(None) => {}
-                Ok(Some(holder)) => return TakenOver { name: self.name, holder },
+                Ok(Some(holder)) => {
+                    return TakenOver {
+                        name: self.name,
+                        holder,
+                    };
+                }
                 Err(error) => tracing::warn!(lease = %self.name, %error, "Lease was not renewed"),
             }
         }
@@ -100,7 +110,10 @@ impl NodeLease {
     async fn attempt_once(&mut self) -> Result<Option<String>, kube::Error> {
         let params = PostParams::default();
         let Some(mut lease) = self.api.get_opt(&self.name).await? else {
-            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            let metadata = ObjectMeta {
+                name: Some(self.name.clone()),
+                ..ObjectMeta::default()
+            };
             let spec = Some(renewed(None, &self.identity, Timestamp::now()));
             self.api.create(&params, &Lease { metadata, spec }).await?;
             return Ok(None);
@@ -111,7 +124,9 @@ impl NodeLease {
             self.other = Some((spec.clone(), now));
         }
         let unchanged_since = self.other.as_ref().map_or(now, |(_, since)| *since);
-        if let Claim::WaitFor(holder) = claim(&spec, &self.identity, now.saturating_sub(unchanged_since)) {
+        if let Claim::WaitFor(holder) =
+            claim(&spec, &self.identity, now.saturating_sub(unchanged_since))
+        {
             return Ok(Some(holder));
         }
         lease.spec = Some(renewed(Some(&spec), &self.identity, Timestamp::now()));
@@ -130,9 +145,15 @@ fn claim(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> Claim {
     if holder.is_empty() || is_same_place(holder, identity) {
         return Claim::Take;
     }
-    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     let duration = seconds.map_or(DURATION, Duration::from_secs);
-    if unchanged >= duration { Claim::Take } else { Claim::WaitFor(holder.to_owned()) }
+    if unchanged >= duration {
+        Claim::Take
+    } else {
+        Claim::WaitFor(holder.to_owned())
+    }
 }
 
 /// True where the holder ran from this very run directory, before the machine was booted again.
@@ -145,13 +166,21 @@ fn is_same_place(holder: &str, identity: &str) -> bool {
 
 fn renewed(old: Option<&LeaseSpec>, identity: &str, now: Timestamp) -> LeaseSpec {
     let same_holder = old.is_some_and(|old| old.holder_identity.as_deref() == Some(identity));
-    let transitions = old.and_then(|old| old.lease_transitions).unwrap_or_default();
+    let transitions = old
+        .and_then(|old| old.lease_transitions)
+        .unwrap_or_default();
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
         lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-        acquire_time: old.filter(|_| same_holder).map_or(Some(MicroTime(now)), |old| old.acquire_time.clone()),
+        acquire_time: old
+            .filter(|_| same_holder)
+            .map_or(Some(MicroTime(now)), |old| old.acquire_time.clone()),
         renew_time: Some(MicroTime(now)),
-        lease_transitions: Some(if same_holder || old.is_none() { transitions } else { transitions.saturating_add(1) }),
+        lease_transitions: Some(if same_holder || old.is_none() {
+            transitions
+        } else {
+            transitions.saturating_add(1)
+        }),
         ..old.cloned().unwrap_or_default()
     }
 }
@@ -184,7 +213,10 @@ mod tests {
     #[test]
     fn two_agents_of_one_machine_do_not_share_a_lease() {
         let lease = held_by("bootA_dirA");
-        assert_eq!(claim(&lease, "bootA_dirB", Duration::ZERO), Claim::WaitFor("bootA_dirA".to_owned()));
+        assert_eq!(
+            claim(&lease, "bootA_dirB", Duration::ZERO),
+            Claim::WaitFor("bootA_dirA".to_owned())
+        );
     }
 
     #[test]

@@ -30,21 +30,29 @@ pub struct NodeReporter {
 
 impl std::fmt::Debug for NodeReporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeReporter").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("NodeReporter")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl NodeReporter {
     /// Reports `name` with what was given as its capacity.
     pub fn new(client: Client, warden: WardenClient, name: &str, capacity: Capacity) -> Self {
-        Self { client, warden, name: name.to_owned(), capacity }
+        Self {
+            client,
+            warden,
+            name: name.to_owned(),
+            capacity,
+        }
     }
 
     /// Reports whenever something changed, for ever.
     pub async fn run(self) {
         let mut told: Option<AgentNodeStatus> = None;
         loop {
-            let mut status = self.status(self.warden.info().await.map_err(|error| error.to_string()));
+            let mut status =
+                self.status(self.warden.info().await.map_err(|error| error.to_string()));
             keep_transitions(&mut status, told.as_ref());
             if told.as_ref() != Some(&status) {
                 match self.report(&status).await {
@@ -61,12 +69,19 @@ impl NodeReporter {
     fn status(&self, info: Result<Info, String>) -> AgentNodeStatus {
         let (ready, reason, message) = match &info {
             Ok(_) => ("True", "WardenAnswers", "the warden answers".to_owned()),
-            Err(error) => ("False", "WardenSilent", agentvm_crds::conditions::sentence(error)),
+            Err(error) => (
+                "False",
+                "WardenSilent",
+                agentvm_crds::conditions::sentence(error),
+            ),
         };
         let info = info.ok();
         AgentNodeStatus {
             allocatable: info.as_ref().map(|info| allocatable(&self.capacity, info)),
-            jail: info.as_ref().map(|info| Jail { level: level(info.jail), message: info.jail_message.clone() }),
+            jail: info.as_ref().map(|info| Jail {
+                level: level(info.jail),
+                message: info.jail_message.clone(),
+            }),
             engine: info.as_ref().map(|info| info.engine.clone()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             conditions: vec![Condition {
@@ -85,9 +100,11 @@ impl NodeReporter {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let owner = self.owner().await?;
         let object = self.body(&json!({"spec": {}}), owner.as_ref());
-        api.patch(&self.name, &params, &Patch::Apply(object)).await?;
+        api.patch(&self.name, &params, &Patch::Apply(object))
+            .await?;
         let object = self.body(&json!({"status": status}), None);
-        api.patch_status(&self.name, &params, &Patch::Apply(object)).await?;
+        api.patch_status(&self.name, &params, &Patch::Apply(object))
+            .await?;
         Ok(())
     }
 
@@ -95,9 +112,9 @@ impl NodeReporter {
     async fn owner(&self) -> Result<Option<Value>, kube::Error> {
         let api: Api<Node> = Api::all(self.client.clone());
         let node = api.get_opt(&self.name).await?;
-        Ok(node.and_then(|node| node.metadata.uid).map(|uid| {
-            json!({"apiVersion": "v1", "kind": "Node", "name": self.name, "uid": uid})
-        }))
+        Ok(node
+            .and_then(|node| node.metadata.uid)
+            .map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": self.name, "uid": uid})))
     }
 
     fn body(&self, part: &Value, owner: Option<&Value>) -> Value {
@@ -116,8 +133,12 @@ impl NodeReporter {
 fn allocatable(capacity: &Capacity, info: &Info) -> NodeCapacity {
     let decided = capacity.decide(info);
     NodeCapacity {
-        memory: k8s_openapi::apimachinery::pkg::api::resource::Quantity(LimitField::Memory.show(decided.memory_bytes)),
-        cpu: k8s_openapi::apimachinery::pkg::api::resource::Quantity(LimitField::Cpu.show(decided.cpu_millicores)),
+        memory: k8s_openapi::apimachinery::pkg::api::resource::Quantity(
+            LimitField::Memory.show(decided.memory_bytes),
+        ),
+        cpu: k8s_openapi::apimachinery::pkg::api::resource::Quantity(
+            LimitField::Cpu.show(decided.cpu_millicores),
+        ),
         vms: i64::from(decided.vms),
     }
 }
@@ -133,7 +154,11 @@ const fn level(level: JailLevel) -> Level {
 /// A condition whose status stayed keeps the time of its last transition.
 fn keep_transitions(status: &mut AgentNodeStatus, told: Option<&AgentNodeStatus>) {
     for condition in &mut status.conditions {
-        let before = told.and_then(|told| told.conditions.iter().find(|old| old.type_ == condition.type_));
+        let before = told.and_then(|told| {
+            told.conditions
+                .iter()
+                .find(|old| old.type_ == condition.type_)
+        });
         if let Some(before) = before.filter(|before| before.status == condition.status) {
             condition.last_transition_time = before.last_transition_time.clone();
         }

@@ -23,17 +23,27 @@ pub struct LiveObjects {
 
 impl std::fmt::Debug for LiveObjects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LiveObjects").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("LiveObjects")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
 impl LiveObjects {
     /// Reads for the agent of `node`.
     pub fn new(client: Client, node: &str) -> Self {
-        Self { client, node: node.to_owned() }
+        Self {
+            client,
+            node: node.to_owned(),
+        }
     }
 
-    async fn read_whereabouts(&self, namespace: &str, name: &str, uid: &str) -> Result<Gone, kube::Error> {
+    async fn read_whereabouts(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<Gone, kube::Error> {
         // As a dynamic object: one that can't be decoded is still there.
         let kind = kube::api::ApiResource::erase::<AgentVM>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
@@ -43,8 +53,15 @@ impl LiveObjects {
         if object.meta().uid.as_deref() != Some(uid) {
             return Ok(Gone::Deleted);
         }
-        let node = object.data.pointer("/status/assignment/nodeName").and_then(|node| node.as_str());
-        Ok(if node == Some(self.node.as_str()) { Gone::StillHere } else { Gone::Moved })
+        let node = object
+            .data
+            .pointer("/status/assignment/nodeName")
+            .and_then(|node| node.as_str());
+        Ok(if node == Some(self.node.as_str()) {
+            Gone::StillHere
+        } else {
+            Gone::Moved
+        })
     }
 }
 
@@ -70,11 +87,16 @@ impl Objects for LiveObjects {
     }
 }
 
-async fn within<T>(what: &str, read: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unanswered> {
+async fn within<T>(
+    what: &str,
+    read: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Unanswered> {
     match tokio::time::timeout(READ_WITHIN, read).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Unanswered(format!("{what} can't be read: {}", say(&error)))),
-        Err(_elapsed) => Err(Unanswered(format!("{what} can't be read: no answer within {READ_WITHIN:?}"))),
+        Err(_elapsed) => Err(Unanswered(format!(
+            "{what} can't be read: no answer within {READ_WITHIN:?}"
+        ))),
     }
 }
 

@@ -67,7 +67,14 @@ impl StatusSink for LiveStatus {
     ) -> BoxFuture<'a, Result<(), Unanswered>> {
         async move {
             let status = report.status(previous, Timestamp::now());
-            self.apply(want, AgentVMStatus { reported_uid: Some(want.uid.clone()), ..status }).await?;
+            self.apply(
+                want,
+                AgentVMStatus {
+                    reported_uid: Some(want.uid.clone()),
+                    ..status
+                },
+            )
+            .await?;
             self.events.publish(want, report).await;
             Ok(())
         }

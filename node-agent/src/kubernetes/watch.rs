@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use agentvm_crds::{AgentPolicy, AgentVM};
+use agentvm_crds::{AgentPolicy, AgentVM, served};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -16,11 +16,10 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use crate::agent::{Input, Inputs};
 use crate::catalogue::{Change, Labels};
 
-/// Follows the `AgentVM`s that are assigned to `node`.
-pub async fn agent_vms(client: Client, node: String, inputs: Inputs) {
-    let api: Api<DeserializeGuard<AgentVM>> = Api::all(client);
+/// Follows the `AgentVM`s that are assigned to `node`, in `namespaces` or in all.
+pub async fn agent_vms(client: Client, node: String, namespaces: Vec<String>, inputs: Inputs) {
     let config = Config::default().fields(&format!("status.assignment.nodeName={node}"));
-    let mut events = quiet(watcher(api, config));
+    let mut events = quiet(served::watch::<DeserializeGuard<AgentVM>>(&client, &namespaces, &config));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
         let change = match event {
@@ -52,7 +51,7 @@ pub async fn agent_vms(client: Client, node: String, inputs: Inputs) {
 /// Follows every `AgentPolicy`.
 pub async fn policies(client: Client, inputs: Inputs) {
     let api: Api<DeserializeGuard<AgentPolicy>> = Api::all(client);
-    let mut events = quiet(watcher(api, Config::default()));
+    let mut events = quiet(watcher(api, Config::default()).default_backoff());
     let mut known = Known::default();
     while let Some(event) = events.next().await {
         let change = known.take_in(event, |object| {
@@ -65,7 +64,11 @@ pub async fn policies(client: Client, inputs: Inputs) {
         });
         if change.is_some() {
             let all = known.objects.values().cloned().collect();
-            if inputs.send(Input::Change(Box::new(Change::Policies(all)))).await.is_err() {
+            if inputs
+                .send(Input::Change(Box::new(Change::Policies(all))))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -75,11 +78,14 @@ pub async fn policies(client: Client, inputs: Inputs) {
 /// Follows every namespace's labels.
 pub async fn namespaces(client: Client, inputs: Inputs) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
-    let mut events = quiet(watcher(api, Config::default()));
+    let mut events = quiet(watcher(api, Config::default()).default_backoff());
     let mut known = Known::<Labels>::default();
     while let Some(event) = events.next().await {
         let change = known.take_in(event, |object: PartialObjectMeta<Namespace>| {
-            (object.name_any(), object.metadata.labels.unwrap_or_default())
+            (
+                object.name_any(),
+                object.metadata.labels.unwrap_or_default(),
+            )
         });
         let change = match change {
             None => continue,
@@ -104,7 +110,10 @@ struct Known<T> {
 
 impl<T> Default for Known<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), listed: BTreeMap::new() }
+        Self {
+            objects: BTreeMap::new(),
+            listed: BTreeMap::new(),
+        }
     }
 }
 
@@ -146,14 +155,13 @@ impl<T> Known<T> {
     }
 }
 
-/// The watch's events; what breaks it is logged, and it is taken up again with back-off.
+/// The watch's events; what breaks it is logged, and the watch takes itself up again.
 fn quiet<K>(
     events: impl Stream<Item = Result<Event<K>, Error>> + Send + 'static,
 ) -> std::pin::Pin<Box<dyn Stream<Item = Event<K>> + Send>>
 where
     K: Send + 'static,
 {
-    let events = events.default_backoff();
     events
         .inspect_err(|error| tracing::warn!(%error, "watch was broken"))
         .filter_map(|event| async move { event.ok() })
@@ -163,7 +171,11 @@ where
 /// An object, or the UID of one that can't be decoded.
 fn decoded(object: DeserializeGuard<AgentVM>) -> Option<Result<AgentVM, String>> {
     match object.0 {
-        Ok(vm) => Some(Ok(vm)),
+        Ok(mut vm) => {
+            // Larger than all the rest, and nobody here reads it.
+            vm.metadata.managed_fields = None;
+            Some(Ok(vm))
+        }
         Err(invalid) => {
             let meta = invalid.metadata;
             tracing::warn!(namespace = ?meta.namespace, vm = ?meta.name, error = %invalid.error, "AgentVM can't be decoded");

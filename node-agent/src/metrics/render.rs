@@ -74,7 +74,10 @@ pub(super) fn render(gathered: &Gathered, latencies: &Latencies) -> String {
     let vms = Vms::default();
     vms.register(&mut registry);
     for row in &gathered.snapshot.rows {
-        let running = gathered.cells.iter().find_map(|(_, stats)| stats.vms.get(&row.uid));
+        let running = gathered
+            .cells
+            .iter()
+            .find_map(|(_, stats)| stats.vms.get(&row.uid));
         vms.fill(row, running.filter(|_| row.is_live));
     }
     registry.register(
@@ -89,51 +92,134 @@ pub(super) fn render(gathered: &Gathered, latencies: &Latencies) -> String {
 impl Vms {
     fn register(&self, registry: &mut Registry) {
         let Self {
-            state, restarts, exits, cpu, throttled, fuel, memory, memory_peak, memory_limit, denials, log, log_dropped, audited,
+            state,
+            restarts,
+            exits,
+            cpu,
+            throttled,
+            fuel,
+            memory,
+            memory_peak,
+            memory_limit,
+            denials,
+            log,
+            log_dropped,
+            audited,
         } = self;
-        registry.register("agentvm_vm_state", "The state that the VM is in: 1 for that one", state.clone());
-        registry.register("agentvm_vm_restarts", "Runs after the first", restarts.clone());
+        registry.register(
+            "agentvm_vm_state",
+            "The state that the VM is in: 1 for that one",
+            state.clone(),
+        );
+        registry.register(
+            "agentvm_vm_restarts",
+            "Runs after the first",
+            restarts.clone(),
+        );
         registry.register("agentvm_vm_exits", "Ends of runs by reason", exits.clone());
-        registry.register("agentvm_vm_cpu_seconds", "CPU time over all runs", cpu.clone());
-        registry.register("agentvm_vm_cpu_throttled_seconds", "Time ready to run, but out of CPU quota", throttled.clone());
-        registry.register("agentvm_vm_fuel", "Units of fuel over all runs", fuel.clone());
+        registry.register(
+            "agentvm_vm_cpu_seconds",
+            "CPU time over all runs",
+            cpu.clone(),
+        );
+        registry.register(
+            "agentvm_vm_cpu_throttled_seconds",
+            "Time ready to run, but out of CPU quota",
+            throttled.clone(),
+        );
+        registry.register(
+            "agentvm_vm_fuel",
+            "Units of fuel over all runs",
+            fuel.clone(),
+        );
         registry.register("agentvm_vm_memory_bytes", "Bytes held now", memory.clone());
-        registry.register("agentvm_vm_memory_peak_bytes", "The most bytes that a run held", memory_peak.clone());
-        registry.register("agentvm_vm_memory_limit_bytes", "Bytes that it may hold", memory_limit.clone());
-        registry.register("agentvm_vm_denials", "Calls of interfaces that are closed to it", denials.clone());
-        registry.register("agentvm_vm_log_bytes", "Bytes written to stdout and stderr", log.clone());
-        registry.register("agentvm_vm_log_dropped_bytes", "Of those, bytes that were dropped", log_dropped.clone());
-        registry.register("agentvm_vm_policy_audited_requests", "Requests that an Audit policy would refuse", audited.clone());
+        registry.register(
+            "agentvm_vm_memory_peak_bytes",
+            "The most bytes that a run held",
+            memory_peak.clone(),
+        );
+        registry.register(
+            "agentvm_vm_memory_limit_bytes",
+            "Bytes that it may hold",
+            memory_limit.clone(),
+        );
+        registry.register(
+            "agentvm_vm_denials",
+            "Calls of interfaces that are closed to it",
+            denials.clone(),
+        );
+        registry.register(
+            "agentvm_vm_log_bytes",
+            "Bytes written to stdout and stderr",
+            log.clone(),
+        );
+        registry.register(
+            "agentvm_vm_log_dropped_bytes",
+            "Of those, bytes that were dropped",
+            log_dropped.clone(),
+        );
+        registry.register(
+            "agentvm_vm_policy_audited_requests",
+            "Requests that an Audit policy would refuse",
+            audited.clone(),
+        );
     }
 
     fn fill(&self, row: &Row, running: Option<&Usage>) {
-        let vm = Vm { namespace: row.namespace.clone(), vm: row.name.clone() };
+        let vm = Vm {
+            namespace: row.namespace.clone(),
+            vm: row.name.clone(),
+        };
         let total = running.map_or_else(|| row.past.clone(), |usage| sum(&row.past, usage));
         if row.is_there {
-            let state = VmState { namespace: row.namespace.clone(), vm: row.name.clone(), state: row.phase.as_str() };
+            let state = VmState {
+                namespace: row.namespace.clone(),
+                vm: row.name.clone(),
+                state: row.phase.as_str(),
+            };
             self.state.get_or_create(&state).set(1);
         }
-        self.restarts.get_or_create(&vm).inc_by(u64::from(row.restarts));
+        self.restarts
+            .get_or_create(&vm)
+            .inc_by(u64::from(row.restarts));
         for (reason, count) in &row.exits {
-            let labels = VmReason { namespace: row.namespace.clone(), vm: row.name.clone(), reason: reason.as_str() };
+            let labels = VmReason {
+                namespace: row.namespace.clone(),
+                vm: row.name.clone(),
+                reason: reason.as_str(),
+            };
             self.exits.get_or_create(&labels).inc_by(*count);
         }
         self.cpu.get_or_create(&vm).inc_by(seconds(total.cpu_ns));
-        self.throttled.get_or_create(&vm).inc_by(seconds(total.throttled_ns));
+        self.throttled
+            .get_or_create(&vm)
+            .inc_by(seconds(total.throttled_ns));
         self.fuel.get_or_create(&vm).inc_by(total.fuel);
-        self.memory.get_or_create(&vm).set(gauge(running.map_or(0, |usage| usage.memory_bytes)));
-        self.memory_peak.get_or_create(&vm).set(gauge(total.memory_peak_bytes));
+        self.memory
+            .get_or_create(&vm)
+            .set(gauge(running.map_or(0, |usage| usage.memory_bytes)));
+        self.memory_peak
+            .get_or_create(&vm)
+            .set(gauge(total.memory_peak_bytes));
         if let Some(limit) = row.memory_limit_bytes {
             self.memory_limit.get_or_create(&vm).set(gauge(limit));
         }
         for (interface, count) in total.denials {
-            let labels = VmInterface { namespace: row.namespace.clone(), vm: row.name.clone(), interface };
+            let labels = VmInterface {
+                namespace: row.namespace.clone(),
+                vm: row.name.clone(),
+                interface,
+            };
             self.denials.get_or_create(&labels).inc_by(count);
         }
         self.log.get_or_create(&vm).inc_by(total.log_bytes);
-        self.log_dropped.get_or_create(&vm).inc_by(total.log_dropped_bytes);
+        self.log_dropped
+            .get_or_create(&vm)
+            .inc_by(total.log_dropped_bytes);
         if row.audited > 0 {
-            self.audited.get_or_create(&vm).set(i64::try_from(row.audited).unwrap_or(i64::MAX));
+            self.audited
+                .get_or_create(&vm)
+                .set(i64::try_from(row.audited).unwrap_or(i64::MAX));
         }
     }
 }
@@ -144,16 +230,36 @@ fn register_processes(registry: &mut Registry, gathered: &Gathered) {
     let threads: Family<InNamespace, Gauge> = Family::default();
     let panics = Count::default();
     for (cell, stats) in &gathered.cells {
-        let labels = InNamespace { namespace: cell.namespace.clone() };
-        resident.get_or_create(&labels).set(gauge(stats.resident_bytes));
+        let labels = InNamespace {
+            namespace: cell.namespace.clone(),
+        };
+        resident
+            .get_or_create(&labels)
+            .set(gauge(stats.resident_bytes));
         cpu.get_or_create(&labels).inc_by(seconds(stats.cpu_ns));
         threads.get_or_create(&labels).set(i64::from(stats.threads));
         panics.inc_by(stats.host_panics);
     }
-    registry.register("agentvm_cell_resident_bytes", "Resident bytes of a namespace's cell", resident);
-    registry.register("agentvm_cell_cpu_seconds", "CPU time of a namespace's cell", cpu);
-    registry.register("agentvm_cell_threads", "Threads of a namespace's cell", threads);
-    registry.register("agentvm_host_panics", "Panics in host code made for guests: each is a bug", panics);
+    registry.register(
+        "agentvm_cell_resident_bytes",
+        "Resident bytes of a namespace's cell",
+        resident,
+    );
+    registry.register(
+        "agentvm_cell_cpu_seconds",
+        "CPU time of a namespace's cell",
+        cpu,
+    );
+    registry.register(
+        "agentvm_cell_threads",
+        "Threads of a namespace's cell",
+        threads,
+    );
+    registry.register(
+        "agentvm_host_panics",
+        "Panics in host code made for guests: each is a bug",
+        panics,
+    );
     register_warden(registry, gathered);
 }
 
@@ -173,16 +279,28 @@ fn register_warden(registry: &mut Registry, gathered: &Gathered) {
             compiles.get_or_create(&Compile { outcome }).inc_by(count);
         }
     }
-    registry.register("agentvm_warden_resident_bytes", "Resident bytes of the warden", resident);
+    registry.register(
+        "agentvm_warden_resident_bytes",
+        "Resident bytes of the warden",
+        resident,
+    );
     registry.register("agentvm_compiles", "Compilations by outcome", compiles);
     let own = Bytes::default();
     own.set(gauge(own_resident_bytes()));
-    registry.register("agentvm_agent_resident_bytes", "Resident bytes of the node agent", own);
+    registry.register(
+        "agentvm_agent_resident_bytes",
+        "Resident bytes of the node agent",
+        own,
+    );
 }
 
 fn own_resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    let pages: u64 = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or_default();
     pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
 }
 

@@ -46,10 +46,14 @@ impl Record {
     /// Takes over what an earlier agent reported.
     fn remember(&mut self, want: &Want, status: &AgentVMStatus, now: Moment) {
         let key = Key::of(want.epoch, status);
-        let restarts = status.restarts.and_then(|restarts| u32::try_from(restarts).ok());
+        let restarts = status
+            .restarts
+            .and_then(|restarts| u32::try_from(restarts).ok());
         self.restarts = self.restarts.max(restarts.unwrap_or_default());
         match status.phase {
-            Some(Phase::Complete | Phase::Failed) if key.is_final() => self.remember_end(&key, status),
+            Some(Phase::Complete | Phase::Failed) if key.is_final() => {
+                self.remember_end(&key, status);
+            }
             Some(Phase::BackOff) if !self.is_live() => {
                 self.crashes = Backoff::after(self.restarts.saturating_add(1));
                 self.not_before = Some(now.saturating_add(self.crashes.delay(RESTART)));
@@ -57,7 +61,10 @@ impl Record {
             }
             Some(_) | None => {}
         }
-        self.told = Told { key: Some(key), ..Told::default() };
+        self.told = Told {
+            key: Some(key),
+            ..Told::default()
+        };
     }
 
     /// Takes over an end, so that what is told of it later is still the same.
@@ -68,15 +75,24 @@ impl Record {
         if self.exit.is_none() {
             self.problem = problem(key, status);
         }
-        let digest = status.module_digest.as_deref().and_then(|digest| digest.strip_prefix("sha256:"));
+        let digest = status
+            .module_digest
+            .as_deref()
+            .and_then(|digest| digest.strip_prefix("sha256:"));
         // It never runs again, so its kind does not matter.
-        self.module = digest.map(|sha256| ReadyModule { sha256: sha256.to_owned(), kind: ModuleKind::Core });
+        self.module = digest.map(|sha256| ReadyModule {
+            sha256: sha256.to_owned(),
+            kind: ModuleKind::Core,
+        });
     }
 
     /// A run that was seen before its object was.
     fn adopt_run(&mut self, want: &Want) {
         let adopted = self.adopted_from(Some(want));
-        if let Run::Live { from: from @ None, .. } = &mut self.run {
+        if let Run::Live {
+            from: from @ None, ..
+        } = &mut self.run
+        {
             *from = adopted;
         }
     }
@@ -92,8 +108,14 @@ impl Record {
 
 /// An end as a status keeps it.
 fn end(exit: &ExitStatus) -> Option<End> {
-    let reason = EndReason::ALL.into_iter().find(|reason| reason.as_str() == exit.reason)?;
-    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default();
+    let reason = EndReason::ALL
+        .into_iter()
+        .find(|reason| reason.as_str() == exit.reason)?;
+    let number = |value: Option<i64>| {
+        value
+            .and_then(|value| u64::try_from(value).ok())
+            .unwrap_or_default()
+    };
     Some(End {
         reason,
         exit_code: exit.code,
@@ -109,9 +131,16 @@ fn end(exit: &ExitStatus) -> Option<End> {
 
 /// What kept a VM from starting for good, as a status keeps it.
 fn problem(key: &Key, status: &AgentVMStatus) -> Option<Problem> {
-    let image = ImageReason::ALL.iter().find(|reason| reason.as_str() == key.reason());
-    let reason = image.map_or(StartReason::InvalidSpec, |reason| StartReason::Image(*reason));
-    let failed = status.conditions.iter().find(|condition| condition.type_ == "Failed")?;
+    let image = ImageReason::ALL
+        .iter()
+        .find(|reason| reason.as_str() == key.reason());
+    let reason = image.map_or(StartReason::InvalidSpec, |reason| {
+        StartReason::Image(*reason)
+    });
+    let failed = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Failed")?;
     Some(Problem::new(reason, &failed.message))
 }
 

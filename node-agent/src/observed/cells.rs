@@ -23,18 +23,32 @@ impl Observed {
                 self.surveyed = true;
                 self.lose_what_no_cell_has(desired, now, unix_ms);
             }
-            Notice::CellUp { namespace, instance, vms } => {
+            Notice::CellUp {
+                namespace,
+                instance,
+                vms,
+            } => {
                 self.lose_other_instances(&namespace, Some(&instance), desired, now, unix_ms);
-                let up = CellState::Up { instance: instance.clone(), idle_since: None };
+                let up = CellState::Up {
+                    instance: instance.clone(),
+                    idle_since: None,
+                };
                 self.cells.insert(namespace.clone(), up);
                 self.changed(&namespace, &instance, vms, desired, now);
             }
-            Notice::CellChanged { namespace, instance, vms } => {
+            Notice::CellChanged {
+                namespace,
+                instance,
+                vms,
+            } => {
                 if self.is_current(&namespace, &instance) {
                     self.changed(&namespace, &instance, vms, desired, now);
                 }
             }
-            Notice::CellGone { namespace, instance } => {
+            Notice::CellGone {
+                namespace,
+                instance,
+            } => {
                 if self.is_current(&namespace, &instance) {
                     self.cells.remove(&namespace);
                     self.lose_other_instances(&namespace, None, desired, now, unix_ms);
@@ -46,28 +60,53 @@ impl Observed {
     /// True where `instance` is the process that the agent knows as the namespace's cell.
     fn is_current(&self, namespace: &str, instance: &str) -> bool {
         match self.cells.get(namespace) {
-            Some(CellState::Up { instance: known, .. } | CellState::Stopping { instance: known }) => known == instance,
+            Some(
+                CellState::Up {
+                    instance: known, ..
+                }
+                | CellState::Stopping { instance: known },
+            ) => known == instance,
             Some(CellState::Starting { .. } | CellState::Waiting { .. }) | None => false,
         }
     }
 
     /// Notes since when a cell is not needed.
     pub(super) fn note_idle_cells(&mut self, now: Moment) {
-        let needed: BTreeSet<&str> =
-            self.vms.values().filter(|record| record.needs_cell()).map(|record| record.namespace.as_str()).collect();
+        let needed: BTreeSet<&str> = self
+            .vms
+            .values()
+            .filter(|record| record.needs_cell())
+            .map(|record| record.namespace.as_str())
+            .collect();
         for (namespace, cell) in &mut self.cells {
             if let CellState::Up { idle_since, .. } = cell {
-                *idle_since = if needed.contains(namespace.as_str()) { None } else { idle_since.or(Some(now)) };
+                *idle_since = if needed.contains(namespace.as_str()) {
+                    None
+                } else {
+                    idle_since.or(Some(now))
+                };
             }
         }
     }
 
-    fn changed(&mut self, namespace: &str, instance: &str, vms: Vec<VmStatus>, desired: &Desired, now: Moment) {
+    fn changed(
+        &mut self,
+        namespace: &str,
+        instance: &str,
+        vms: Vec<VmStatus>,
+        desired: &Desired,
+        now: Moment,
+    ) {
         for status in vms {
             let uid = status.uid.clone();
             let want = desired.vms.get(&uid).map(Arc::as_ref);
             let record = self.vms.entry(uid.clone()).or_insert_with(|| {
-                Record::new(namespace, &status.spec.name, status.spec.epoch, GRACE_OF_UNKNOWN)
+                Record::new(
+                    namespace,
+                    &status.spec.name,
+                    status.spec.epoch,
+                    GRACE_OF_UNKNOWN,
+                )
             });
             record.see(instance, status, want, now);
             record.pass_end(&uid, &mut self.ends);
@@ -104,7 +143,13 @@ impl Observed {
 
 impl Record {
     /// Takes in what a cell says of this VM.
-    pub(super) fn see(&mut self, instance: &str, status: VmStatus, want: Option<&Want>, now: Moment) {
+    pub(super) fn see(
+        &mut self,
+        instance: &str,
+        status: VmStatus,
+        want: Option<&Want>,
+        now: Moment,
+    ) {
         if self.is_old_news(&status) {
             return;
         }
@@ -124,7 +169,10 @@ impl Record {
 
     /// Hands a run that just ended to the ledger.
     pub(super) fn pass_end(&mut self, uid: &Uid, ends: &mut Vec<Ended>) {
-        ends.extend(self.last_end.take().map(|end| Ended { uid: uid.clone(), end }));
+        ends.extend(self.last_end.take().map(|end| Ended {
+            uid: uid.clone(),
+            end,
+        }));
     }
 
     /// True where newer news was heard already: lists repeat themselves, and the answer to a
@@ -145,10 +193,19 @@ impl Record {
 
     fn see_live(&mut self, instance: &str, status: VmStatus, want: Option<&Want>, now: Moment) {
         let (since, from, stopping) = match &self.run {
-            Run::Live { since, from, stopping, .. } => (*since, from.clone(), *stopping),
+            Run::Live {
+                since,
+                from,
+                stopping,
+                ..
+            } => (*since, from.clone(), *stopping),
             Run::Ended { .. } | Run::None => {
                 self.count_start();
-                (now, self.starting.take().or_else(|| self.adopted_from(want)), None)
+                (
+                    now,
+                    self.starting.take().or_else(|| self.adopted_from(want)),
+                    None,
+                )
             }
         };
         self.problem = None;
@@ -173,9 +230,16 @@ impl Record {
         };
         self.starting = None;
         self.problem = None;
-        let end = status.end.unwrap_or_else(|| lost("the cell did not say how it ended", 0));
+        let end = status
+            .end
+            .unwrap_or_else(|| lost("the cell did not say how it ended", 0));
         let ran = ran(status.started_unix_ms, &end);
-        self.end(Some(instance.to_owned()), Unsettled { end, ran, cause }, want, now);
+        self.end(
+            Some(instance.to_owned()),
+            Unsettled { end, ran, cause },
+            want,
+            now,
+        );
     }
 
     /// A run was seen for the first time.
@@ -186,27 +250,60 @@ impl Record {
         self.not_before = None;
     }
 
-    fn lose_other_instance(&mut self, instance: Option<&str>, want: Option<&Want>, now: Moment, unix_ms: u64) {
+    fn lose_other_instance(
+        &mut self,
+        instance: Option<&str>,
+        want: Option<&Want>,
+        now: Moment,
+        unix_ms: u64,
+    ) {
         match &self.run {
-            Run::Live { instance: held, stopping, since, .. } if Some(held.as_str()) != instance => {
+            Run::Live {
+                instance: held,
+                stopping,
+                since,
+                ..
+            } if Some(held.as_str()) != instance => {
                 let end = lost("the cell that it ran in ended", unix_ms);
-                let ended = Unsettled { end, ran: now.saturating_sub(*since), cause: *stopping };
+                let ended = Unsettled {
+                    end,
+                    ran: now.saturating_sub(*since),
+                    cause: *stopping,
+                };
                 self.end(None, ended, want, now);
             }
-            Run::Ended { held: Some(held), .. } if Some(held.as_str()) != instance => self.released(),
+            Run::Ended {
+                held: Some(held), ..
+            } if Some(held.as_str()) != instance => self.released(),
             Run::Live { .. } | Run::Ended { .. } | Run::None => {}
         }
     }
 
     /// The API server was told that it runs, and no cell has it.
     pub(super) fn lose_if_told_running(&mut self, want: &Want, now: Moment, unix_ms: u64) {
-        let told_running = self.told.key.as_ref().is_some_and(crate::report::Key::is_running);
-        if told_running && self.run == Run::None && !self.finished && self.next_attempt == 0 && self.busy.is_none() {
-            let end = lost("the cell that it ran in ended while no agent was watching", unix_ms);
+        let told_running = self
+            .told
+            .key
+            .as_ref()
+            .is_some_and(crate::report::Key::is_running);
+        if told_running
+            && self.run == Run::None
+            && !self.finished
+            && self.next_attempt == 0
+            && self.busy.is_none()
+        {
+            let end = lost(
+                "the cell that it ran in ended while no agent was watching",
+                unix_ms,
+            );
             // The attempt is over, so that this is not decided twice.
             self.next_attempt = 1;
             self.crashes = Backoff::after(self.restarts);
-            let ended = Unsettled { end, ran: std::time::Duration::ZERO, cause: None };
+            let ended = Unsettled {
+                end,
+                ran: std::time::Duration::ZERO,
+                cause: None,
+            };
             self.end(None, ended, Some(want), now);
         }
     }

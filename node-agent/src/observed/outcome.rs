@@ -2,7 +2,10 @@
 
 use agentvm_cell_api::cell::VmStatus;
 
-use super::{CellState, Fetch, Gone, Observed, Outcome, ReadyModule, Record, Retry, Run, StartFailure, Told, Verb};
+use super::{
+    CellState, Fetch, Gone, Observed, Outcome, ReadyModule, Record, Retry, Run, StartFailure, Told,
+    Verb,
+};
 use crate::backoff::{Backoff, CALL, FETCH, Schedule};
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid, Want};
@@ -23,31 +26,45 @@ impl Observed {
             }
             Action::EnsureCell { namespace } => {
                 let history = match self.cells.get(namespace) {
-                    Some(CellState::Waiting { history, .. } | CellState::Starting { history }) => *history,
-                    Some(CellState::Up { .. } | CellState::Stopping { .. }) | None => Backoff::default(),
+                    Some(CellState::Waiting { history, .. } | CellState::Starting { history }) => {
+                        *history
+                    }
+                    Some(CellState::Up { .. } | CellState::Stopping { .. }) | None => {
+                        Backoff::default()
+                    }
                 };
-                self.cells.insert(namespace.clone(), CellState::Starting { history });
+                self.cells
+                    .insert(namespace.clone(), CellState::Starting { history });
             }
             Action::StopCell { namespace } => {
                 if let Some(CellState::Up { instance, .. }) = self.cells.get(namespace) {
                     let instance = instance.clone();
-                    self.cells.insert(namespace.clone(), CellState::Stopping { instance });
+                    self.cells
+                        .insert(namespace.clone(), CellState::Stopping { instance });
                 }
             }
             Action::StartVm(start) => self.with(&start.want.uid, |record| {
                 record.busy = Some(Verb::Start);
                 record.starting = Some(start.want.spec.clone());
             }),
-            Action::UpdateLive { uid, .. } => self.with(uid, |record| record.busy = Some(Verb::Update)),
+            Action::UpdateLive { uid, .. } => {
+                self.with(uid, |record| record.busy = Some(Verb::Update));
+            }
             Action::StopVm { uid, cause, .. } => self.with(uid, |record| {
                 record.busy = Some(Verb::Stop(*cause));
                 if let Run::Live { stopping, .. } = &mut record.run {
                     *stopping = Some(*cause);
                 }
             }),
-            Action::ForgetVm { uid, .. } => self.with(uid, |record| record.busy = Some(Verb::Forget)),
-            Action::ConfirmGone { uid, .. } => self.with(uid, |record| record.busy = Some(Verb::Confirm)),
-            Action::ReportStatus { want, .. } => self.with(&want.uid, |record| record.told.busy = true),
+            Action::ForgetVm { uid, .. } => {
+                self.with(uid, |record| record.busy = Some(Verb::Forget));
+            }
+            Action::ConfirmGone { uid, .. } => {
+                self.with(uid, |record| record.busy = Some(Verb::Confirm));
+            }
+            Action::ReportStatus { want, .. } => {
+                self.with(&want.uid, |record| record.told.busy = true);
+            }
             Action::DropRecord { uid } => {
                 self.vms.remove(uid);
             }
@@ -63,7 +80,13 @@ impl Observed {
             Outcome::CellNotStopped { namespace } => {
                 if let Some(CellState::Stopping { instance }) = self.cells.get(&namespace) {
                     let instance = instance.clone();
-                    self.cells.insert(namespace, CellState::Up { instance, idle_since: Some(now) });
+                    self.cells.insert(
+                        namespace,
+                        CellState::Up {
+                            instance,
+                            idle_since: Some(now),
+                        },
+                    );
                 }
             }
             Outcome::Started { uid, result } => self.started(&uid, result, desired, now),
@@ -71,16 +94,29 @@ impl Observed {
                 self.called(&uid, result.map(Some), Release::No, desired, now);
             }
             Outcome::Deleted { uid, result } => {
-                let release = if matches!(result, Ok(None)) { Release::Yes } else { Release::No };
+                let release = if matches!(result, Ok(None)) {
+                    Release::Yes
+                } else {
+                    Release::No
+                };
                 self.called(&uid, result, release, desired, now);
             }
-            Outcome::Confirmed { uid, result } => self.with(&uid, |record| record.confirmed(result.ok(), now)),
+            Outcome::Confirmed { uid, result } => {
+                self.with(&uid, |record| record.confirmed(result.ok(), now));
+            }
             Outcome::Reported { uid, key, result } => self.with(&uid, |record| {
                 record.told = if result.is_ok() {
-                    Told { key: Some(key), ..Told::default() }
+                    Told {
+                        key: Some(key),
+                        ..Told::default()
+                    }
                 } else {
                     let retry = Some(next_retry(record.told.retry, CALL, now));
-                    Told { busy: false, retry, key: record.told.key.take() }
+                    Told {
+                        busy: false,
+                        retry,
+                        key: record.told.key.take(),
+                    }
                 };
             }),
         }
@@ -117,7 +153,14 @@ impl Observed {
             && waiters > 0
         {
             let until = now.saturating_add(history.delay(FETCH));
-            self.fetches.insert(source.clone(), Fetch::Waiting { until, history, problem });
+            self.fetches.insert(
+                source.clone(),
+                Fetch::Waiting {
+                    until,
+                    history,
+                    problem,
+                },
+            );
         }
     }
 
@@ -127,21 +170,39 @@ impl Observed {
         let vms = &self.vms;
         self.fetches.retain(|source, fetch| {
             let busy = matches!(fetch, Fetch::Busy { .. });
-            busy || desired.vms.iter().any(|(uid, want)| vms.get(uid).is_some_and(|r| r.waits_for(source, want)))
+            busy || desired
+                .vms
+                .iter()
+                .any(|(uid, want)| vms.get(uid).is_some_and(|r| r.waits_for(source, want)))
         });
     }
 
     fn cell_failed(&mut self, namespace: String, message: String, now: Moment) {
         let history = match self.cells.get(&namespace) {
-            Some(CellState::Starting { history } | CellState::Waiting { history, .. }) => history.failed(),
+            Some(CellState::Starting { history } | CellState::Waiting { history, .. }) => {
+                history.failed()
+            }
             Some(CellState::Up { .. } | CellState::Stopping { .. }) => return,
             None => Backoff::after(1),
         };
         let until = now.saturating_add(history.delay(CALL));
-        self.cells.insert(namespace, CellState::Waiting { until, history, message });
+        self.cells.insert(
+            namespace,
+            CellState::Waiting {
+                until,
+                history,
+                message,
+            },
+        );
     }
 
-    fn started(&mut self, uid: &Uid, result: Result<VmStatus, StartFailure>, desired: &Desired, now: Moment) {
+    fn started(
+        &mut self,
+        uid: &Uid,
+        result: Result<VmStatus, StartFailure>,
+        desired: &Desired,
+        now: Moment,
+    ) {
         match result {
             Ok(status) => self.called(uid, Ok(Some(status)), Release::No, desired, now),
             Err(failure) => self.with(uid, |record| record.not_started(failure, now)),
@@ -163,7 +224,9 @@ impl Observed {
         };
         let verb = record.busy.take();
         let instance = match self.cells.get(&record.namespace) {
-            Some(CellState::Up { instance, .. } | CellState::Stopping { instance }) => instance.clone(),
+            Some(CellState::Up { instance, .. } | CellState::Stopping { instance }) => {
+                instance.clone()
+            }
             Some(CellState::Starting { .. } | CellState::Waiting { .. }) | None => String::new(),
         };
         match result {
@@ -259,6 +322,11 @@ impl Record {
 }
 
 fn next_retry(last: Option<Retry>, schedule: Schedule, now: Moment) -> Retry {
-    let history = last.map_or_else(Backoff::default, |retry| retry.history).failed();
-    Retry { until: now.saturating_add(history.delay(schedule)), history }
+    let history = last
+        .map_or_else(Backoff::default, |retry| retry.history)
+        .failed();
+    Retry {
+        until: now.saturating_add(history.delay(schedule)),
+        history,
+    }
 }

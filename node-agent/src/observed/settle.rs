@@ -12,7 +12,13 @@ use crate::restart::{Next, next};
 
 impl Record {
     /// A run ended: decides what follows where the object is known, else keeps it for later.
-    pub(super) fn end(&mut self, held: Option<String>, ended: Unsettled, want: Option<&Want>, now: Moment) {
+    pub(super) fn end(
+        &mut self,
+        held: Option<String>,
+        ended: Unsettled,
+        want: Option<&Want>,
+        now: Moment,
+    ) {
         let past = (self.epoch, self.next_attempt);
         if self.past < past {
             self.past = past;
@@ -34,7 +40,10 @@ impl Record {
 
     /// Decides what follows an end that was kept until its object was known.
     pub(super) fn settle(&mut self, want: &Want, now: Moment) {
-        if let Run::Ended { held, unsettled: Some(ended) } = &mut self.run
+        if let Run::Ended {
+            held,
+            unsettled: Some(ended),
+        } = &mut self.run
             && want.epoch == self.epoch
         {
             let (held, ended) = (held.take(), ended.clone());
@@ -45,8 +54,13 @@ impl Record {
     /// The cell no longer remembers the run.
     pub(super) fn released(&mut self) {
         match &mut self.run {
-            Run::Ended { unsettled: Some(_), held } => *held = None,
-            Run::Ended { unsettled: None, .. } => self.run = Run::None,
+            Run::Ended {
+                unsettled: Some(_),
+                held,
+            } => *held = None,
+            Run::Ended {
+                unsettled: None, ..
+            } => self.run = Run::None,
             Run::Live { .. } | Run::None => {}
         }
     }

@@ -6,6 +6,7 @@ use agentvm_cell_api::cell::{VmSpec, VmState};
 
 use super::{Action, Draft, Start};
 use crate::desired::{Desired, Uid, Want};
+use crate::guards::{Guard, is_on};
 use crate::observed::{Gone, Observed, Record, Run, StopCause};
 use crate::report;
 use crate::stop::must_stop;
@@ -37,7 +38,8 @@ pub(super) fn plan(
         None => leave(uid, record, draft),
         Some(want) if want.epoch > record.epoch => renew(uid, want, record, draft),
         // The cell knows more than the watch, which will catch up.
-        Some(want) if want.epoch < record.epoch => {}
+        Some(want) if want.epoch < record.epoch && is_on(Guard::Epoch) => {}
+        Some(want) if want.epoch < record.epoch => renew(uid, want, record, draft),
         Some(want) => keep(want, record, observed, draft),
     }
 }
@@ -62,7 +64,10 @@ fn tell(want: &Arc<Want>, record: &Record, draft: &mut Draft) {
         return;
     }
     if let Some(report) = report::report(want, record, draft.now) {
-        draft.push(Action::ReportStatus { want: Arc::clone(want), report: Box::new(report) });
+        draft.push(Action::ReportStatus {
+            want: Arc::clone(want),
+            report: Box::new(report),
+        });
     }
 }
 
@@ -71,6 +76,7 @@ fn leave(uid: &Uid, record: &Record, draft: &mut Draft) {
     let cause = match record.gone {
         Some(Gone::Deleted) => StopCause::Deleted,
         Some(Gone::Moved) => StopCause::Moved,
+        None if !is_on(Guard::LiveRead) => StopCause::Deleted,
         None | Some(Gone::StillHere) => {
             draft.push(Action::ConfirmGone {
                 uid: uid.clone(),
@@ -88,7 +94,10 @@ fn leave(uid: &Uid, record: &Record, draft: &mut Draft) {
 /// Steps of a VM that is assigned to this node once more.
 fn renew(uid: &Uid, want: &Want, record: &Record, draft: &mut Draft) {
     if !end(uid, record, StopCause::Moved, draft) {
-        draft.push(Action::RenewRecord { uid: uid.clone(), epoch: want.epoch });
+        draft.push(Action::RenewRecord {
+            uid: uid.clone(),
+            epoch: want.epoch,
+        });
     }
 }
 
@@ -128,8 +137,17 @@ fn forget(uid: &Uid, record: &Record, draft: &mut Draft) {
 /// Steps of a VM that belongs here.
 fn keep(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Draft) {
     match &record.run {
-        Run::Live { state: VmState::Stopping | VmState::Ended, .. } | Run::Ended { held: None, .. } => {}
-        Run::Live { spec, from, stopping, .. } => {
+        Run::Live {
+            state: VmState::Stopping | VmState::Ended,
+            ..
+        }
+        | Run::Ended { held: None, .. } => {}
+        Run::Live {
+            spec,
+            from,
+            stopping,
+            ..
+        } => {
             if let Some(cause) = stopping.or_else(|| must_stop(want, spec, from.as_deref())) {
                 stop(&want.uid, record, cause, draft);
             } else if let Some(spec) = new_live_limits(want, spec) {

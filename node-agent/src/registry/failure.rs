@@ -11,7 +11,10 @@ pub(super) fn pull_failed(image: &str, error: &OciDistributionError) -> Problem 
         format!("image {image} is not in its registry; push it, or correct spec.image")
     } else if is_unauthorized(error) {
         format!("image {image}: its registry does not let us read it without credentials")
-    } else if matches!(error, OciDistributionError::ImageIndexParsingNoPlatformResolverError) {
+    } else if matches!(
+        error,
+        OciDistributionError::ImageIndexParsingNoPlatformResolverError
+    ) {
         let message = format!("image {image} is an index of images; name the Wasm artifact itself");
         return Problem::new(StartReason::Image(ImageReason::InvalidModule), message);
     } else {
@@ -25,20 +28,25 @@ fn is_not_found(error: &OciDistributionError) -> bool {
         return envelope.errors.iter().any(|error| {
             matches!(
                 error.code,
-                OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound | OciErrorCode::BlobUnknown
+                OciErrorCode::ManifestUnknown
+                    | OciErrorCode::NameUnknown
+                    | OciErrorCode::NotFound
+                    | OciErrorCode::BlobUnknown
             )
         });
     }
     matches!(
         error,
-        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. }
+        OciDistributionError::ImageManifestNotFoundError(_)
+            | OciDistributionError::ServerError { code: 404, .. }
     )
 }
 
 fn is_unauthorized(error: &OciDistributionError) -> bool {
     matches!(
         error,
-        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_)
+        OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_)
     )
 }
 

@@ -57,7 +57,11 @@ fn happen(world: &mut World, happening: Happening) {
     match happening {
         // A UID is given once.
         Happening::Created(vm) if world.born.insert(UIDS[vm]) => {
-            let policies = [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always];
+            let policies = [
+                RestartPolicy::Never,
+                RestartPolicy::OnFailure,
+                RestartPolicy::Always,
+            ];
             world.apply(assigned(UIDS[vm], policies[vm % policies.len()]));
         }
         Happening::Deleted(vm) if world.objects.contains_key(UIDS[vm]) => world.delete(UIDS[vm]),
@@ -75,7 +79,14 @@ fn happen(world: &mut World, happening: Happening) {
         }
         Happening::Reassigned(vm) if world.objects.contains_key(UIDS[vm]) => {
             let mut object = world.objects[UIDS[vm]].clone();
-            object.status.as_mut().unwrap().assignment.as_mut().unwrap().epoch += 1;
+            object
+                .status
+                .as_mut()
+                .unwrap()
+                .assignment
+                .as_mut()
+                .unwrap()
+                .epoch += 1;
             world.apply(object);
         }
         Happening::CellDied if world.cell_runs => world.cell_dies(),
@@ -179,10 +190,17 @@ impl World {
             let record = self.record(uid);
             let should_run = !vm.spec.suspend && !record.finished;
             assert_eq!(self.cell.contains_key(uid), should_run, "{uid}: {record:?}");
-            assert_eq!(matches!(record.run, Run::Live { .. }), should_run, "{uid}: {record:?}");
+            assert_eq!(
+                matches!(record.run, Run::Live { .. }),
+                should_run,
+                "{uid}: {record:?}"
+            );
         }
         for uid in self.cell.keys() {
-            assert!(self.objects.contains_key(uid), "{uid} runs without an object");
+            assert!(
+                self.objects.contains_key(uid),
+                "{uid} runs without an object"
+            );
         }
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use agentvm_cell_api::cell::{End, Usage, VmSpec, VmState, VmStatus};
 use agentvm_cell_api::warden::ModuleKind;
-use agentvm_crds::agentvm::{AgentVM, AgentVMSpec, AgentVMStatus, Assignment, ModuleSource, Phase, RestartPolicy};
+use agentvm_crds::agentvm::{
+    AgentVM, AgentVMSpec, AgentVMStatus, Assignment, ModuleSource, Phase, RestartPolicy,
+};
 use agentvm_policy::EndReason;
 
 use crate::backoff::Backoff;
@@ -62,7 +64,10 @@ impl World {
             cell: BTreeMap::new(),
             instance: 1,
             cell_runs: false,
-            fetch: Ok(ReadyModule { sha256: "ab".repeat(32), kind: ModuleKind::Core }),
+            fetch: Ok(ReadyModule {
+                sha256: "ab".repeat(32),
+                kind: ModuleKind::Core,
+            }),
             config_maps: BTreeMap::new(),
             told: BTreeMap::new(),
             done: Vec::new(),
@@ -81,7 +86,10 @@ impl World {
         self.catalogue = Catalogue::new(NODE);
         self.observed = Observed::default();
         self.change(Change::Policies(Vec::new()));
-        self.change(Change::Namespaces(BTreeMap::from([(NAMESPACE.to_owned(), BTreeMap::new())])));
+        self.change(Change::Namespaces(BTreeMap::from([(
+            NAMESPACE.to_owned(),
+            BTreeMap::new(),
+        )])));
         if self.cell_runs {
             self.notice(self.cell_up());
         }
@@ -96,7 +104,8 @@ impl World {
 
     /// Creates or replaces an object, and lets the watch say so.
     pub(super) fn apply(&mut self, vm: AgentVM) {
-        self.objects.insert(vm.metadata.uid.clone().unwrap(), vm.clone());
+        self.objects
+            .insert(vm.metadata.uid.clone().unwrap(), vm.clone());
         self.change(Change::Vm(Box::new(vm)));
     }
 
@@ -109,20 +118,24 @@ impl World {
 
     pub(super) fn delete(&mut self, uid: &str) {
         self.objects.remove(uid);
-        self.change(Change::VmLeft { uid: uid.to_owned() });
+        self.change(Change::VmLeft {
+            uid: uid.to_owned(),
+        });
     }
 
     pub(super) fn change(&mut self, change: Change) {
         for uid in self.catalogue.apply(change) {
             let status = self.catalogue.status(&uid).cloned().unwrap_or_default();
             let want = Arc::clone(&self.catalogue.desired().vms[&uid]);
-            self.observed.wanted(&want, &status, self.now, self.unix_ms());
+            self.observed
+                .wanted(&want, &status, self.now, self.unix_ms());
         }
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
         let unix_ms = self.unix_ms();
-        self.observed.noticed(notice, self.catalogue.desired(), self.now, unix_ms);
+        self.observed
+            .noticed(notice, self.catalogue.desired(), self.now, unix_ms);
     }
 
     pub(super) fn unix_ms(&self) -> u64 {
@@ -138,7 +151,12 @@ impl World {
     }
 
     pub(super) fn phases(&self, uid: &str) -> Vec<Phase> {
-        self.told.get(uid).into_iter().flatten().map(|report| report.key.phase()).collect()
+        self.told
+            .get(uid)
+            .into_iter()
+            .flatten()
+            .map(|report| report.key.phase())
+            .collect()
     }
 
     /// Plans and carries out until nothing is left to do.
@@ -196,7 +214,10 @@ impl World {
         self.cell.clear();
         self.cell_runs = false;
         self.instance += 1;
-        self.notice(Notice::CellGone { namespace: NAMESPACE.to_owned(), instance });
+        self.notice(Notice::CellGone {
+            namespace: NAMESPACE.to_owned(),
+            instance,
+        });
     }
 
     fn cell_up(&self) -> Notice {
@@ -212,7 +233,10 @@ impl World {
         let outcome = match action {
             Action::EnsureModule { source } => {
                 self.done.push("EnsureModule");
-                Outcome::Module { source, result: self.fetch.clone() }
+                Outcome::Module {
+                    source,
+                    result: self.fetch.clone(),
+                }
             }
             Action::EnsureCell { .. } => {
                 self.done.push("EnsureCell");
@@ -222,7 +246,10 @@ impl World {
             }
             Action::StopCell { .. } => {
                 self.done.push("StopCell");
-                assert!(self.cell.values().all(|vm| vm.state == VmState::Ended), "a cell that was needed is ended");
+                assert!(
+                    self.cell.values().all(|vm| vm.state == VmState::Ended),
+                    "a cell that was needed is ended"
+                );
                 self.cell_dies();
                 return;
             }
@@ -244,13 +271,24 @@ impl World {
                 if self.cell.contains_key(&uid) {
                     self.end_silently(&uid, cause.end_reason());
                 }
-                Outcome::Deleted { result: Ok(self.cell.get(&uid).cloned()), uid }
+                Outcome::Deleted {
+                    result: Ok(self.cell.get(&uid).cloned()),
+                    uid,
+                }
             }
             Action::ForgetVm { uid, .. } => {
                 self.done.push("ForgetVm");
                 let forgotten = self.cell.remove(&uid);
-                assert!(forgotten.as_ref().is_none_or(|vm| vm.state == VmState::Ended), "a running VM was forgotten");
-                Outcome::Deleted { uid, result: Ok(forgotten) }
+                assert!(
+                    forgotten
+                        .as_ref()
+                        .is_none_or(|vm| vm.state == VmState::Ended),
+                    "a running VM was forgotten"
+                );
+                Outcome::Deleted {
+                    uid,
+                    result: Ok(forgotten),
+                }
             }
             Action::ConfirmGone { uid, .. } => {
                 self.done.push("ConfirmGone");
@@ -260,7 +298,8 @@ impl World {
             Action::DropRecord { .. } | Action::RenewRecord { .. } => return,
             Action::ReportStatus { want, report } => self.write(&want.uid, *report),
         };
-        self.observed.finished(outcome, self.catalogue.desired(), self.now);
+        self.observed
+            .finished(outcome, self.catalogue.desired(), self.now);
     }
 
     fn whereabouts(&self, uid: &str) -> Gone {
@@ -274,7 +313,11 @@ impl World {
     fn put(&mut self, uid: &str, spec: VmSpec) -> VmStatus {
         let run = (spec.epoch, spec.attempt);
         if let Some(held) = self.cell.get_mut(uid) {
-            assert_eq!((held.spec.epoch, held.spec.attempt), run, "two runs of one VM at once");
+            assert_eq!(
+                (held.spec.epoch, held.spec.attempt),
+                run,
+                "two runs of one VM at once"
+            );
             held.spec = spec;
             return held.clone();
         }
@@ -295,16 +338,27 @@ impl World {
     fn write(&mut self, uid: &str, report: Report) -> Outcome {
         let key = report.key.clone();
         if self.api_is_down {
-            return Outcome::Reported { uid: uid.to_owned(), key, result: Err("down".to_owned()) };
+            return Outcome::Reported {
+                uid: uid.to_owned(),
+                key,
+                result: Err("down".to_owned()),
+            };
         }
         self.done.push("ReportStatus");
         if let Some(vm) = self.objects.get_mut(uid) {
             let assignment = vm.assignment().cloned();
             let previous = vm.status.clone().unwrap_or_default().conditions;
-            vm.status = Some(AgentVMStatus { assignment, ..report.status(&previous, jiff::Timestamp::UNIX_EPOCH) });
+            vm.status = Some(AgentVMStatus {
+                assignment,
+                ..report.status(&previous, jiff::Timestamp::UNIX_EPOCH)
+            });
         }
         self.told.entry(uid.to_owned()).or_default().push(report);
-        Outcome::Reported { uid: uid.to_owned(), key, result: Ok(()) }
+        Outcome::Reported {
+            uid: uid.to_owned(),
+            key,
+            result: Ok(()),
+        }
     }
 
     /// Forgets what failed before, as the tests of one rule do not care.
@@ -328,7 +382,10 @@ pub(super) fn assigned(uid: &str, policy: RestartPolicy) -> AgentVM {
     vm.metadata.generation = Some(1);
     vm.status = Some(AgentVMStatus {
         phase: Some(Phase::Starting),
-        assignment: Some(Assignment { node_name: NODE.to_owned(), epoch: 1 }),
+        assignment: Some(Assignment {
+            node_name: NODE.to_owned(),
+            epoch: 1,
+        }),
         ..AgentVMStatus::default()
     });
     vm

@@ -34,7 +34,7 @@ pub(super) struct Cells {
     run_dir: Arc<RunDir>,
     modules: Arc<Modules>,
     running: Arc<Mutex<BTreeMap<String, Running>>>,
-    /// One start at a time for each namespace.
+    /// One start or end at a time for each namespace.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -101,10 +101,7 @@ impl Cells {
         if !is_dns_label(namespace) {
             return Err(bad_namespace(namespace));
         }
-        let turn = lock(&self.turns)
-            .entry(namespace.to_owned())
-            .or_default()
-            .clone();
+        let turn = self.turn(namespace);
         let _taken = turn.lock().await;
         if let Some(running) = lock(&self.running).get(namespace) {
             return Ok(running.facts.clone());
@@ -132,6 +129,9 @@ impl Cells {
     /// Ends the namespace's cell and every VM in it, without grace, but lets it write what they
     /// have said. False where there is none.
     pub(super) async fn end(&self, namespace: &str) -> bool {
+        // Whoever asks for the cell meanwhile waits, and gets its successor.
+        let turn = self.turn(namespace);
+        let _taken = turn.lock().await;
         let Some(running) = self.running(namespace) else {
             return false;
         };
@@ -151,6 +151,11 @@ impl Cells {
             order(&running, Order::Kill).await;
             running.ended.cancelled().await;
         }
+    }
+
+    fn turn(&self, namespace: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = lock(&self.turns);
+        turns.entry(namespace.to_owned()).or_default().clone()
     }
 
     fn running(&self, namespace: &str) -> Option<Running> {

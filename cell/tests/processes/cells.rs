@@ -113,6 +113,22 @@ async fn a_deleted_cell_is_gone_with_its_socket_and_deleting_it_again_is_no_erro
 }
 
 #[tokio::test]
+async fn a_cell_that_is_asked_for_while_it_is_deleted_is_a_new_one() {
+    let node = Node::start().await;
+    let module = node.compile(&wat::waits()).await;
+    let first = node.cell("team-a").await;
+    first.put("u-1", &spec(&module)).await;
+    let client = node.client();
+    let deleting = tokio::spawn(async move { client.stop_cell("team-a").await });
+    gone(first.facts.pid).await;
+    let next = node.cell("team-a").await;
+    assert_ne!(next.facts.instance, first.facts.instance);
+    deleting.await.unwrap().unwrap();
+    next.put("u-1", &spec(&module)).await;
+    next.reaches("u-1", VmState::Running).await;
+}
+
+#[tokio::test]
 async fn a_deleted_cell_has_written_what_its_guests_said() {
     let node = Node::start().await;
     let module = node.compile(&wat::prints("hello")).await;

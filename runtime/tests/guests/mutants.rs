@@ -74,7 +74,7 @@ fn c12_without_the_quota_nobody_is_delayed() {
     let (with, without) = with_and_without(Guard::CpuQuota, || {
         Guest::body("(loop $again (br $again))").limits(|l| {
             l.cpu_millicores = 10;
-            l.timeout_ms = Some(500);
+            l.timeout_ms = Some(2_000);
         })
     });
     assert!(with.usage.throttled > Duration::ZERO);

@@ -13,6 +13,7 @@ pub mod mutability;
 pub mod quantity;
 mod rules;
 mod schema;
+pub mod served;
 pub mod validate;
 
 pub use agentnode::{AgentNode, AgentNodeSpec, AgentNodeStatus};

@@ -12,7 +12,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentvm_crds::{AgentNode, AgentPolicy, AgentVM};
+use agentvm_crds::{AgentNode, AgentPolicy, AgentVM, served};
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -31,13 +32,20 @@ use crate::decoded::Decoded;
 use crate::error::chain;
 use crate::feed::{Feed, Id, Seen};
 use crate::reconcile::{reconcile, retry};
+use crate::settings::Settings;
 use crate::world::{Cause, Key, Wake};
 
 /// Waking waiting VMs at most this often bounds the work where very many wait.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs until it is dropped, which stops everything that it started.
-pub async fn run(context: Arc<Context>, system_namespace: &str, concurrency: u16, synced: impl Fn()) {
+pub async fn run(context: Arc<Context>, settings: &Settings, synced: impl Fn()) {
+    let Settings {
+        system_namespace,
+        namespaces,
+        concurrency,
+        ..
+    } = settings;
     let mut tasks = JoinSet::new();
     let complete = Complete::default();
     let client = context.client.clone();
@@ -45,13 +53,18 @@ pub async fn run(context: Arc<Context>, system_namespace: &str, concurrency: u16
     complete.all(5).await;
     let writer = Writer::<Decoded<AgentVM>>::default();
     let store = writer.as_reader();
-    tasks.spawn(watch_vms(Api::all(client), writer, Arc::clone(&context), complete.clone()));
+    tasks.spawn(watch_vms(
+        served::watch(&client, namespaces, &watcher::Config::default()),
+        writer,
+        Arc::clone(&context),
+        complete.clone(),
+    ));
     complete.all(6).await;
     info!("caches are complete, reconciling");
     synced();
     tasks.spawn(tick(Arc::clone(&context)));
     tasks.spawn(retry_waiting(Arc::clone(&context)));
-    tasks.spawn(reconcile_all(Arc::clone(&context), store, concurrency));
+    tasks.spawn(reconcile_all(Arc::clone(&context), store, *concurrency));
     while let Some(ended) = tasks.join_next().await {
         // None of them ends by itself.
         warn!(?ended, "a task of the controller ended");
@@ -66,37 +79,78 @@ fn start_cluster_watches(
     complete: &Complete,
 ) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), system_namespace);
-    tasks.spawn(watch_kind("Node", Api::all(client.clone()), context, complete, |context, seen: Seen<Node>| match seen {
-        Seen::There(node) => context.world().node(&name(&*node), Some(&node), Instant::now()),
-        Seen::Gone(id) => context.world().node(&id.name, None, Instant::now()),
-        Seen::Complete => Wake::default(),
-    }));
-    tasks.spawn(watch_kind("AgentNode", Api::all(client.clone()), context, complete, |context, seen: Seen<Decoded<AgentNode>>| match seen {
-        Seen::There(node) => context.world().agent_node(&name(&*node), Some(&node)),
-        Seen::Gone(id) => context.world().agent_node(&id.name, None),
-        Seen::Complete => Wake::default(),
-    }));
-    tasks.spawn(watch_kind("Lease", leases, context, complete, |context, seen: Seen<Lease>| {
-        let wake = match seen {
-            Seen::There(lease) => context.world().lease(&name(&*lease), Some(&lease), Instant::now(), Timestamp::now()),
-            Seen::Gone(id) => context.world().lease(&id.name, None, Instant::now(), Timestamp::now()),
+    tasks.spawn(watch_kind(
+        "Node",
+        Api::all(client.clone()),
+        context,
+        complete,
+        |context, seen: Seen<Node>| match seen {
+            Seen::There(node) => context
+                .world()
+                .node(&name(&*node), Some(&node), Instant::now()),
+            Seen::Gone(id) => context.world().node(&id.name, None, Instant::now()),
             Seen::Complete => Wake::default(),
-        };
-        context.leases_changed.notify_one();
-        wake
-    }));
-    tasks.spawn(watch_kind("Namespace", Api::all(client.clone()), context, complete, |context, seen: Seen<Namespace>| {
-        match seen {
-            Seen::There(namespace) => context.world().namespace(&name(&*namespace), Some(&namespace)),
+        },
+    ));
+    tasks.spawn(watch_kind(
+        "AgentNode",
+        Api::all(client.clone()),
+        context,
+        complete,
+        |context, seen: Seen<Decoded<AgentNode>>| match seen {
+            Seen::There(node) => context.world().agent_node(&name(&*node), Some(&node)),
+            Seen::Gone(id) => context.world().agent_node(&id.name, None),
+            Seen::Complete => Wake::default(),
+        },
+    ));
+    tasks.spawn(watch_kind(
+        "Lease",
+        leases,
+        context,
+        complete,
+        |context, seen: Seen<Lease>| {
+            let wake = match seen {
+                Seen::There(lease) => context.world().lease(
+                    &name(&*lease),
+                    Some(&lease),
+                    Instant::now(),
+                    Timestamp::now(),
+                ),
+                Seen::Gone(id) => {
+                    context
+                        .world()
+                        .lease(&id.name, None, Instant::now(), Timestamp::now())
+                }
+                Seen::Complete => Wake::default(),
+            };
+            context.leases_changed.notify_one();
+            wake
+        },
+    ));
+    tasks.spawn(watch_kind(
+        "Namespace",
+        Api::all(client.clone()),
+        context,
+        complete,
+        |context, seen: Seen<Namespace>| match seen {
+            Seen::There(namespace) => context
+                .world()
+                .namespace(&name(&*namespace), Some(&namespace)),
             Seen::Gone(id) => context.world().namespace(&id.name, None),
             Seen::Complete => Wake::default(),
-        }
-    }));
-    tasks.spawn(watch_kind("AgentPolicy", Api::all(client.clone()), context, complete, |context, seen: Seen<Decoded<AgentPolicy>>| match seen {
-        Seen::There(policy) => context.world().policy(&policy),
-        Seen::Gone(id) => context.world().policy_gone(&id.name),
-        Seen::Complete => Wake::default(),
-    }));
+        },
+    ));
+    tasks.spawn(watch_kind(
+        "AgentPolicy",
+        Api::all(client.clone()),
+        context,
+        complete,
+        |context, seen: Seen<Decoded<AgentPolicy>>| match seen {
+            Seen::There(policy) => context.world().policy(&policy),
+            Seen::Gone(id) => context.world().policy_gone(&id.name),
+            Seen::Complete => Wake::default(),
+        },
+    ));
 }
 
 /// Tells `tell` everything that a watch of `K` shows, for ever.
@@ -113,9 +167,13 @@ where
     let (context, complete) = (Arc::clone(context), complete.clone());
     async move {
         let mut feed = Feed::default();
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut events = watcher(api, watcher::Config::default())
+            .default_backoff()
+            .boxed();
         while let Some(event) = events.next().await {
-            let Some(event) = told(event, kind, &context) else { continue };
+            let Some(event) = told(event, kind, &context) else {
+                continue;
+            };
             for seen in feed.step(slim(event)) {
                 if matches!(seen, Seen::Complete) {
                     complete.one(kind);
@@ -127,16 +185,26 @@ where
 }
 
 /// The watch of the VMs: the store first, so that whoever is woken finds the object there.
-async fn watch_vms(api: Api<Decoded<AgentVM>>, mut writer: Writer<Decoded<AgentVM>>, context: Arc<Context>, complete: Complete) {
+async fn watch_vms(
+    mut events: BoxStream<'static, watcher::Result<watcher::Event<Decoded<AgentVM>>>>,
+    mut writer: Writer<Decoded<AgentVM>>,
+    context: Arc<Context>,
+    complete: Complete,
+) {
     let mut feed = Feed::default();
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
     while let Some(event) = events.next().await {
-        let Some(event) = told(event, "AgentVM", &context) else { continue };
+        let Some(event) = told(event, "AgentVM", &context) else {
+            continue;
+        };
         let event = slim(event);
         writer.apply_watcher_event(&event);
         for seen in feed.step(event) {
             let wake = match seen {
-                Seen::There(vm) => context.world().vm(&crate::reconcile::key_of(&vm), &vm, Instant::now()),
+                Seen::There(vm) => {
+                    context
+                        .world()
+                        .vm(&crate::reconcile::key_of(&vm), &vm, Instant::now())
+                }
                 Seen::Gone(Id { namespace, name }) => {
                     let key = Key { namespace, name };
                     context.forget(&key);
@@ -152,11 +220,19 @@ async fn watch_vms(api: Api<Decoded<AgentVM>>, mut writer: Writer<Decoded<AgentV
     }
 }
 
-fn told<K>(event: watcher::Result<watcher::Event<K>>, kind: &'static str, context: &Context) -> Option<watcher::Event<K>> {
+fn told<K>(
+    event: watcher::Result<watcher::Event<K>>,
+    kind: &'static str,
+    context: &Context,
+) -> Option<watcher::Event<K>> {
     event
         .inspect_err(|error| {
             context.metrics.watch_failed(kind);
-            warn!(kind, error = chain(error), "watch failed, it will be tried again");
+            warn!(
+                kind,
+                error = chain(error),
+                "watch failed, it will be tried again"
+            );
         })
         .ok()
 }
@@ -193,7 +269,11 @@ async fn retry_waiting(context: Arc<Context>) {
         context.room_changed.notified().await;
         if let Some(cause) = context.take_retry_cause() {
             let keys = context.world().retry_waiting(cause, Instant::now());
-            debug!(fit = keys.len(), node_changed = (cause == Cause::NodeChanged), "waiting VMs tried again");
+            debug!(
+                fit = keys.len(),
+                node_changed = (cause == Cause::NodeChanged),
+                "waiting VMs tried again"
+            );
             context.queue.push(keys);
         }
         tokio::time::sleep(RETRY_EVERY).await;
@@ -215,7 +295,10 @@ async fn reconcile_all(context: Arc<Context>, store: Store<Decoded<AgentVM>>, co
         config,
     );
     // Failures were logged and counted where they happened; a VM that is gone is none.
-    results.into_stream().for_each(|_| std::future::ready(())).await;
+    results
+        .into_stream()
+        .for_each(|_| std::future::ready(()))
+        .await;
 }
 
 fn name<K: Resource>(object: &K) -> String {
@@ -228,7 +311,9 @@ struct Complete(Arc<watch::Sender<std::collections::BTreeSet<&'static str>>>);
 
 impl Default for Complete {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(std::collections::BTreeSet::new())))
+        Self(Arc::new(watch::Sender::new(
+            std::collections::BTreeSet::new(),
+        )))
     }
 }
 
@@ -241,6 +326,10 @@ impl Complete {
 
     async fn all(&self, count: usize) {
         // The sender is held here, so waiting can't fail.
-        let _ = self.0.subscribe().wait_for(|kinds| kinds.len() >= count).await;
+        let _ = self
+            .0
+            .subscribe()
+            .wait_for(|kinds| kinds.len() >= count)
+            .await;
     }
 }

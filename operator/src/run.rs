@@ -44,12 +44,30 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!(listen = %listener.local_addr()?, "serving metrics and health");
     let refresh = refresh(Arc::clone(&leading), Arc::clone(&metrics));
     let mut server = JoinSet::new();
-    server.spawn(serve(listener, Status { registry: Arc::new(registry), stage_rx, refresh }));
+    server.spawn(serve(
+        listener,
+        Status {
+            registry: Arc::new(registry),
+            stage_rx,
+            refresh,
+        },
+    ));
 
     let host = settings.identity.clone().unwrap_or_else(host_name);
-    let election = Election::new(format!("{host}_{:016x}", RandomState::new().hash_one(&host)), Timings::default());
+    let election = Election::new(
+        format!("{host}_{:016x}", RandomState::new().hash_one(&host)),
+        Timings::default(),
+    );
     let mut candidate = Candidate::new(client.clone(), &settings.system_namespace, election);
-    let life = live(&mut candidate, &client, &settings, &metrics, &leading, &stage_tx, &host);
+    let life = live(
+        &mut candidate,
+        &client,
+        &settings,
+        &metrics,
+        &leading,
+        &stage_tx,
+        &host,
+    );
     tokio::select! {
         () = life => {}
         _ = terminate.recv() => info!("SIGTERM"),
@@ -92,23 +110,39 @@ fn lead(
     host: &str,
 ) -> JoinSet<()> {
     let (notice_tx, notice_rx) = mpsc::channel(notice::WAITING_NOTICES);
-    let context = Context::new(client.clone(), Arc::clone(metrics), settings.require_jail.into(), notice_tx);
+    let context = Context::new(
+        client.clone(),
+        Arc::clone(metrics),
+        settings.require_jail.into(),
+        notice_tx,
+    );
     let context = Arc::new(context);
     *leading.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&context);
     let mut tasks = JoinSet::new();
-    tasks.spawn(notice::write_all(client.clone(), host.to_owned(), notice_rx, Arc::clone(metrics)));
-    let (namespace, concurrency) = (settings.system_namespace.clone(), settings.concurrency);
+    tasks.spawn(notice::write_all(
+        client.clone(),
+        host.to_owned(),
+        notice_rx,
+        Arc::clone(metrics),
+    ));
+    let settings = settings.clone();
     let stage_tx = stage_tx.clone();
     let synced = move || set(&stage_tx, Stage::Leading);
-    tasks.spawn(async move { controller::run(context, &namespace, concurrency, synced).await });
+    tasks.spawn(async move { controller::run(context, &settings, synced).await });
     tasks
 }
 
 fn refresh(leading: Leading, metrics: Arc<Metrics>) -> Refresh {
     Refresh(Arc::new(move || {
-        let context = leading.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let context = leading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade();
         let (census, failing) = context.map_or_else(Default::default, |context| {
-            (context.world().census(Instant::now()), context.retries().failing())
+            (
+                context.world().census(Instant::now()),
+                context.retries().failing(),
+            )
         });
         metrics.count(census, failing);
     }))
@@ -125,7 +159,9 @@ async fn client(settings: &Settings) -> anyhow::Result<Client> {
                 .with_context(|| format!("--kubeconfig {} can't be read", path.display()))?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
         }
-        None => Config::infer().await.context("neither a Pod's service account nor a kubeconfig was found")?,
+        None => Config::infer()
+            .await
+            .context("neither a Pod's service account nor a kubeconfig was found")?,
     };
     Ok(Client::try_from(config)?)
 }
@@ -133,5 +169,9 @@ async fn client(settings: &Settings) -> anyhow::Result<Client> {
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() { "operator".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "operator".to_owned()
+    } else {
+        name.to_owned()
+    }
 }

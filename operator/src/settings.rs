@@ -11,15 +11,34 @@ use clap::{Parser, ValueEnum};
 #[command(name = "agentvm-operator", version)]
 pub struct Settings {
     /// Where /metrics, /healthz and /readyz are served.
-    #[arg(long, env = "AGENTVM_OPERATOR_LISTEN", value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    #[arg(
+        long,
+        env = "AGENTVM_OPERATOR_LISTEN",
+        value_name = "ADDR",
+        default_value = "0.0.0.0:8080"
+    )]
     pub listen: SocketAddr,
 
     /// Namespace of the Leases of the operator and of the node agents.
     #[arg(long, env = "AGENTVM_SYSTEM_NAMESPACE", value_name = "NAME", default_value = agentvm_crds::SYSTEM_NAMESPACE)]
     pub system_namespace: String,
 
+    /// Namespaces whose AgentVMs are served; may be given several times. Default: all.
+    #[arg(
+        long = "namespace",
+        env = "AGENTVM_NAMESPACES",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub namespaces: Vec<String>,
+
     /// The weakest jail of a node on which VMs are placed.
-    #[arg(long, env = "AGENTVM_REQUIRE_JAIL", value_name = "LEVEL", default_value = "full")]
+    #[arg(
+        long,
+        env = "AGENTVM_REQUIRE_JAIL",
+        value_name = "LEVEL",
+        default_value = "full"
+    )]
     pub require_jail: RequiredJail,
 
     /// How many VMs are worked on at once: also the most requests in flight to the API server.
@@ -36,11 +55,21 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
 
     /// Form of the log on stderr.
-    #[arg(long, env = "AGENTVM_LOG_FORMAT", value_name = "FORMAT", default_value = "json")]
+    #[arg(
+        long,
+        env = "AGENTVM_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "json"
+    )]
     pub log_format: LogFormat,
 
     /// What is logged, as a tracing filter such as `info` or `agentvm_operator=debug`.
-    #[arg(long, env = "AGENTVM_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(
+        long,
+        env = "AGENTVM_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
     pub log: String,
 }
 
@@ -84,7 +113,10 @@ mod tests {
     fn every_flag_has_an_env_and_a_doc() {
         let command = Settings::command();
         command.clone().debug_assert();
-        for flag in command.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str())) {
+        for flag in command
+            .get_arguments()
+            .filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()))
+        {
             assert!(flag.get_env().is_some(), "{} has no env", flag.get_id());
             assert!(flag.get_help().is_some(), "{} has no doc", flag.get_id());
         }

@@ -19,7 +19,11 @@ use crate::catalogue::{Change, Labels};
 /// Follows the `AgentVM`s that are assigned to `node`, in `namespaces` or in all.
 pub async fn agent_vms(client: Client, node: String, namespaces: Vec<String>, inputs: Inputs) {
     let config = Config::default().fields(&format!("status.assignment.nodeName={node}"));
-    let mut events = quiet(served::watch::<DeserializeGuard<AgentVM>>(&client, &namespaces, &config));
+    let mut events = quiet(served::watch::<DeserializeGuard<AgentVM>>(
+        &client,
+        &namespaces,
+        &config,
+    ));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
         let change = match event {

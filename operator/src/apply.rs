@@ -35,12 +35,18 @@ pub struct Target {
 ///
 /// # Errors
 /// A conflict where the object is another or has changed; what the API server says otherwise.
-pub async fn apply(context: &Context, target: &Target, status: &AgentVMStatus) -> Result<(), Error> {
+pub async fn apply(
+    context: &Context,
+    target: &Target,
+    status: &AgentVMStatus,
+) -> Result<(), Error> {
     // The answer may be an object that can't be decoded; only whether it was written matters.
     let api: Api<Decoded<AgentVM>> = Api::namespaced(context.client.clone(), &target.key.namespace);
     let parameters = PatchParams::apply(MANAGER).force();
     let patch = patch(target, &serde_json::to_value(status)?);
-    context.deadline(api.patch_status(&target.key.name, &parameters, &Patch::Apply(&patch))).await?;
+    context
+        .deadline(api.patch_status(&target.key.name, &parameters, &Patch::Apply(&patch)))
+        .await?;
     Ok(())
 }
 
@@ -73,14 +79,19 @@ pub async fn assign(
 ) -> Result<(), Error> {
     let sent = Instant::now();
     let outcome = apply(context, target, status).await;
-    context.metrics.assign_seconds.observe(sent.elapsed().as_secs_f64());
+    context
+        .metrics
+        .assign_seconds
+        .observe(sent.elapsed().as_secs_f64());
     if let Err(error) = &outcome {
         match error.class() {
             Class::Conflict | Class::Gone | Class::Rejected => {
                 let wake = context.world().not_assigned(&target.uid, order.epoch);
                 context.wake(wake);
             }
-            Class::Unavailable | Class::Internal => context.world().maybe_assigned(&target.uid, order.epoch),
+            Class::Unavailable | Class::Internal => {
+                context.world().maybe_assigned(&target.uid, order.epoch)
+            }
         }
     }
     outcome
@@ -110,12 +121,18 @@ mod tests {
     #[test]
     fn a_write_names_the_object_and_the_state_it_was_decided_on() {
         let target = Target {
-            key: Key { namespace: "lab".into(), name: "crawler".into() },
+            key: Key {
+                namespace: "lab".into(),
+                name: "crawler".into(),
+            },
             uid: "u1".into(),
             resource_version: "41".into(),
         };
         let patch = patch(&target, &json!({"phase": "Pending"}));
         assert_eq!(patch.pointer("/metadata/uid"), Some(&json!("u1")));
-        assert_eq!(patch.pointer("/metadata/resourceVersion"), Some(&json!("41")));
+        assert_eq!(
+            patch.pointer("/metadata/resourceVersion"),
+            Some(&json!("41"))
+        );
     }
 }

@@ -43,7 +43,11 @@ impl Retries {
 /// The wait after `failures` in a row: doubled each time up to the class's cap, then cut by up to
 /// half as `sample` says (0 cuts nothing), so that objects that failed together come back apart.
 pub fn delay(class: Class, failures: u32, sample: u16) -> Duration {
-    let doubled = FIRST.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+    let doubled = FIRST.saturating_mul(
+        1_u32
+            .checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX),
+    );
     let whole = doubled.min(cap(class));
     whole.saturating_sub(whole / 2 * u32::from(sample) / u32::from(u16::MAX))
 }
@@ -76,7 +80,11 @@ mod tests {
             (Class::Conflict, 30, 1_000),
         ];
         for (class, failures, millis) in cases {
-            assert_eq!(delay(class, failures, 0), Duration::from_millis(millis), "{class:?} {failures}");
+            assert_eq!(
+                delay(class, failures, 0),
+                Duration::from_millis(millis),
+                "{class:?} {failures}"
+            );
         }
     }
 
@@ -86,12 +94,18 @@ mod tests {
             let wait = delay(Class::Rejected, 40, sample);
             assert!((500..=1000).contains(&wait.as_secs()), "{sample}: {wait:?}");
         }
-        assert_eq!(delay(Class::Rejected, 40, u16::MAX), Duration::from_secs(500));
+        assert_eq!(
+            delay(Class::Rejected, 40, u16::MAX),
+            Duration::from_secs(500)
+        );
     }
 
     #[test]
     fn objects_are_counted_apart_and_start_over_after_a_success() {
-        let key = |name: &str| Key { namespace: "lab".into(), name: name.into() };
+        let key = |name: &str| Key {
+            namespace: "lab".into(),
+            name: name.into(),
+        };
         let mut retries = Retries::default();
         for _ in 0..12 {
             retries.failed(&key("poison"), Class::Rejected);

@@ -6,7 +6,8 @@
 
 use agentvm_crds::agentvm::{AgentVM, AgentVMStatus, Assignment, ExitStatus, Phase};
 use agentvm_crds::conditions::{
-    AgentView, At, Cause, ConditionType, OperatorView, PlacedReason, Report, agent, operator, sentence,
+    AgentView, At, Cause, ConditionType, OperatorView, PlacedReason, Report, agent, operator,
+    sentence,
 };
 use agentvm_policy::EndReason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -20,19 +21,40 @@ use crate::place::Unplaceable;
 pub fn reported(vm: &AgentVM, view: &View, now: &Time) -> AgentVMStatus {
     let at = at(vm, now);
     match view {
-        View::Refused { reason, message, effective } => AgentVMStatus {
+        View::Refused {
+            reason,
+            message,
+            effective,
+        } => AgentVMStatus {
             effective: effective.clone(),
-            ..whole(operator(&OperatorView::Refused { reason: *reason, message }, &at))
+            ..whole(operator(
+                &OperatorView::Refused {
+                    reason: *reason,
+                    message,
+                },
+                &at,
+            ))
         },
         View::Suspended { effective } => AgentVMStatus {
             effective: Some(effective.clone()),
             ..whole(operator(&OperatorView::Suspended, &at))
         },
         View::Assigned { refused, standing } => {
-            let refused = refused.as_ref().map(|(reason, message)| (*reason, message.as_str()));
+            let refused = refused
+                .as_ref()
+                .map(|(reason, message)| (*reason, message.as_str()));
             let assignment = vm.assignment().cloned().unwrap_or_default();
-            let report = operator(&OperatorView::Assigned { node: &assignment.node_name, refused }, &at);
-            let mut status = AgentVMStatus { conditions: report.conditions, ..AgentVMStatus::default() };
+            let report = operator(
+                &OperatorView::Assigned {
+                    node: &assignment.node_name,
+                    refused,
+                },
+                &at,
+            );
+            let mut status = AgentVMStatus {
+                conditions: report.conditions,
+                ..AgentVMStatus::default()
+            };
             tell_standing(&mut status.conditions, &assignment.node_name, *standing);
             keep_what_only_we_wrote(vm, &mut status);
             status.assignment = Some(assignment);
@@ -44,23 +66,45 @@ pub fn reported(vm: &AgentVM, view: &View, now: &Time) -> AgentVMStatus {
 /// The status of a VM that fits on no node, whether it had one before or not.
 pub fn unplaced(vm: &AgentVM, order: &Order, reasons: &Unplaceable, now: &Time) -> AgentVMStatus {
     let at = at(vm, now);
-    let reason = if reasons.nodes() == 0 { PlacedReason::NoNodes } else { PlacedReason::Unschedulable };
+    let reason = if reasons.nodes() == 0 {
+        PlacedReason::NoNodes
+    } else {
+        PlacedReason::Unschedulable
+    };
     let told = reasons.to_string();
     let Some(lost) = &order.lost else {
         return AgentVMStatus {
             effective: Some(order.effective.clone()),
-            ..whole(operator(&OperatorView::Unplaced { reason, message: &told }, &at))
+            ..whole(operator(
+                &OperatorView::Unplaced {
+                    reason,
+                    message: &told,
+                },
+                &at,
+            ))
         };
     };
     // It keeps its assignment, and with it its epoch, until there is another.
-    let mut report = operator(&OperatorView::Unplaced { reason, message: "" }, &at);
-    let message = format!("node {} {} and no other takes it: {told}", lost.node, lost.how);
+    let mut report = operator(
+        &OperatorView::Unplaced {
+            reason,
+            message: "",
+        },
+        &at,
+    );
+    let message = format!(
+        "node {} {} and no other takes it: {told}",
+        lost.node, lost.how
+    );
     for condition in &mut report.conditions {
         if condition.type_ != ConditionType::Accepted.as_str() {
             condition.message = sentence(&message);
         }
     }
-    add_missing(&mut report.conditions, agent(&AgentView::Starting, &at).conditions);
+    add_missing(
+        &mut report.conditions,
+        agent(&AgentView::Starting, &at).conditions,
+    );
     AgentVMStatus {
         effective: Some(order.effective.clone()),
         assignment: vm.assignment().cloned(),
@@ -74,11 +118,18 @@ pub fn assigning(vm: &AgentVM, order: &Order, node: &str, now: &Time) -> AgentVM
     let mut report = operator(&OperatorView::Assigning { node }, &at);
     if order.lost.is_some() {
         // What the lost agent last said of `Running` and the like is true no longer.
-        add_missing(&mut report.conditions, agent(&AgentView::Starting, &at).conditions);
+        add_missing(
+            &mut report.conditions,
+            agent(&AgentView::Starting, &at).conditions,
+        );
     }
     AgentVMStatus {
         effective: Some(order.effective.clone()),
-        assignment: Some(Assignment { node_name: node.to_owned(), epoch: order.epoch }),
+        assignment: Some(Assignment {
+            node_name: node.to_owned(),
+            epoch: order.epoch,
+            evict: None,
+        }),
         ..whole(report)
     }
 }
@@ -87,10 +138,22 @@ pub fn assigning(vm: &AgentVM, order: &Order, node: &str, now: &Time) -> AgentVM
 /// agent that would is gone.
 pub fn evicted(vm: &AgentVM, eviction: &Eviction, now: &Time) -> AgentVMStatus {
     let at = at(vm, now);
-    let message = format!("node {} {}; {}", eviction.lost.node, eviction.lost.how, eviction.because);
-    let view = AgentView::Failed { cause: Cause::Ended(EndReason::Evicted), message: &message };
+    let message = format!(
+        "node {} {}; {}",
+        eviction.lost.node, eviction.lost.how, eviction.because
+    );
+    let view = AgentView::Failed {
+        cause: Cause::Ended(EndReason::Evicted),
+        message: &message,
+    };
     let mut report = agent(&view, &at);
-    let ours = operator(&OperatorView::Assigned { node: &eviction.lost.node, refused: None }, &at);
+    let ours = operator(
+        &OperatorView::Assigned {
+            node: &eviction.lost.node,
+            refused: None,
+        },
+        &at,
+    );
     add_missing(&mut report.conditions, ours.conditions);
     let before = vm.status.as_ref();
     AgentVMStatus {
@@ -125,19 +188,42 @@ pub fn differs(desired: &AgentVMStatus, current: Option<&AgentVMStatus>) -> bool
         && desired.conditions.iter().all(stands)
         && desired.assignment == current.assignment
         && same(desired.phase.is_some(), desired.phase == current.phase)
-        && same(desired.observed_generation.is_some(), desired.observed_generation == current.observed_generation)
-        && same(desired.effective.is_some(), desired.effective == current.effective)
+        && same(
+            desired.observed_generation.is_some(),
+            desired.observed_generation == current.observed_generation,
+        )
+        && same(
+            desired.effective.is_some(),
+            desired.effective == current.effective,
+        )
         && same(desired.exit.is_some(), desired.exit == current.exit))
 }
 
 fn at<'a>(vm: &'a AgentVM, now: &'a Time) -> At<'a> {
-    let previous = vm.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    At { generation: vm.meta().generation, now, previous }
+    let previous = vm
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    At {
+        generation: vm.meta().generation,
+        now,
+        previous,
+    }
 }
 
 fn whole(report: Report) -> AgentVMStatus {
-    let Report { phase, observed_generation, conditions } = report;
-    AgentVMStatus { phase, observed_generation, conditions, ..AgentVMStatus::default() }
+    let Report {
+        phase,
+        observed_generation,
+        conditions,
+    } = report;
+    AgentVMStatus {
+        phase,
+        observed_generation,
+        conditions,
+        ..AgentVMStatus::default()
+    }
 }
 
 fn add_missing(conditions: &mut Vec<Condition>, more: Vec<Condition>) {
@@ -155,7 +241,10 @@ fn tell_standing(conditions: &mut [Condition], node: &str, standing: Standing) {
         Standing::Gone => "the Node object is gone",
         Standing::OutOfService => "the node is out of service",
     };
-    for condition in conditions.iter_mut().filter(|one| one.type_ == ConditionType::Placed.as_str()) {
+    for condition in conditions
+        .iter_mut()
+        .filter(|one| one.type_ == ConditionType::Placed.as_str())
+    {
         condition.message = format!("assigned to node {node}; {more}");
     }
 }
@@ -164,14 +253,26 @@ fn tell_standing(conditions: &mut [Condition], node: &str, standing: Standing) {
 /// named again as they stand. The apply carries the resource version, so a write of the agent in
 /// between makes it a conflict.
 fn keep_what_only_we_wrote(vm: &AgentVM, status: &mut AgentVMStatus) {
-    let Some(before) = vm.status.as_ref().filter(|before| before.phase == Some(Phase::Starting)) else {
+    let Some(before) = vm
+        .status
+        .as_ref()
+        .filter(|before| before.phase == Some(Phase::Starting))
+    else {
         return;
     };
     status.phase = before.phase;
     status.observed_generation = before.observed_generation;
     status.effective.clone_from(&before.effective);
-    let ours = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Running];
-    let kept = before.conditions.iter().filter(|one| ours.iter().any(|kind| kind.as_str() == one.type_));
+    let ours = [
+        ConditionType::Ready,
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::Running,
+    ];
+    let kept = before
+        .conditions
+        .iter()
+        .filter(|one| ours.iter().any(|kind| kind.as_str() == one.type_));
     status.conditions.extend(kept.cloned());
 }
 

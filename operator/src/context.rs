@@ -43,13 +43,20 @@ type Report = (Option<String>, Option<i64>);
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("world", &self.world).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("world", &self.world)
+            .finish_non_exhaustive()
     }
 }
 
 impl Context {
     /// A context that knows nothing yet.
-    pub fn new(client: Client, metrics: Arc<Metrics>, require_jail: JailLevel, notice_tx: mpsc::Sender<Notice>) -> Self {
+    pub fn new(
+        client: Client,
+        metrics: Arc<Metrics>,
+        require_jail: JailLevel,
+        notice_tx: mpsc::Sender<Notice>,
+    ) -> Self {
         Self {
             client,
             metrics,
@@ -81,7 +88,10 @@ impl Context {
             self.queue.push(keys);
         }
         if waiting.is_some() {
-            let mut cause = self.retry_cause.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut cause = self
+                .retry_cause
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             *cause = (*cause).max(waiting);
             drop(cause);
             self.room_changed.notify_one();
@@ -90,7 +100,10 @@ impl Context {
 
     /// Why waiting VMs are to be tried again, if they are; asked by the task that does it.
     pub fn take_retry_cause(&self) -> Option<Cause> {
-        self.retry_cause.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.retry_cause
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Hands a notice to the writer of events.
@@ -104,7 +117,10 @@ impl Context {
     ///
     /// # Errors
     /// Its answer, or that there was none in time.
-    pub async fn deadline<T>(&self, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    pub async fn deadline<T>(
+        &self,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
         match tokio::time::timeout(REQUEST, request).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(Error::Deadline(REQUEST)),
@@ -126,6 +142,9 @@ impl Context {
 
     /// Takes [`Context::first_report`] back.
     pub fn forget_report(&self, key: &Key) {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.reports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }

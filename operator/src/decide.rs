@@ -111,35 +111,66 @@ pub fn decide(object: &Dereferenced, validated: Validated) -> Decision {
     }
     match object.standing {
         None => unassigned(object, validated),
-        Some(Standing::Gone) => lost(object, validated, "has no Node object any more", Standing::Gone),
-        Some(Standing::OutOfService) => lost(object, validated, "is out of service", Standing::OutOfService),
+        Some(Standing::Gone) => lost(
+            object,
+            validated,
+            "has no Node object any more",
+            Standing::Gone,
+        ),
+        Some(Standing::OutOfService) => lost(
+            object,
+            validated,
+            "is out of service",
+            Standing::OutOfService,
+        ),
         Some(standing @ (Standing::Fresh | Standing::Silent)) => assigned(validated, standing),
     }
 }
 
 fn unassigned(object: &Dereferenced, validated: Validated) -> Decision {
     match validated {
-        Validated::Refused { reason, message, effective } => {
-            Decision::Report(View::Refused { reason, message, effective })
-        }
+        Validated::Refused {
+            reason,
+            message,
+            effective,
+        } => Decision::Report(View::Refused {
+            reason,
+            message,
+            effective,
+        }),
         Validated::Accepted { effective, .. } if object.vm.spec.suspend => {
             Decision::Report(View::Suspended { effective })
         }
-        Validated::Accepted { demand, effective, audited } => {
-            Decision::Place(Order { demand, effective, audited, epoch: 1, lost: None })
-        }
+        Validated::Accepted {
+            demand,
+            effective,
+            audited,
+        } => Decision::Place(Order {
+            demand,
+            effective,
+            audited,
+            epoch: 1,
+            lost: None,
+        }),
     }
 }
 
 fn assigned(validated: Validated, standing: Standing) -> Decision {
     let refused = match validated {
-        Validated::Refused { reason, message, .. } => Some((reason, message)),
+        Validated::Refused {
+            reason, message, ..
+        } => Some((reason, message)),
         Validated::Accepted { .. } => None,
     };
     Decision::Report(View::Assigned { refused, standing })
 }
 
-fn lost(object: &Dereferenced, validated: Validated, how: &'static str, standing: Standing) -> Decision {
+fn lost(
+    object: &Dereferenced,
+    validated: Validated,
+    how: &'static str,
+    standing: Standing,
+) -> Decision {
     let vm = &object.vm;
     let Some(assignment) = vm.assignment() else {
         return Decision::Leave;
@@ -147,17 +178,28 @@ fn lost(object: &Dereferenced, validated: Validated, how: &'static str, standing
     if vm.spec.suspend {
         return assigned(validated, standing);
     }
-    let lost = Lost { node: assignment.node_name.clone(), how };
+    let lost = Lost {
+        node: assignment.node_name.clone(),
+        how,
+    };
     let once = match vm.spec.restart_policy {
         RestartPolicy::Never => vm.phase() != Some(Phase::Suspended),
         RestartPolicy::OnFailure | RestartPolicy::Always => false,
     };
     match validated {
-        Validated::Refused { .. } => Decision::Evict(Eviction { lost, because: "its spec is refused by now" }),
-        Validated::Accepted { .. } if once => {
-            Decision::Evict(Eviction { lost, because: "restartPolicy Never allows no second run" })
-        }
-        Validated::Accepted { demand, effective, audited } => Decision::Place(Order {
+        Validated::Refused { .. } => Decision::Evict(Eviction {
+            lost,
+            because: "its spec is refused by now",
+        }),
+        Validated::Accepted { .. } if once => Decision::Evict(Eviction {
+            lost,
+            because: "restartPolicy Never allows no second run",
+        }),
+        Validated::Accepted {
+            demand,
+            effective,
+            audited,
+        } => Decision::Place(Order {
             demand,
             effective,
             audited,

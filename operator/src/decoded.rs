@@ -33,7 +33,9 @@ impl Undecodable {
 
     /// A part of the object by JSON pointer, where that part is readable by itself.
     pub fn part<T: DeserializeOwned>(&self, pointer: &str) -> Option<T> {
-        self.raw.pointer(pointer).and_then(|part| T::deserialize(part).ok())
+        self.raw
+            .pointer(pointer)
+            .and_then(|part| T::deserialize(part).ok())
     }
 }
 
@@ -47,7 +49,11 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Decoded<K> {
                     .get("metadata")
                     .map_or_else(|| Ok(ObjectMeta::default()), ObjectMeta::deserialize)
                     .map_err(D::Error::custom)?,
-                error: error.to_string().chars().take(Undecodable::MAX_ERROR_CHARS).collect(),
+                error: error
+                    .to_string()
+                    .chars()
+                    .take(Undecodable::MAX_ERROR_CHARS)
+                    .collect(),
                 raw,
             }),
         }))

@@ -34,18 +34,34 @@ pub struct Dereferenced {
 ///
 /// # Errors
 /// The live read of a node that seems to be gone failed.
-pub async fn dereference(vm: Arc<AgentVM>, key: Key, context: &Context) -> Result<Dereferenced, Error> {
-    let node = vm.assignment().filter(|_| !is_over(&vm)).map(|assignment| assignment.node_name.clone());
+pub async fn dereference(
+    vm: Arc<AgentVM>,
+    key: Key,
+    context: &Context,
+) -> Result<Dereferenced, Error> {
+    let node = vm
+        .assignment()
+        .filter(|_| !is_over(&vm))
+        .map(|assignment| assignment.node_name.clone());
     let (policies, seen) = {
         let world = context.world();
-        let standing = node.as_deref().map(|node| world.standing(node, Instant::now()));
+        let standing = node
+            .as_deref()
+            .map(|node| world.standing(node, Instant::now()));
         (world.policies_of(&key.namespace), standing)
     };
     let standing = match (node, seen) {
-        (Some(node), Some(Standing::Gone | Standing::OutOfService)) => Some(confirmed(&node, context).await?),
+        (Some(node), Some(Standing::Gone | Standing::OutOfService)) => {
+            Some(confirmed(&node, context).await?)
+        }
         (_, seen) => seen,
     };
-    Ok(Dereferenced { vm, key, policies, standing })
+    Ok(Dereferenced {
+        vm,
+        key,
+        policies,
+        standing,
+    })
 }
 
 /// How the node stands by a live read.
@@ -56,7 +72,11 @@ async fn confirmed(name: &str, context: &Context) -> Result<Standing, Error> {
         None => Standing::Gone,
         Some(node) => {
             let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
-            if is_out_of_service(&taints) { Standing::OutOfService } else { Standing::Silent }
+            if is_out_of_service(&taints) {
+                Standing::OutOfService
+            } else {
+                Standing::Silent
+            }
         }
     })
 }

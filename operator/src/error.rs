@@ -91,8 +91,15 @@ mod tests {
             (503, Class::Unavailable),
         ];
         for (code, class) in cases {
-            let status = kube::core::Status { code, ..kube::core::Status::default() };
-            assert_eq!(Error::Api(kube::Error::Api(Box::new(status))).class(), class, "{code}");
+            let status = kube::core::Status {
+                code,
+                ..kube::core::Status::default()
+            };
+            assert_eq!(
+                Error::Api(kube::Error::Api(Box::new(status))).class(),
+                class,
+                "{code}"
+            );
         }
     }
 }

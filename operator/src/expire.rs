@@ -60,7 +60,10 @@ pub fn due(vm: &AgentVM, now: Timestamp) -> Due {
 
 fn ended_at(vm: &AgentVM) -> Option<Timestamp> {
     let status = vm.status.as_ref()?;
-    let exit = status.exit.as_ref().and_then(|exit| exit.finished_at.as_ref());
+    let exit = status
+        .exit
+        .as_ref()
+        .and_then(|exit| exit.finished_at.as_ref());
     let ends = [ConditionType::Complete, ConditionType::Failed];
     let condition = status
         .conditions
@@ -78,10 +81,17 @@ async fn delete(object: &Dereferenced, context: &Context) -> Result<(), Error> {
     if live.meta().uid != object.vm.meta().uid || due(&live, Timestamp::now()) != Due::Now {
         return Ok(());
     }
-    let preconditions =
-        Preconditions { uid: live.meta().uid.clone(), resource_version: live.meta().resource_version.clone() };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    context.deadline(api.delete(&object.key.name, &parameters)).await?;
+    let preconditions = Preconditions {
+        uid: live.meta().uid.clone(),
+        resource_version: live.meta().resource_version.clone(),
+    };
+    let parameters = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
+    context
+        .deadline(api.delete(&object.key.name, &parameters))
+        .await?;
     context.metrics.expired.inc();
     info!(namespace = %object.key.namespace, vm = %object.key.name, "deleted: its time to live is over");
     Ok(())
@@ -119,17 +129,34 @@ mod tests {
     #[test]
     fn an_ended_vm_goes_when_its_time_is_over() {
         let cases = [
-            (vm(Some("1m"), "Complete"), 0, Due::In(Duration::from_mins(1))),
-            (vm(Some("1m"), "Complete"), 59, Due::In(Duration::from_secs(1))),
+            (
+                vm(Some("1m"), "Complete"),
+                0,
+                Due::In(Duration::from_mins(1)),
+            ),
+            (
+                vm(Some("1m"), "Complete"),
+                59,
+                Due::In(Duration::from_secs(1)),
+            ),
             (vm(Some("1m"), "Complete"), 60, Due::Now),
             (vm(Some("1m"), "Failed"), 3600, Due::Now),
-            (vm(Some("1m"), "Complete"), -3600, Due::In(Duration::from_mins(1))),
+            (
+                vm(Some("1m"), "Complete"),
+                -3600,
+                Due::In(Duration::from_mins(1)),
+            ),
             (vm(Some("1m"), "Running"), 3600, Due::Never),
             (vm(None, "Complete"), 3600, Due::Never),
             (vm(Some("soon"), "Complete"), 3600, Due::Never),
         ];
         for (vm, seconds, expected) in cases {
-            assert_eq!(due(&vm, at(seconds)), expected, "{seconds} {:?}", vm.spec.ttl_after_finished);
+            assert_eq!(
+                due(&vm, at(seconds)),
+                expected,
+                "{seconds} {:?}",
+                vm.spec.ttl_after_finished
+            );
         }
     }
 

@@ -37,7 +37,10 @@ pub struct Feed<K> {
 
 impl<K> Default for Feed<K> {
     fn default() -> Self {
-        Self { known: BTreeSet::new(), listed: Vec::new() }
+        Self {
+            known: BTreeSet::new(),
+            listed: Vec::new(),
+        }
     }
 }
 
@@ -70,16 +73,26 @@ impl<K: Resource> Feed<K> {
         let listed = std::mem::take(&mut self.listed);
         let ids = listed.iter().map(id).collect();
         let before = std::mem::replace(&mut self.known, ids);
-        let gone = before.into_iter().filter(|id| !self.known.contains(id)).map(Seen::Gone);
+        let gone = before
+            .into_iter()
+            .filter(|id| !self.known.contains(id))
+            .map(Seen::Gone);
         let mut seen: Vec<Seen<K>> = gone.collect();
-        seen.extend(listed.into_iter().map(|object| Seen::There(Box::new(object))));
+        seen.extend(
+            listed
+                .into_iter()
+                .map(|object| Seen::There(Box::new(object))),
+        );
         seen.push(Seen::Complete);
         seen
     }
 }
 
 fn id<K: Resource>(object: &K) -> Id {
-    Id { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    Id {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
 }
 
 #[cfg(test)]
@@ -116,15 +129,29 @@ mod tests {
             events
         };
         assert_eq!(told(&mut feed, list(&["a", "b"])), ["+a", "+b", "complete"]);
-        assert_eq!(told(&mut feed, vec![Event::Apply(object("c")), Event::Delete(object("a"))]), ["+c", "-a"]);
+        assert_eq!(
+            told(
+                &mut feed,
+                vec![Event::Apply(object("c")), Event::Delete(object("a"))]
+            ),
+            ["+c", "-a"]
+        );
         assert_eq!(told(&mut feed, list(&["c"])), ["-b", "+c", "complete"]);
     }
 
     #[test]
     fn a_list_that_breaks_off_deletes_nothing() {
         let mut feed = Feed::default();
-        told(&mut feed, vec![Event::Init, Event::InitApply(object("a")), Event::InitDone]);
-        let broken_off = vec![Event::Init, Event::Init, Event::InitApply(object("a")), Event::InitDone];
+        told(
+            &mut feed,
+            vec![Event::Init, Event::InitApply(object("a")), Event::InitDone],
+        );
+        let broken_off = vec![
+            Event::Init,
+            Event::Init,
+            Event::InitApply(object("a")),
+            Event::InitDone,
+        ];
         assert_eq!(told(&mut feed, broken_off), ["+a", "complete"]);
     }
 }

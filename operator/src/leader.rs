@@ -23,7 +23,11 @@ pub struct Timings {
 impl Default for Timings {
     /// 15 s, 10 s, 2 s.
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), renew: Duration::from_secs(10), retry: Duration::from_secs(2) }
+        Self {
+            lease: Duration::from_secs(15),
+            renew: Duration::from_secs(10),
+            retry: Duration::from_secs(2),
+        }
     }
 }
 
@@ -64,7 +68,12 @@ pub struct Election {
 impl Election {
     /// A candidate named `identity`, which no other process may share.
     pub const fn new(identity: String, timings: Timings) -> Self {
-        Self { identity, timings, renewed_at: None, seen: None }
+        Self {
+            identity,
+            timings,
+            renewed_at: None,
+            seen: None,
+        }
     }
 
     /// The candidate's name.
@@ -91,7 +100,8 @@ impl Election {
             Some((before, since)) if *before == record => *since,
             Some(_) | None => now,
         };
-        let over = record.holder.is_empty() || now.saturating_duration_since(since) >= record.duration;
+        let over =
+            record.holder.is_empty() || now.saturating_duration_since(since) >= record.duration;
         self.seen = Some((record, since));
         match (ours, over) {
             (true, _) => Act::Renew,
@@ -107,7 +117,8 @@ impl Election {
 
     /// Until when this candidate leads if nothing succeeds any more; `None` where it doesn't lead.
     pub fn leads_until(&self) -> Option<Instant> {
-        self.renewed_at.and_then(|at| at.checked_add(self.timings.renew))
+        self.renewed_at
+            .and_then(|at| at.checked_add(self.timings.renew))
     }
 
     /// Whether this candidate leads.

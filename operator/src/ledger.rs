@@ -54,9 +54,9 @@ impl Ledger {
 
     /// Whether this VM already holds a claim of that epoch or a later one that is not in doubt.
     pub fn holds(&self, uid: &str, epoch: i64) -> bool {
-        self.claims
-            .get(uid)
-            .is_some_and(|(claim, certainty)| claim.epoch >= epoch && *certainty != Certainty::Doubtful)
+        self.claims.get(uid).is_some_and(|(claim, certainty)| {
+            claim.epoch >= epoch && *certainty != Certainty::Doubtful
+        })
     }
 
     /// Counts a decision from now on.
@@ -107,11 +107,18 @@ impl Ledger {
     fn put(&mut self, uid: &str, claim: &Claim, certainty: Certainty) -> Room {
         let used = self.used.entry(claim.node.clone()).or_default();
         *used = used.plus(claim.resources);
-        let Some((before, _)) = self.claims.insert(uid.to_owned(), (claim.clone(), certainty)) else {
+        let Some((before, _)) = self
+            .claims
+            .insert(uid.to_owned(), (claim.clone(), certainty))
+        else {
             return Room::Same;
         };
         self.give_back(&before);
-        if before.node == claim.node && before.resources == claim.resources { Room::Same } else { Room::Freed }
+        if before.node == claim.node && before.resources == claim.resources {
+            Room::Same
+        } else {
+            Room::Freed
+        }
     }
 
     fn give_back(&mut self, claim: &Claim) {
@@ -130,7 +137,15 @@ mod tests {
     use crate::resources::Resources;
 
     fn claim(node: &str, epoch: i64) -> Claim {
-        Claim { node: node.into(), resources: Resources { memory_bytes: 64, cpu_millicores: 250, vms: 1 }, epoch }
+        Claim {
+            node: node.into(),
+            resources: Resources {
+                memory_bytes: 64,
+                cpu_millicores: 250,
+                vms: 1,
+            },
+            epoch,
+        }
     }
 
     #[test]

@@ -110,7 +110,9 @@ metrics! {
 impl Metrics {
     /// Counts a reconcile.
     pub fn reconciled<T>(&self, outcome: &Result<T, Error>, took: Duration) {
-        let outcome = outcome.as_ref().map_or_else(|error| error.class().as_str(), |_| "ok");
+        let outcome = outcome
+            .as_ref()
+            .map_or_else(|error| error.class().as_str(), |_| "ok");
         self.reconciles.get_or_create(&Outcome { outcome }).inc();
         self.reconcile_seconds.observe(took.as_secs_f64());
     }
@@ -129,12 +131,20 @@ impl Metrics {
 
     /// Counts a refusal.
     pub fn refused(&self, reason: AcceptedReason) {
-        self.refusals.get_or_create(&Reason { reason: reason.as_str() }).inc();
+        self.refusals
+            .get_or_create(&Reason {
+                reason: reason.as_str(),
+            })
+            .inc();
     }
 
     /// Counts what an `Audit` policy would have refused.
     pub fn audited(&self, policy: &str) {
-        self.policy_audited.get_or_create(&PolicyName { policy: policy.to_owned() }).inc();
+        self.policy_audited
+            .get_or_create(&PolicyName {
+                policy: policy.to_owned(),
+            })
+            .inc();
     }
 
     /// Counts an error of a watch.
@@ -144,14 +154,26 @@ impl Metrics {
 
     /// Sets the gauges.
     pub fn count(&self, census: Census, failing: usize) {
-        let Census { vms, waiting, undecodable, nodes_fresh, nodes_silent } = census;
+        let Census {
+            vms,
+            waiting,
+            undecodable,
+            nodes_fresh,
+            nodes_silent,
+        } = census;
         let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.vms, vms);
         set(&self.waiting, waiting);
         set(&self.undecodable, undecodable);
         set(&self.failing, failing);
-        set(&self.nodes.get_or_create(&NodeState { state: "fresh" }), nodes_fresh);
-        set(&self.nodes.get_or_create(&NodeState { state: "silent" }), nodes_silent);
+        set(
+            &self.nodes.get_or_create(&NodeState { state: "fresh" }),
+            nodes_fresh,
+        );
+        set(
+            &self.nodes.get_or_create(&NodeState { state: "silent" }),
+            nodes_silent,
+        );
     }
 }
 
@@ -175,8 +197,16 @@ mod tests {
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in text.lines().filter(|line| !line.starts_with("# EOF")) {
-            assert!(line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("agentvm_operator_"), "{line}");
+            assert!(
+                line.trim_start_matches("# HELP ")
+                    .trim_start_matches("# TYPE ")
+                    .starts_with("agentvm_operator_"),
+                "{line}"
+            );
         }
-        assert!(text.contains("agentvm_operator_watch_errors_total{kind=\"AgentVM\"} 1"), "{text}");
+        assert!(
+            text.contains("agentvm_operator_watch_errors_total{kind=\"AgentVM\"} 1"),
+            "{text}"
+        );
     }
 }

@@ -102,14 +102,20 @@ impl LeaseSeen {
     /// What placement goes by.
     fn heard(&self, now: Instant) -> Heard {
         let fresh = !self.holder.is_empty()
-            && self.seen_at.is_some_and(|seen_at| now.saturating_duration_since(seen_at) < self.duration);
+            && self
+                .seen_at
+                .is_some_and(|seen_at| now.saturating_duration_since(seen_at) < self.duration);
         if fresh { Heard::Fresh } else { Heard::Silent }
     }
 
     /// What its VMs are told.
     fn told(&self, now: Instant) -> Heard {
         let watched = now.saturating_duration_since(self.watched_since);
-        if watched < self.duration { Heard::Fresh } else { Heard::Silent }
+        if watched < self.duration {
+            Heard::Fresh
+        } else {
+            Heard::Silent
+        }
     }
 }
 
@@ -132,9 +138,19 @@ impl Nodes {
     }
 
     /// Takes over a node's Lease, or its absence. `wall` is the time by this machine's clock.
-    pub fn set_lease(&mut self, name: &str, lease: Option<&Lease>, now: Instant, wall: Timestamp) -> Change {
+    pub fn set_lease(
+        &mut self,
+        name: &str,
+        lease: Option<&Lease>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Change {
         let Some(lease) = lease else {
-            return if self.leases.remove(name).is_some() { Change::Changed } else { Change::Same };
+            return if self.leases.remove(name).is_some() {
+                Change::Changed
+            } else {
+                Change::Same
+            };
         };
         let before = self.leases.get(name).cloned();
         let mut seen = lease_seen(lease, now);
@@ -183,7 +199,11 @@ impl Nodes {
         if is_out_of_service(&core.taints) {
             return Standing::OutOfService;
         }
-        match self.leases.get(name).map_or(Heard::Silent, |lease| lease.told(now)) {
+        match self
+            .leases
+            .get(name)
+            .map_or(Heard::Silent, |lease| lease.told(now))
+        {
             Heard::Fresh => Standing::Fresh,
             Heard::Silent => Standing::Silent,
         }
@@ -195,29 +215,40 @@ impl Nodes {
         now: Instant,
         used: impl Fn(&str) -> Resources + 'a,
     ) -> impl Iterator<Item = Candidate<'a>> + 'a {
-        self.facts.iter().filter(|(_, facts)| facts.agent.is_some()).map(move |(name, facts)| Candidate {
-            name,
-            facts,
-            heard: self.heard(name, now),
-            used: used(name),
-        })
+        self.facts
+            .iter()
+            .filter(|(_, facts)| facts.agent.is_some())
+            .map(move |(name, facts)| Candidate {
+                name,
+                facts,
+                heard: self.heard(name, now),
+                used: used(name),
+            })
     }
 
     /// How many nodes have an agent, by whether it is heard from.
     pub fn count(&self, now: Instant, which: Heard) -> usize {
         let agents = self.facts.iter().filter(|(_, facts)| facts.agent.is_some());
-        agents.filter(|(name, _)| self.heard(name, now) == which).count()
+        agents
+            .filter(|(name, _)| self.heard(name, now) == which)
+            .count()
     }
 
     fn heard(&self, name: &str, now: Instant) -> Heard {
-        self.leases.get(name).map_or(Heard::Silent, |lease| lease.heard(now))
+        self.leases
+            .get(name)
+            .map_or(Heard::Silent, |lease| lease.heard(now))
     }
 
     fn update(&mut self, name: &str, change: impl FnOnce(&mut NodeFacts)) -> Change {
         let facts = self.facts.entry(name.to_owned()).or_default();
         let before = facts.clone();
         change(facts);
-        let outcome = if *facts == before { Change::Same } else { Change::Changed };
+        let outcome = if *facts == before {
+            Change::Same
+        } else {
+            Change::Changed
+        };
         if *facts == NodeFacts::default() {
             self.facts.remove(name);
         }
@@ -234,7 +265,9 @@ fn core_facts(node: &Node) -> CoreFacts {
     let spec = node.spec.as_ref();
     CoreFacts {
         labels: node.metadata.labels.clone().unwrap_or_default(),
-        taints: spec.and_then(|spec| spec.taints.clone()).unwrap_or_default(),
+        taints: spec
+            .and_then(|spec| spec.taints.clone())
+            .unwrap_or_default(),
         unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or_default(),
     }
 }
@@ -249,21 +282,32 @@ fn agent_facts(node: &AgentNode) -> AgentFacts {
         vms: u64::try_from(allocatable.vms).unwrap_or_default(),
     });
     AgentFacts {
-        ready: status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
-        jail: status.jail.as_ref().map(|jail| jail.level).unwrap_or_default(),
+        ready: status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        jail: status
+            .jail
+            .as_ref()
+            .map(|jail| jail.level)
+            .unwrap_or_default(),
         capacity: capacity.unwrap_or_default(),
     }
 }
 
 fn lease_seen(lease: &Lease, now: Instant) -> LeaseSeen {
     let spec = lease.spec.clone().unwrap_or_default();
-    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     LeaseSeen {
         renewal: spec.renew_time.map(|time| time.0),
         holder: spec.holder_identity.unwrap_or_default(),
         seen_at: Some(now),
         watched_since: now,
-        duration: seconds.map_or(Nodes::DEFAULT_LEASE, Duration::from_secs).min(Nodes::LONGEST_LEASE),
+        duration: seconds
+            .map_or(Nodes::DEFAULT_LEASE, Duration::from_secs)
+            .min(Nodes::LONGEST_LEASE),
         reported: Heard::Silent,
     }
 }

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::error::chain;
 use crate::apply::MANAGER;
 use crate::decide::{Eviction, Lost};
+use crate::error::chain;
 use crate::metrics::Metrics;
 
 /// Notices that wait to be written.
@@ -42,7 +42,13 @@ impl Notice {
         match lost {
             None => {
                 let text = format!("assigned to node {node}");
-                Self::new(vm, EventType::Normal, PlacedReason::Placed.as_str(), "Placing", &text)
+                Self::new(
+                    vm,
+                    EventType::Normal,
+                    PlacedReason::Placed.as_str(),
+                    "Placing",
+                    &text,
+                )
             }
             Some(lost) => {
                 let text = format!("node {} {}: assigned to node {node}", lost.node, lost.how);
@@ -54,35 +60,80 @@ impl Notice {
 
     /// A VM fits on no node.
     pub fn unschedulable(vm: &AgentVM, reasons: &str) -> Self {
-        Self::new(vm, EventType::Warning, PlacedReason::Unschedulable.as_str(), "Placing", reasons)
+        Self::new(
+            vm,
+            EventType::Warning,
+            PlacedReason::Unschedulable.as_str(),
+            "Placing",
+            reasons,
+        )
     }
 
     /// A spec is refused.
     pub fn refused(vm: &AgentVM, reason: AcceptedReason, message: &str) -> Self {
-        Self::new(vm, EventType::Warning, reason.as_str(), "Validating", message)
+        Self::new(
+            vm,
+            EventType::Warning,
+            reason.as_str(),
+            "Validating",
+            message,
+        )
     }
 
     /// An `Audit` policy would have refused it.
     pub fn audited(vm: &AgentVM, refusals: &[Refusal]) -> Self {
-        let sentences: Vec<&str> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
-        Self::new(vm, EventType::Warning, "PolicyAudited", "Validating", &sentences.join("; "))
+        let sentences: Vec<&str> = refusals
+            .iter()
+            .map(|refusal| refusal.message.as_str())
+            .collect();
+        Self::new(
+            vm,
+            EventType::Warning,
+            "PolicyAudited",
+            "Validating",
+            &sentences.join("; "),
+        )
     }
 
     /// A VM's node is not heard from.
     pub fn silent(vm: &AgentVM) -> Self {
-        let silent = vm.assignment().map(|assignment| assignment.node_name.as_str()).unwrap_or_default();
-        let note = format!("the agent of node {silent} is not heard from; the VM stays there and may still run");
+        let silent = vm
+            .assignment()
+            .map(|assignment| assignment.node_name.as_str())
+            .unwrap_or_default();
+        let note = format!(
+            "the agent of node {silent} is not heard from; the VM stays there and may still run"
+        );
         Self::new(vm, EventType::Warning, "NodeSilent", "Watching", &note).about(silent)
     }
 
     /// A VM ended with its node.
     pub fn evicted(vm: &AgentVM, eviction: &Eviction) -> Self {
         let Eviction { lost, because } = eviction;
-        Self::new(vm, EventType::Warning, "Evicted", "Placing", &format!("node {} {}; {because}", lost.node, lost.how))
+        Self::new(
+            vm,
+            EventType::Warning,
+            "Evicted",
+            "Placing",
+            &format!("node {} {}; {because}", lost.node, lost.how),
+        )
     }
 
-    fn new(vm: &AgentVM, severity: EventType, reason: &'static str, action: &'static str, note: &str) -> Self {
-        Self { regarding: vm.object_ref(&()), severity, reason, action, note: sentence(note), related: None }
+    fn new(
+        vm: &AgentVM,
+        severity: EventType,
+        reason: &'static str,
+        action: &'static str,
+        note: &str,
+    ) -> Self {
+        Self {
+            regarding: vm.object_ref(&()),
+            severity,
+            reason,
+            action,
+            note: sentence(note),
+            related: None,
+        }
     }
 
     /// Names the node it is about; Events that differ in it are not one series.
@@ -100,17 +151,45 @@ impl Notice {
 /// Writes notices until their senders are gone.
 ///
 /// One at a time: under load the API server's own slowness keeps them behind the assignments.
-pub async fn write_all(client: Client, instance: String, mut notice_rx: mpsc::Receiver<Notice>, metrics: Arc<Metrics>) {
-    let recorder = Recorder::new(client, Reporter { controller: MANAGER.to_owned(), instance: Some(instance) });
+pub async fn write_all(
+    client: Client,
+    instance: String,
+    mut notice_rx: mpsc::Receiver<Notice>,
+    metrics: Arc<Metrics>,
+) {
+    let recorder = Recorder::new(
+        client,
+        Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some(instance),
+        },
+    );
     while let Some(notice) = notice_rx.recv().await {
-        let Notice { regarding, severity, reason, action, note, related } = notice;
+        let Notice {
+            regarding,
+            severity,
+            reason,
+            action,
+            note,
+            related,
+        } = notice;
         let (reason, action) = (reason.to_owned(), action.to_owned());
-        let event = Event { type_: severity, reason, note: Some(note), action, secondary: related };
+        let event = Event {
+            type_: severity,
+            reason,
+            note: Some(note),
+            action,
+            secondary: related,
+        };
         match timeout(LONGEST_WRITE, recorder.publish(&event, &regarding)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 metrics.events_lost.inc();
-                debug!(reason = event.reason, error = chain(&error), "an event was not written");
+                debug!(
+                    reason = event.reason,
+                    error = chain(&error),
+                    "an event was not written"
+                );
             }
             Err(_) => {
                 metrics.events_lost.inc();

@@ -66,7 +66,11 @@ pub fn place<'a>(
         if let Some(obstacle) = obstacle(demand, &candidate, require_jail) {
             reasons.add(obstacle);
         } else {
-            let rank = (score(demand, &candidate), Reverse(candidate.used.vms), Reverse(candidate.name));
+            let rank = (
+                score(demand, &candidate),
+                Reverse(candidate.used.vms),
+                Reverse(candidate.name),
+            );
             best = best.max(Some(rank));
         }
     }
@@ -74,7 +78,11 @@ pub fn place<'a>(
 }
 
 /// The first thing that keeps `demand` off this node, cheapest to explain first.
-fn obstacle(demand: &Demand, candidate: &Candidate<'_>, require_jail: JailLevel) -> Option<Obstacle> {
+fn obstacle(
+    demand: &Demand,
+    candidate: &Candidate<'_>,
+    require_jail: JailLevel,
+) -> Option<Obstacle> {
     let facts = candidate.facts;
     let (Some(core), Some(agent)) = (&facts.core, &facts.agent) else {
         return Some(Obstacle::NoNodeObject);
@@ -85,7 +93,11 @@ fn obstacle(demand: &Demand, candidate: &Candidate<'_>, require_jail: JailLevel)
     if let Some(key) = taint::untolerated(&core.taints, &demand.tolerations) {
         return Some(Obstacle::Taint(key.to_owned()));
     }
-    if demand.node_selector.iter().any(|(key, value)| core.labels.get(key) != Some(value)) {
+    if demand
+        .node_selector
+        .iter()
+        .any(|(key, value)| core.labels.get(key) != Some(value))
+    {
         return Some(Obstacle::Selector);
     }
     if candidate.heard == Heard::Silent {
@@ -114,7 +126,9 @@ fn shortage(needed: Resources, free: Resources) -> Option<Obstacle> {
 
 /// Parts per million free after placing, summed over the resources.
 fn score(demand: &Demand, candidate: &Candidate<'_>) -> u64 {
-    let Some(agent) = &candidate.facts.agent else { return 0 };
+    let Some(agent) = &candidate.facts.agent else {
+        return 0;
+    };
     let capacity = agent.capacity;
     let left = capacity.minus(candidate.used).minus(demand.resources);
     [

@@ -27,7 +27,9 @@ struct Policy {
 
 /// A policy that holds here and can't be read: nothing is granted until it is mended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("AgentPolicy {name:?} selects this namespace and can't be read, so nothing is granted: {problem}")]
+#[error(
+    "AgentPolicy {name:?} selects this namespace and can't be read, so nothing is granted: {problem}"
+)]
 pub struct Unreadable {
     name: String,
     problem: String,
@@ -41,10 +43,16 @@ impl Policies {
     pub fn of(&self, namespace: &str) -> Result<Vec<PolicyRules>, Unreadable> {
         let none = Labels::new();
         let labels = self.namespaces.get(namespace).unwrap_or(&none);
-        let holding = self.policies.iter().filter(|(_, policy)| policy.selector.selects(labels));
+        let holding = self
+            .policies
+            .iter()
+            .filter(|(_, policy)| policy.selector.selects(labels));
         holding
             .map(|(name, policy)| {
-                policy.rules.clone().map_err(|problem| Unreadable { name: name.clone(), problem })
+                policy.rules.clone().map_err(|problem| Unreadable {
+                    name: name.clone(),
+                    problem,
+                })
             })
             .collect()
     }
@@ -81,12 +89,18 @@ impl Policies {
 
     /// Drops a policy; returns the namespaces where it held.
     pub fn remove(&mut self, name: &str) -> BTreeSet<String> {
-        self.policies.remove(name).map(|policy| self.selected(&policy)).unwrap_or_default()
+        self.policies
+            .remove(name)
+            .map(|policy| self.selected(&policy))
+            .unwrap_or_default()
     }
 
     fn selected(&self, policy: &Policy) -> BTreeSet<String> {
         let namespaces = self.namespaces.iter();
-        namespaces.filter(|(_, labels)| policy.selector.selects(labels)).map(|(name, _)| name.clone()).collect()
+        namespaces
+            .filter(|(_, labels)| policy.selector.selects(labels))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }
 
@@ -114,15 +128,24 @@ mod tests {
 
     fn two_namespaces() -> Policies {
         let mut policies = Policies::default();
-        policies.set_namespace("blue", Some(&BTreeMap::from([("team".into(), "blue".into())])));
-        policies.set_namespace("red", Some(&BTreeMap::from([("team".into(), "red".into())])));
+        policies.set_namespace(
+            "blue",
+            Some(&BTreeMap::from([("team".into(), "blue".into())])),
+        );
+        policies.set_namespace(
+            "red",
+            Some(&BTreeMap::from([("team".into(), "red".into())])),
+        );
         policies
     }
 
     #[test]
     fn a_policy_holds_where_its_selector_matches() {
         let mut policies = two_namespaces();
-        let touched = policies.set(&policy("cap", &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}})));
+        let touched = policies.set(&policy(
+            "cap",
+            &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}}),
+        ));
         assert_eq!(Vec::from_iter(touched), ["blue"]);
         assert_eq!(policies.of("blue").unwrap().len(), 1);
         assert!(policies.of("red").unwrap().is_empty());
@@ -131,8 +154,14 @@ mod tests {
     #[test]
     fn a_moved_policy_touches_the_namespaces_it_left_and_those_it_entered() {
         let mut policies = two_namespaces();
-        policies.set(&policy("cap", &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}})));
-        let touched = policies.set(&policy("cap", &json!({"namespaceSelector": {"matchLabels": {"team": "red"}}})));
+        policies.set(&policy(
+            "cap",
+            &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}}),
+        ));
+        let touched = policies.set(&policy(
+            "cap",
+            &json!({"namespaceSelector": {"matchLabels": {"team": "red"}}}),
+        ));
         assert_eq!(Vec::from_iter(touched), ["blue", "red"]);
         assert_eq!(Vec::from_iter(policies.remove("cap")), ["red"]);
     }
@@ -140,9 +169,15 @@ mod tests {
     #[test]
     fn a_policy_that_cannot_be_read_grants_nothing_where_it_holds() {
         let mut policies = two_namespaces();
-        policies.set(&policy("odd", &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}, "mode": "Later"})));
+        policies.set(&policy(
+            "odd",
+            &json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}, "mode": "Later"}),
+        ));
         let problem = policies.of("blue").unwrap_err().to_string();
-        assert!(problem.starts_with("AgentPolicy \"odd\" selects this namespace and can't be read"), "{problem}");
+        assert!(
+            problem.starts_with("AgentPolicy \"odd\" selects this namespace and can't be read"),
+            "{problem}"
+        );
         assert!(policies.of("red").is_ok());
     }
 

@@ -64,7 +64,10 @@ mod tests {
     use crate::world::Key;
 
     fn key(name: &str) -> Key {
-        Key { namespace: "lab".into(), name: name.into() }
+        Key {
+            namespace: "lab".into(),
+            name: name.into(),
+        }
     }
 
     #[tokio::test]

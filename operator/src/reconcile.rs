@@ -29,11 +29,13 @@ use crate::{build, expire, undecodable};
 ///
 /// # Errors
 /// What kept it from getting through; the object is tried again after [`retry`].
-pub async fn reconcile(object: Arc<Decoded<AgentVM>>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(
+    object: Arc<Decoded<AgentVM>>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
     let started = Instant::now();
     let key = key_of(&object);
-    let outcome = AssertUnwindSafe(attempt(object, &key, &context)).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|panic| Err(Error::Panic(panic_text(panic.as_ref()))));
+    let outcome = contained(attempt(object, &key, &context)).await;
     context.metrics.reconciled(&outcome, started.elapsed());
     if outcome.is_ok() {
         context.retries().succeeded(&key);
@@ -61,10 +63,17 @@ pub fn retry(object: &Decoded<AgentVM>, error: &Error, context: &Context) -> Act
 
 /// Namespace and name of an object.
 pub fn key_of(object: &Decoded<AgentVM>) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    Key {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
 }
 
-async fn attempt(object: Arc<Decoded<AgentVM>>, key: &Key, context: &Context) -> Result<Action, Error> {
+async fn attempt(
+    object: Arc<Decoded<AgentVM>>,
+    key: &Key,
+    context: &Context,
+) -> Result<Action, Error> {
     let vm = match &object.0 {
         Ok(vm) => Arc::new(vm.clone()),
         Err(broken) => {
@@ -91,11 +100,20 @@ async fn report(object: &Dereferenced, view: &View, context: &Context) -> Result
     let wrote = update_status(context, &target(object), &status, object.vm.status.as_ref()).await?;
     if wrote {
         match view {
-            View::Refused { reason, message, .. } | View::Assigned { refused: Some((reason, message)), .. } => {
+            View::Refused {
+                reason, message, ..
+            }
+            | View::Assigned {
+                refused: Some((reason, message)),
+                ..
+            } => {
                 context.metrics.refused(*reason);
                 context.tell(Notice::refused(&object.vm, *reason, message));
             }
-            View::Assigned { standing: Standing::Silent, .. } => context.tell(Notice::silent(&object.vm)),
+            View::Assigned {
+                standing: Standing::Silent,
+                ..
+            } => context.tell(Notice::silent(&object.vm)),
             View::Assigned { .. } | View::Suspended { .. } => {}
         }
     }
@@ -104,8 +122,13 @@ async fn report(object: &Dereferenced, view: &View, context: &Context) -> Result
 
 async fn place(object: &Dereferenced, order: &Order, context: &Context) -> Result<Action, Error> {
     let target = target(object);
-    let placement =
-        context.world().place_or_wait(&object.key, &target.uid, order.epoch, &order.demand, Instant::now());
+    let placement = context.world().place_or_wait(
+        &object.key,
+        &target.uid,
+        order.epoch,
+        &order.demand,
+        Instant::now(),
+    );
     match placement {
         Placement::UnderWay => {}
         Placement::Node(node) => {
@@ -125,19 +148,27 @@ async fn place(object: &Dereferenced, order: &Order, context: &Context) -> Resul
 
 fn placed(object: &Dereferenced, order: &Order, node: &str, context: &Context) {
     let first_seen = context.world().first_seen(&object.key);
-    context.metrics.assigned(order.lost.is_some(), first_seen.map(|at| at.elapsed()));
+    context
+        .metrics
+        .assigned(order.lost.is_some(), first_seen.map(|at| at.elapsed()));
     let Key { namespace, name } = &object.key;
     info!(%namespace, vm = %name, %node, epoch = order.epoch, "assigned");
     context.tell(Notice::placed(&object.vm, node, order.lost.as_ref()));
     for refusal in &order.audited {
-        context.metrics.audited(refusal.policy.as_deref().unwrap_or_default());
+        context
+            .metrics
+            .audited(refusal.policy.as_deref().unwrap_or_default());
     }
     if !order.audited.is_empty() {
         context.tell(Notice::audited(&object.vm, &order.audited));
     }
 }
 
-async fn evict(object: &Dereferenced, eviction: &Eviction, context: &Context) -> Result<Action, Error> {
+async fn evict(
+    object: &Dereferenced,
+    eviction: &Eviction,
+    context: &Context,
+) -> Result<Action, Error> {
     let status = build::evicted(&object.vm, eviction, &now());
     crate::apply::apply(context, &target(object), &status).await?;
     let Key { namespace, name } = &object.key;
@@ -160,7 +191,28 @@ fn now() -> Time {
     Time(Timestamp::now())
 }
 
+/// Turns a panic of `work` into an error.
+async fn contained<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| Err(Error::Panic(panic_text(panic.as_ref()))))
+}
+
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contained;
+    use crate::error::{Class, Error};
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_vm_alone() {
+        let outcome: Result<(), Error> = contained(async { panic!("poisoned") }).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.class(), Class::Internal);
+        assert_eq!(error.to_string(), "the reconcile panicked: poisoned");
+    }
 }

@@ -16,7 +16,11 @@ pub struct Resources {
 impl Resources {
     /// What one VM with these limits holds.
     pub const fn of_one(limits: &Limits) -> Self {
-        Self { memory_bytes: limits.memory_bytes, cpu_millicores: limits.cpu_millicores, vms: 1 }
+        Self {
+            memory_bytes: limits.memory_bytes,
+            cpu_millicores: limits.cpu_millicores,
+            vms: 1,
+        }
     }
 
     /// The sum; sticks at the largest value, so that absurd input never wraps to "free".
@@ -46,7 +50,11 @@ mod tests {
 
     #[test]
     fn sums_stick_at_the_largest_value() {
-        let huge = Resources { memory_bytes: u64::MAX, cpu_millicores: 1, vms: 1 };
+        let huge = Resources {
+            memory_bytes: u64::MAX,
+            cpu_millicores: 1,
+            vms: 1,
+        };
         assert_eq!(huge.plus(huge).memory_bytes, u64::MAX);
         assert_eq!(Resources::default().minus(huge), Resources::default());
     }

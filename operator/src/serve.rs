@@ -55,14 +55,23 @@ pub async fn serve(listener: TcpListener, status: Status) {
         .route("/metrics", get(metrics))
         .with_state(status);
     if let Err(error) = axum::serve(listener, routes).await {
-        tracing::error!(error = crate::error::chain(&error), "the status server ended");
+        tracing::error!(
+            error = crate::error::chain(&error),
+            "the status server ended"
+        );
     }
 }
 
 async fn ready(State(status): State<Status>) -> (StatusCode, &'static str) {
     match *status.stage_rx.borrow() {
-        Stage::Starting => (StatusCode::SERVICE_UNAVAILABLE, "the API server was not reached yet\n"),
-        Stage::Syncing => (StatusCode::SERVICE_UNAVAILABLE, "leading, caches are not complete yet\n"),
+        Stage::Starting => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the API server was not reached yet\n",
+        ),
+        Stage::Syncing => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "leading, caches are not complete yet\n",
+        ),
         Stage::Standby => (StatusCode::OK, "standby\n"),
         Stage::Leading => (StatusCode::OK, "leading\n"),
     }

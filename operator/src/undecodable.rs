@@ -20,7 +20,11 @@ use crate::world::Key;
 ///
 /// One that is assigned keeps its status untouched: an apply that does not name the assignment,
 /// which may be the very part that can't be read, would take it away.
-pub(crate) async fn report(broken: &Undecodable, key: &Key, context: &Context) -> Result<(), Error> {
+pub(crate) async fn report(
+    broken: &Undecodable,
+    key: &Key,
+    context: &Context,
+) -> Result<(), Error> {
     let message = format!("the object can't be decoded: {}", broken.error);
     let generation = broken.metadata.generation;
     if !context.first_report(key, broken.metadata.uid.as_deref(), generation) {
@@ -29,7 +33,11 @@ pub(crate) async fn report(broken: &Undecodable, key: &Key, context: &Context) -
     context.metrics.undecodable_seen.inc();
     let mut shell = AgentVM::default();
     *shell.meta_mut() = broken.metadata.clone();
-    context.tell(Notice::refused(&shell, AcceptedReason::InvalidSpec, &message));
+    context.tell(Notice::refused(
+        &shell,
+        AcceptedReason::InvalidSpec,
+        &message,
+    ));
     let outcome = write(broken, key, &message, context).await;
     if outcome.is_err() {
         context.forget_report(key);
@@ -37,7 +45,12 @@ pub(crate) async fn report(broken: &Undecodable, key: &Key, context: &Context) -
     outcome
 }
 
-async fn write(broken: &Undecodable, key: &Key, message: &str, context: &Context) -> Result<(), Error> {
+async fn write(
+    broken: &Undecodable,
+    key: &Key,
+    message: &str,
+    context: &Context,
+) -> Result<(), Error> {
     if broken.raw.pointer("/status/assignment").is_some() {
         return Ok(());
     }
@@ -54,10 +67,27 @@ async fn write(broken: &Undecodable, key: &Key, message: &str, context: &Context
 }
 
 /// The status that says so; `None` where it says so already.
-fn status(broken: &Undecodable, message: &str, before: Option<&AgentVMStatus>, now: &Time) -> Option<AgentVMStatus> {
-    let previous = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let at = At { generation: broken.metadata.generation, now, previous };
-    let report = operator(&OperatorView::Refused { reason: AcceptedReason::InvalidSpec, message }, &at);
+fn status(
+    broken: &Undecodable,
+    message: &str,
+    before: Option<&AgentVMStatus>,
+    now: &Time,
+) -> Option<AgentVMStatus> {
+    let previous = before
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let at = At {
+        generation: broken.metadata.generation,
+        now,
+        previous,
+    };
+    let report = operator(
+        &OperatorView::Refused {
+            reason: AcceptedReason::InvalidSpec,
+            message,
+        },
+        &at,
+    );
     let status = AgentVMStatus {
         phase: report.phase,
         observed_generation: report.observed_generation,
@@ -92,8 +122,23 @@ mod tests {
         let broken = broken.0.unwrap_err();
         let now = Time(Timestamp::UNIX_EPOCH);
         let written = status(&broken, "the object can't be decoded: why", None, &now).unwrap();
-        let accepted = written.conditions.iter().find(|one| one.type_ == "Accepted").unwrap();
-        assert_eq!((accepted.status.as_str(), accepted.reason.as_str()), ("False", "InvalidSpec"));
-        assert!(status(&broken, "the object can't be decoded: why", Some(&written), &now).is_none());
+        let accepted = written
+            .conditions
+            .iter()
+            .find(|one| one.type_ == "Accepted")
+            .unwrap();
+        assert_eq!(
+            (accepted.status.as_str(), accepted.reason.as_str()),
+            ("False", "InvalidSpec")
+        );
+        assert!(
+            status(
+                &broken,
+                "the object can't be decoded: why",
+                Some(&written),
+                &now
+            )
+            .is_none()
+        );
     }
 }

@@ -42,13 +42,23 @@ pub fn validate(object: &Dereferenced) -> Validated {
     };
     let policies = match &object.policies {
         Ok(policies) => policies,
-        Err(unreadable) => return refused(AcceptedReason::PolicyRefused, unreadable.to_string(), None),
+        Err(unreadable) => {
+            return refused(AcceptedReason::PolicyRefused, unreadable.to_string(), None);
+        }
     };
     let verdict = effective(&request, policies);
     let status = EffectiveStatus::from(&verdict);
     if !verdict.refused.is_empty() {
-        let sentences: Vec<&str> = verdict.refused.iter().map(|refusal| refusal.message.as_str()).collect();
-        return refused(AcceptedReason::PolicyRefused, sentences.join("; "), Some(status));
+        let sentences: Vec<&str> = verdict
+            .refused
+            .iter()
+            .map(|refusal| refusal.message.as_str())
+            .collect();
+        return refused(
+            AcceptedReason::PolicyRefused,
+            sentences.join("; "),
+            Some(status),
+        );
     }
     Validated::Accepted {
         demand: Box::new(Demand {
@@ -65,7 +75,11 @@ pub fn validate(object: &Dereferenced) -> Validated {
 ///
 /// Where nothing is granted any more, it is what the manifest names, else the built-in default.
 pub fn resources(vm: &Decoded<AgentVM>, policies: &[PolicyRules]) -> Resources {
-    let request = vm.0.as_ref().ok().and_then(|vm| vm.request().ok()).unwrap_or_default();
+    let request =
+        vm.0.as_ref()
+            .ok()
+            .and_then(|vm| vm.request().ok())
+            .unwrap_or_default();
     let verdict = effective(&request, policies);
     if verdict.refused.is_empty() {
         Resources::of_one(&verdict.grants.limits)
@@ -82,13 +96,24 @@ fn sound(vm: &AgentVM) -> Result<Request, FieldError> {
     vm.request()
 }
 
-fn refused(reason: AcceptedReason, message: String, effective: Option<EffectiveStatus>) -> Validated {
-    Validated::Refused { reason, message, effective }
+fn refused(
+    reason: AcceptedReason,
+    message: String,
+    effective: Option<EffectiveStatus>,
+) -> Validated {
+    Validated::Refused {
+        reason,
+        message,
+        effective,
+    }
 }
 
 fn as_asked(request: &Request) -> Limits {
     let bounded = |field: LimitField| {
-        let value = field.of(&request.limits).or(field.default()).unwrap_or_default();
+        let value = field
+            .of(&request.limits)
+            .or(field.default())
+            .unwrap_or_default();
         value.min(field.max())
     };
     Limits {

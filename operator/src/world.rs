@@ -5,6 +5,8 @@
 //! again. One lock guards all of it, so that "it fits nowhere" and "it waits" are one step and
 //! no freed room is missed between the two.
 
+mod wake;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -17,50 +19,14 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::{Resource as _, ResourceExt};
 
+pub use wake::{Cause, Key, Placement, Wake};
+
 use crate::decoded::Decoded;
 use crate::ledger::{Claim, Ledger, Room};
 use crate::nodes::{Change, Nodes, Standing};
-use crate::place::{Demand, Heard, Unplaceable, place};
+use crate::place::{Demand, Heard, place};
 use crate::policies::{Policies, Unreadable};
 use crate::validate;
-
-/// Namespace and name of an `AgentVM`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// What an event asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wake {
-    /// VMs to reconcile.
-    pub keys: BTreeSet<Key>,
-    /// Whether the VMs that wait for room should be tried again.
-    pub waiting: Option<Cause>,
-}
-
-/// Why the waiting VMs are tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// Room was given back: only those that fit now are of interest.
-    RoomFreed,
-    /// A node changed: the reason why the others don't fit may read differently.
-    NodeChanged,
-}
-
-/// The outcome of [`World::place_or_wait`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// This node; the room is counted from now on.
-    Node(String),
-    /// Its assignment is under way already.
-    UnderWay,
-    /// No node; it waits.
-    None(Unplaceable),
-}
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -119,7 +85,13 @@ impl World {
     }
 
     /// A Lease of the system namespace was seen, or is gone.
-    pub fn lease(&mut self, name: &str, lease: Option<&Lease>, now: Instant, wall: Timestamp) -> Wake {
+    pub fn lease(
+        &mut self,
+        name: &str,
+        lease: Option<&Lease>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Wake {
         let Some(node) = name.strip_prefix(Nodes::LEASE_PREFIX) else {
             return Wake::default();
         };
@@ -131,7 +103,15 @@ impl World {
     /// Time has passed: VMs of nodes that fell silent are looked at.
     pub fn tick(&mut self, now: Instant) -> Wake {
         let silent: BTreeSet<String> = self.nodes.fallen_silent(now).into_iter().collect();
-        Wake { keys: self.keys_where(|known| known.node.as_ref().is_some_and(|node| silent.contains(node))), waiting: None }
+        Wake {
+            keys: self.keys_where(|known| {
+                known
+                    .node
+                    .as_ref()
+                    .is_some_and(|node| silent.contains(node))
+            }),
+            waiting: None,
+        }
     }
 
     /// When [`World::tick`] has something to do next.
@@ -141,7 +121,10 @@ impl World {
 
     /// A namespace was seen, or is gone.
     pub fn namespace(&mut self, name: &str, namespace: Option<&Namespace>) -> Wake {
-        if self.policies.set_namespace(name, namespace.map(ResourceExt::labels)) {
+        if self
+            .policies
+            .set_namespace(name, namespace.map(ResourceExt::labels))
+        {
             self.wake_namespaces(&BTreeSet::from([name.to_owned()]))
         } else {
             Wake::default()
@@ -167,19 +150,41 @@ impl World {
             Ok(vm) => (vm.assignment().cloned(), is_over(vm)),
             Err(broken) => {
                 let phase: Option<Phase> = broken.part("/status/phase");
-                (broken.part::<Assignment>("/status/assignment"), phase.is_some_and(Phase::is_final))
+                (
+                    broken.part::<Assignment>("/status/assignment"),
+                    phase.is_some_and(Phase::is_final),
+                )
             }
         };
-        let resources = validate::resources(vm, self.policies.of(&key.namespace).as_deref().unwrap_or_default());
+        let resources = validate::resources(
+            vm,
+            self.policies
+                .of(&key.namespace)
+                .as_deref()
+                .unwrap_or_default(),
+        );
         let epoch = assignment.as_ref().map_or(0, |assignment| assignment.epoch);
-        let claim = assignment.as_ref().filter(|_| !over).map(|assignment| Claim {
-            node: assignment.node_name.clone(),
-            resources,
-            epoch,
-        });
+        let claim = assignment
+            .as_ref()
+            .filter(|_| !over)
+            .map(|assignment| Claim {
+                node: assignment.node_name.clone(),
+                resources,
+                epoch,
+            });
         let mut freed = self.ledger.observe(&uid, epoch, claim.as_ref());
-        let since = self.vms.get(key).filter(|known| known.uid == uid).map_or(now, |known| known.since);
-        let known = Known { uid, node: assignment.map(|it| it.node_name), over, broken: vm.0.is_err(), since };
+        let since = self
+            .vms
+            .get(key)
+            .filter(|known| known.uid == uid)
+            .map_or(now, |known| known.since);
+        let known = Known {
+            uid,
+            node: assignment.map(|it| it.node_name),
+            over,
+            broken: vm.0.is_err(),
+            since,
+        };
         if known.node.is_some() || known.over || known.broken {
             self.waiting.remove(key);
         }
@@ -190,14 +195,23 @@ impl World {
         {
             freed = Room::Freed;
         }
-        Wake { keys: BTreeSet::from([key.clone()]), waiting: freed.cause() }
+        Wake {
+            keys: BTreeSet::from([key.clone()]),
+            waiting: freed.cause(),
+        }
     }
 
     /// An `AgentVM` is gone.
     pub fn vm_gone(&mut self, key: &Key) -> Wake {
         self.waiting.remove(key);
-        let freed = self.vms.remove(key).map_or(Room::Same, |known| self.ledger.remove(&known.uid));
-        Wake { keys: BTreeSet::new(), waiting: freed.cause() }
+        let freed = self
+            .vms
+            .remove(key)
+            .map_or(Room::Same, |known| self.ledger.remove(&known.uid));
+        Wake {
+            keys: BTreeSet::new(),
+            waiting: freed.cause(),
+        }
     }
 
     /// The policies that hold in a namespace.
@@ -211,23 +225,51 @@ impl World {
     }
 
     /// Picks a node for a VM and counts the room at once, or has the VM wait.
-    pub fn place_or_wait(&mut self, key: &Key, uid: &str, epoch: i64, demand: &Demand, now: Instant) -> Placement {
+    pub fn place_or_wait(
+        &mut self,
+        key: &Key,
+        uid: &str,
+        epoch: i64,
+        demand: &Demand,
+        now: Instant,
+    ) -> Placement {
         if self.ledger.holds(uid, epoch) {
             return Placement::UnderWay;
         }
         let ledger = &self.ledger;
-        let found = place(demand, self.nodes.candidates(now, |node| ledger.used(node)), self.require_jail);
+        let found = place(
+            demand,
+            self.nodes.candidates(now, |node| ledger.used(node)),
+            self.require_jail,
+        );
         match found.map(str::to_owned) {
             Ok(node) => {
                 self.waiting.remove(key);
-                self.ledger.assume(uid, &Claim { node: node.clone(), resources: demand.resources, epoch });
+                self.ledger.assume(
+                    uid,
+                    &Claim {
+                        node: node.clone(),
+                        resources: demand.resources,
+                        epoch,
+                    },
+                );
                 Placement::Node(node)
             }
             Err(reasons) => {
-                let turn = self.waiting.get(key).map_or(self.next_turn, |before| before.turn);
+                let turn = self
+                    .waiting
+                    .get(key)
+                    .map_or(self.next_turn, |before| before.turn);
                 self.next_turn = self.next_turn.saturating_add(1);
                 let told = reasons.to_string();
-                self.waiting.insert(key.clone(), Waiting { turn, demand: demand.clone(), told });
+                self.waiting.insert(
+                    key.clone(),
+                    Waiting {
+                        turn,
+                        demand: demand.clone(),
+                        told,
+                    },
+                );
                 Placement::None(reasons)
             }
         }
@@ -235,7 +277,10 @@ impl World {
 
     /// The write of an assignment was refused: its room is free again.
     pub fn not_assigned(&mut self, uid: &str, epoch: i64) -> Wake {
-        Wake { keys: BTreeSet::new(), waiting: self.ledger.forget(uid, epoch).cause() }
+        Wake {
+            keys: BTreeSet::new(),
+            waiting: self.ledger.forget(uid, epoch).cause(),
+        }
     }
 
     /// The write of an assignment ended without an answer: its room stays counted.
@@ -250,15 +295,26 @@ impl World {
         let mut in_turn: Vec<(&Key, &Waiting)> = self.waiting.iter().collect();
         in_turn.sort_by_key(|(_, waiting)| waiting.turn);
         for (key, waiting) in in_turn {
-            let used = |node: &str| self.ledger.used(node).plus(promised.get(node).copied().unwrap_or_default());
-            let found = place(&waiting.demand, self.nodes.candidates(now, used), self.require_jail).map(str::to_owned);
+            let used = |node: &str| {
+                self.ledger
+                    .used(node)
+                    .plus(promised.get(node).copied().unwrap_or_default())
+            };
+            let found = place(
+                &waiting.demand,
+                self.nodes.candidates(now, used),
+                self.require_jail,
+            )
+            .map(str::to_owned);
             match found {
                 Ok(node) => {
                     let sum = promised.entry(node).or_default();
                     *sum = sum.plus(waiting.demand.resources);
                     keys.push(key.clone());
                 }
-                Err(reasons) if cause == Cause::NodeChanged && reasons.to_string() != waiting.told => {
+                Err(reasons)
+                    if cause == Cause::NodeChanged && reasons.to_string() != waiting.told =>
+                {
                     keys.push(key.clone());
                 }
                 Err(_) => {}
@@ -297,12 +353,21 @@ impl World {
     }
 
     fn wake_namespaces(&self, namespaces: &BTreeSet<String>) -> Wake {
-        let alive = self.vms.iter().filter(|(key, known)| !known.over && namespaces.contains(&key.namespace));
-        Wake { keys: alive.map(|(key, _)| key.clone()).collect(), waiting: None }
+        let alive = self
+            .vms
+            .iter()
+            .filter(|(key, known)| !known.over && namespaces.contains(&key.namespace));
+        Wake {
+            keys: alive.map(|(key, _)| key.clone()).collect(),
+            waiting: None,
+        }
     }
 
     fn keys_where(&self, wanted: impl Fn(&Known) -> bool) -> BTreeSet<Key> {
-        let chosen = self.vms.iter().filter(|(_, known)| !known.over && wanted(known));
+        let chosen = self
+            .vms
+            .iter()
+            .filter(|(_, known)| !known.over && wanted(known));
         chosen.map(|(key, _)| key.clone()).collect()
     }
 }
@@ -313,7 +378,10 @@ pub fn is_over(vm: &AgentVM) -> bool {
     match vm.phase() {
         Some(Phase::Complete) => true,
         Some(Phase::Failed) => vm.assignment().is_some(),
-        Some(Phase::Pending | Phase::Starting | Phase::Running | Phase::BackOff | Phase::Suspended) | None => false,
+        Some(
+            Phase::Pending | Phase::Starting | Phase::Running | Phase::BackOff | Phase::Suspended,
+        )
+        | None => false,
     }
 }
 
@@ -330,25 +398,6 @@ pub struct Census {
     pub nodes_fresh: usize,
     /// Nodes with an agent that is not.
     pub nodes_silent: usize,
-}
-
-impl Wake {
-    fn after(change: Change) -> Self {
-        let waiting = match change {
-            Change::Changed => Some(Cause::NodeChanged),
-            Change::Same => None,
-        };
-        Self { keys: BTreeSet::new(), waiting }
-    }
-}
-
-impl Room {
-    fn cause(self) -> Option<Cause> {
-        match self {
-            Self::Freed => Some(Cause::RoomFreed),
-            Self::Same => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 const VM: &str = "/apis/agentvm.dev/v1alpha1/namespaces/lab/agentvms/crawler";
-const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/agentvm-system/leases/agentvm-operator";
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/agentvm-system/leases/agentvm-operator";
 
 /// Answers by method and path; 404 where nothing was said.
 #[derive(Clone, Default)]
@@ -43,21 +44,35 @@ struct Fake {
 
 impl Fake {
     fn answer(&self, what: &str, code: u16, body: Value) {
-        self.answers.lock().unwrap().insert(what.to_owned(), (code, body));
+        self.answers
+            .lock()
+            .unwrap()
+            .insert(what.to_owned(), (code, body));
     }
 
     fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|(what, _)| what.clone()).collect()
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(what, _)| what.clone())
+            .collect()
     }
 
     fn body(&self, what: &str) -> Value {
         let asked = self.asked.lock().unwrap();
-        asked.iter().find(|(one, _)| one == what).map(|(_, body)| body.clone()).unwrap()
+        asked
+            .iter()
+            .find(|(one, _)| one == what)
+            .map(|(_, body)| body.clone())
+            .unwrap()
     }
 
     async fn client(&self) -> Client {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let uri: Uri = format!("http://{}", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
         let routes = Router::new().fallback(handle).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -65,7 +80,12 @@ impl Fake {
     }
 }
 
-async fn handle(State(fake): State<Fake>, method: Method, uri: Uri, body: Bytes) -> impl IntoResponse {
+async fn handle(
+    State(fake): State<Fake>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> impl IntoResponse {
     let what = format!("{method} {}", uri.path());
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     fake.asked.lock().unwrap().push((what.clone(), body));
@@ -95,7 +115,10 @@ fn ended(finished_at: &str) -> Value {
 }
 
 fn key() -> Key {
-    Key { namespace: "lab".into(), name: "crawler".into() }
+    Key {
+        namespace: "lab".into(),
+        name: "crawler".into(),
+    }
 }
 
 /// A context whose world has one node with room for one VM.
@@ -121,9 +144,13 @@ async fn context(fake: &Fake) -> Arc<Context> {
         }),
         ..Lease::default()
     };
-    context.world().node("n1", Some(&Node::default()), Instant::now());
+    context
+        .world()
+        .node("n1", Some(&Node::default()), Instant::now());
     context.world().agent_node("n1", Some(&agent.unwrap()));
-    context.world().lease("node-n1", Some(&lease), Instant::now(), Timestamp::now());
+    context
+        .world()
+        .lease("node-n1", Some(&lease), Instant::now(), Timestamp::now());
     Arc::new(context)
 }
 
@@ -149,19 +176,27 @@ async fn a_new_vm_is_assigned_in_one_write_that_names_its_uid_and_version() {
     let body = fake.body(&status);
     assert_eq!(body["metadata"]["uid"], "u1");
     assert_eq!(body["metadata"]["resourceVersion"], "41");
-    assert_eq!(body["status"]["assignment"], json!({"nodeName": "n1", "epoch": 1}));
+    assert_eq!(
+        body["status"]["assignment"],
+        json!({"nodeName": "n1", "epoch": 1})
+    );
     assert_eq!(body["status"]["phase"], "Starting");
 }
 
 #[tokio::test]
 async fn a_refused_assignment_gives_its_room_back_and_one_without_answer_keeps_it() {
-    for (code, class, second) in
-        [(409, Class::Conflict, "assigned"), (422, Class::Rejected, "assigned"), (500, Class::Unavailable, "waits")]
-    {
+    for (code, class, second) in [
+        (409, Class::Conflict, "assigned"),
+        (422, Class::Rejected, "assigned"),
+        (500, Class::Unavailable, "waits"),
+    ] {
         let fake = Fake::default();
         fake.answer(&format!("PATCH {VM}/status"), code, failure(code));
         let context = context(&fake).await;
-        assert_eq!(run(&context, vm(&json!({"image": "r/a"}), &Value::Null)).await, Err(class));
+        assert_eq!(
+            run(&context, vm(&json!({"image": "r/a"}), &Value::Null)).await,
+            Err(class)
+        );
         let mut other = vm(&json!({"image": "r/a"}), &Value::Null);
         other["metadata"]["name"] = "other".into();
         other["metadata"]["uid"] = "u2".into();
@@ -170,7 +205,11 @@ async fn a_refused_assignment_gives_its_room_back_and_one_without_answer_keeps_i
         let object: Arc<Decoded<AgentVM>> = Arc::new(serde_json::from_value(other).unwrap());
         reconcile(object, Arc::clone(&context)).await.unwrap();
         let body = fake.body(&format!("PATCH {others}/status"));
-        let outcome = if body["status"]["assignment"].is_null() { "waits" } else { "assigned" };
+        let outcome = if body["status"]["assignment"].is_null() {
+            "waits"
+        } else {
+            "assigned"
+        };
         assert_eq!(outcome, second, "{code}");
     }
 }
@@ -181,20 +220,32 @@ async fn a_node_that_only_the_cache_misses_takes_no_vm_away() {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}});
     let status = format!("PATCH {VM}/status");
     let running = json!({"phase": "Running", "assignment": {"nodeName": "n9", "epoch": 1}});
-    let object = vm(&json!({"image": "r/a", "restartPolicy": "Always"}), &running);
+    let object = vm(
+        &json!({"image": "r/a", "restartPolicy": "Always"}),
+        &running,
+    );
     fake.answer("GET /api/v1/nodes/n9", 200, node);
     fake.answer(&status, 200, object.clone());
     let context = context(&fake).await;
     run(&context, object.clone()).await.unwrap();
-    assert_eq!(fake.body(&status)["status"]["assignment"], json!({"nodeName": "n9", "epoch": 1}));
+    assert_eq!(
+        fake.body(&status)["status"]["assignment"],
+        json!({"nodeName": "n9", "epoch": 1})
+    );
 
     // The API server that says so, too, is believed.
     let fake = Fake::default();
     fake.answer(&status, 200, object.clone());
     let context = self::context(&fake).await;
     run(&context, object).await.unwrap();
-    assert_eq!(fake.asked(), ["GET /api/v1/nodes/n9".to_owned(), status.clone()]);
-    assert_eq!(fake.body(&status)["status"]["assignment"], json!({"nodeName": "n1", "epoch": 2}));
+    assert_eq!(
+        fake.asked(),
+        ["GET /api/v1/nodes/n9".to_owned(), status.clone()]
+    );
+    assert_eq!(
+        fake.body(&status)["status"]["assignment"],
+        json!({"nodeName": "n1", "epoch": 2})
+    );
 }
 
 #[tokio::test]
@@ -203,7 +254,14 @@ async fn an_api_server_that_does_not_answer_about_a_node_takes_no_vm_away() {
     fake.answer("GET /api/v1/nodes/n9", 500, failure(500));
     let running = json!({"phase": "Running", "assignment": {"nodeName": "n9", "epoch": 1}});
     let context = context(&fake).await;
-    let outcome = run(&context, vm(&json!({"image": "r/a", "restartPolicy": "Always"}), &running)).await;
+    let outcome = run(
+        &context,
+        vm(
+            &json!({"image": "r/a", "restartPolicy": "Always"}),
+            &running,
+        ),
+    )
+    .await;
     assert_eq!(outcome, Err(Class::Unavailable));
     assert_eq!(fake.asked(), ["GET /api/v1/nodes/n9"]);
 }
@@ -244,14 +302,28 @@ async fn an_undecodable_vm_is_told_so_and_one_that_is_assigned_is_not_touched() 
     run(&context, broken).await.unwrap();
     assert_eq!(fake.asked(), std::slice::from_ref(&status));
     let conditions = fake.body(&status)["status"]["conditions"].clone();
-    let accepted = conditions.as_array().unwrap().iter().find(|one| one["type"] == "Accepted").unwrap().clone();
-    assert_eq!((accepted["status"].as_str(), accepted["reason"].as_str()), (Some("False"), Some("InvalidSpec")));
-    assert!(accepted["message"].as_str().unwrap().contains("spec.image"), "{accepted}");
+    let accepted = conditions
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["type"] == "Accepted")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (accepted["status"].as_str(), accepted["reason"].as_str()),
+        (Some("False"), Some("InvalidSpec"))
+    );
+    assert!(
+        accepted["message"].as_str().unwrap().contains("spec.image"),
+        "{accepted}"
+    );
 
     let fake = Fake::default();
     let context = self::context(&fake).await;
     let running = json!({"phase": "Running", "assignment": {"nodeName": "n1", "epoch": 1}});
-    run(&context, vm(&json!({"image": 7}), &running)).await.unwrap();
+    run(&context, vm(&json!({"image": 7}), &running))
+        .await
+        .unwrap();
     assert!(fake.asked().is_empty());
 }
 
@@ -259,10 +331,16 @@ async fn an_undecodable_vm_is_told_so_and_one_that_is_assigned_is_not_touched() 
 async fn a_free_lease_is_taken_and_given_back() {
     let fake = Fake::default();
     let create = "POST /apis/coordination.k8s.io/v1/namespaces/agentvm-system/leases";
-    fake.answer(create, 201, json!({"metadata": {"name": "agentvm-operator"}}));
+    fake.answer(
+        create,
+        201,
+        json!({"metadata": {"name": "agentvm-operator"}}),
+    );
     let election = Election::new("alpha".into(), Timings::default());
     let mut candidate = Candidate::new(fake.client().await, "agentvm-system", election);
-    tokio::time::timeout(Duration::from_secs(5), candidate.acquire(|| {})).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), candidate.acquire(|| {}))
+        .await
+        .unwrap();
     let created = fake.body(create);
     assert_eq!(created["spec"]["holderIdentity"], "alpha");
     assert_eq!(created["spec"]["leaseDurationSeconds"], 15);

@@ -13,7 +13,10 @@ use crate::world::Key;
 
 fn vm(spec: &Value, status: &Value) -> AgentVM {
     let mut spec = spec.clone();
-    spec.as_object_mut().unwrap().entry("image").or_insert(json!("r/a"));
+    spec.as_object_mut()
+        .unwrap()
+        .entry("image")
+        .or_insert(json!("r/a"));
     serde_json::from_value(json!({
         "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM",
         "metadata": {"name": "crawler", "namespace": "lab", "uid": "u1"},
@@ -29,7 +32,10 @@ fn on_node(phase: &str) -> Value {
 fn outcome(vm: AgentVM, standing: Option<Standing>) -> String {
     let object = Dereferenced {
         vm: Arc::new(vm),
-        key: Key { namespace: "lab".into(), name: "crawler".into() },
+        key: Key {
+            namespace: "lab".into(),
+            name: "crawler".into(),
+        },
         policies: Ok(vec![]),
         standing,
     };
@@ -38,10 +44,22 @@ fn outcome(vm: AgentVM, standing: Option<Standing>) -> String {
         Decision::Expire => "expire".into(),
         Decision::Report(View::Refused { reason, .. }) => format!("refused {}", reason.as_str()),
         Decision::Report(View::Suspended { .. }) => "suspended".into(),
-        Decision::Report(View::Assigned { refused: None, standing }) => format!("stays, {standing:?}"),
-        Decision::Report(View::Assigned { refused: Some(_), standing }) => format!("stays refused, {standing:?}"),
-        Decision::Place(Order { epoch, lost: None, .. }) => format!("place {epoch}"),
-        Decision::Place(Order { epoch, lost: Some(lost), .. }) => format!("place {epoch} after {}", lost.node),
+        Decision::Report(View::Assigned {
+            refused: None,
+            standing,
+        }) => format!("stays, {standing:?}"),
+        Decision::Report(View::Assigned {
+            refused: Some(_),
+            standing,
+        }) => format!("stays refused, {standing:?}"),
+        Decision::Place(Order {
+            epoch, lost: None, ..
+        }) => format!("place {epoch}"),
+        Decision::Place(Order {
+            epoch,
+            lost: Some(lost),
+            ..
+        }) => format!("place {epoch} after {}", lost.node),
         Decision::Evict(Eviction { because, .. }) => format!("evict: {because}"),
     }
 }
@@ -53,14 +71,26 @@ fn a_vm_without_a_node() {
         (json!({}), Value::Null, "place 1"),
         (json!({"suspend": true}), Value::Null, "suspended"),
         (refused.clone(), Value::Null, "refused PolicyRefused"),
-        (json!({"limits": {"memory": "much"}}), Value::Null, "refused InvalidSpec"),
-        (json!({"ttlAfterFinished": "soon"}), Value::Null, "refused InvalidSpec"),
+        (
+            json!({"limits": {"memory": "much"}}),
+            Value::Null,
+            "refused InvalidSpec",
+        ),
+        (
+            json!({"ttlAfterFinished": "soon"}),
+            Value::Null,
+            "refused InvalidSpec",
+        ),
         // What was refused before it had a node is looked at again.
         (json!({}), json!({"phase": "Failed"}), "place 1"),
         (json!({}), json!({"phase": "Complete"}), "expire"),
     ];
     for (spec, status, expected) in cases {
-        assert_eq!(outcome(vm(&spec, &status), None), expected, "{spec} {status}");
+        assert_eq!(
+            outcome(vm(&spec, &status), None),
+            expected,
+            "{spec} {status}"
+        );
     }
 }
 
@@ -68,11 +98,25 @@ fn a_vm_without_a_node() {
 fn a_vm_whose_node_is_there_stays() {
     let cases = [
         (json!({}), "Running", Standing::Fresh, "stays, Fresh"),
-        (json!({"restartPolicy": "Always"}), "Running", Standing::Silent, "stays, Silent"),
-        (json!({"limits": {"memory": "2Gi"}}), "Running", Standing::Fresh, "stays refused, Fresh"),
+        (
+            json!({"restartPolicy": "Always"}),
+            "Running",
+            Standing::Silent,
+            "stays, Silent",
+        ),
+        (
+            json!({"limits": {"memory": "2Gi"}}),
+            "Running",
+            Standing::Fresh,
+            "stays refused, Fresh",
+        ),
     ];
     for (spec, phase, standing, expected) in cases {
-        assert_eq!(outcome(vm(&spec, &on_node(phase)), Some(standing)), expected, "{spec}");
+        assert_eq!(
+            outcome(vm(&spec, &on_node(phase)), Some(standing)),
+            expected,
+            "{spec}"
+        );
     }
 }
 
@@ -80,13 +124,29 @@ fn a_vm_whose_node_is_there_stays() {
 fn a_vm_whose_node_is_lost() {
     let once = "evict: restartPolicy Never allows no second run";
     let cases = [
-        (json!({"restartPolicy": "Always"}), "Running", "place 5 after n1"),
-        (json!({"restartPolicy": "OnFailure"}), "BackOff", "place 5 after n1"),
+        (
+            json!({"restartPolicy": "Always"}),
+            "Running",
+            "place 5 after n1",
+        ),
+        (
+            json!({"restartPolicy": "OnFailure"}),
+            "BackOff",
+            "place 5 after n1",
+        ),
         (json!({"restartPolicy": "Never"}), "Running", once),
         // It may have started, and the agent had no time to say so.
         (json!({"restartPolicy": "Never"}), "Starting", once),
-        (json!({"restartPolicy": "Never"}), "Suspended", "place 5 after n1"),
-        (json!({"restartPolicy": "Always", "limits": {"memory": "2Gi"}}), "Running", "evict: its spec is refused by now"),
+        (
+            json!({"restartPolicy": "Never"}),
+            "Suspended",
+            "place 5 after n1",
+        ),
+        (
+            json!({"restartPolicy": "Always", "limits": {"memory": "2Gi"}}),
+            "Running",
+            "evict: its spec is refused by now",
+        ),
         (json!({"restartPolicy": "Always"}), "Complete", "expire"),
         (json!({"restartPolicy": "Always"}), "Failed", "expire"),
     ];
@@ -96,14 +156,18 @@ fn a_vm_whose_node_is_lost() {
             assert_eq!(got, *expected, "{spec} {phase} {standing:?}");
         }
         let suspended = vm(&json!({"suspend": true}), &on_node("Suspended"));
-        assert_eq!(outcome(suspended, Some(standing)), format!("stays, {standing:?}"));
+        assert_eq!(
+            outcome(suspended, Some(standing)),
+            format!("stays, {standing:?}")
+        );
     }
 }
 
 #[test]
 fn what_is_being_deleted_is_left_alone() {
     let mut vm = vm(&json!({}), &Value::Null);
-    vm.metadata.deletion_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+    vm.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+        jiff::Timestamp::UNIX_EPOCH,
+    ));
     assert_eq!(outcome(vm, None), "leave");
 }

@@ -11,8 +11,8 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::error::chain;
 use super::{Act, Election, Record};
+use crate::error::chain;
 
 /// The Lease's name.
 pub const NAME: &str = "agentvm-operator";
@@ -27,7 +27,10 @@ pub struct Candidate {
 impl Candidate {
     /// A candidate for the Lease in `namespace`.
     pub fn new(client: Client, namespace: &str, election: Election) -> Self {
-        Self { api: Api::namespaced(client, namespace), election }
+        Self {
+            api: Api::namespaced(client, namespace),
+            election,
+        }
     }
 
     /// Returns when this candidate leads. `on_contact` is called whenever the Lease was read.
@@ -35,7 +38,9 @@ impl Candidate {
         loop {
             match timeout(self.election.timings().renew, self.round()).await {
                 Ok(Ok(())) => on_contact(),
-                Ok(Err(error)) => warn!(error = chain(&error), "the Lease can't be read or written"),
+                Ok(Err(error)) => {
+                    warn!(error = chain(&error), "the Lease can't be read or written")
+                }
                 Err(_) => warn!("the API server does not answer"),
             }
             if self.election.leads(Instant::now()) {
@@ -73,7 +78,9 @@ impl Candidate {
             let lease = self.api.get(NAME).await?;
             let ours = record(&lease).holder == self.election.identity();
             if ours {
-                self.api.replace(NAME, &PostParams::default(), &released(lease)).await?;
+                self.api
+                    .replace(NAME, &PostParams::default(), &released(lease))
+                    .await?;
             }
             Ok::<_, kube::Error>(ours)
         });
@@ -87,14 +94,28 @@ impl Candidate {
 
     async fn round(&mut self) -> Result<(), kube::Error> {
         let lease = self.api.get_opt(NAME).await?;
-        let act = self.election.read(lease.as_ref().map(record), Instant::now());
+        let act = self
+            .election
+            .read(lease.as_ref().map(record), Instant::now());
         let sent_at = Instant::now();
         let parameters = PostParams::default();
         let written = match (act, lease) {
             (Act::Wait, _) => return Ok(()),
-            (Act::Renew, Some(lease)) => self.api.replace(NAME, &parameters, &self.renewed(lease)).await,
-            (Act::Take | Act::Create, Some(lease)) => self.api.replace(NAME, &parameters, &self.taken(lease)).await,
-            (Act::Create | Act::Take | Act::Renew, None) => self.api.create(&parameters, &self.taken(Lease::default())).await,
+            (Act::Renew, Some(lease)) => {
+                self.api
+                    .replace(NAME, &parameters, &self.renewed(lease))
+                    .await
+            }
+            (Act::Take | Act::Create, Some(lease)) => {
+                self.api
+                    .replace(NAME, &parameters, &self.taken(lease))
+                    .await
+            }
+            (Act::Create | Act::Take | Act::Renew, None) => {
+                self.api
+                    .create(&parameters, &self.taken(Lease::default()))
+                    .await
+            }
         };
         match written {
             Ok(_) => self.election.wrote(sent_at),
@@ -116,11 +137,19 @@ impl Candidate {
         let before = lease.spec.unwrap_or_default();
         let now = MicroTime(Timestamp::now());
         self.renewed(Lease {
-            metadata: ObjectMeta { name: Some(NAME.to_owned()), resource_version: lease.metadata.resource_version, ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(NAME.to_owned()),
+                resource_version: lease.metadata.resource_version,
+                ..ObjectMeta::default()
+            },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.election.identity().to_owned()),
                 acquire_time: Some(now),
-                lease_transitions: Some(before.lease_transitions.map_or(0, |count| count.saturating_add(1))),
+                lease_transitions: Some(
+                    before
+                        .lease_transitions
+                        .map_or(0, |count| count.saturating_add(1)),
+                ),
                 ..LeaseSpec::default()
             }),
         })
@@ -129,7 +158,9 @@ impl Candidate {
 
 fn record(lease: &Lease) -> Record {
     let spec = lease.spec.clone().unwrap_or_default();
-    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     Record {
         holder: spec.holder_identity.unwrap_or_default(),
         duration: Duration::from_secs(seconds.unwrap_or_default()),

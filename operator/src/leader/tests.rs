@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use super::{Act, Election, Record, Timings};
 
 fn record(holder: &str, version: u32) -> Record {
-    Record { holder: holder.into(), duration: Duration::from_secs(15), version: version.to_string() }
+    Record {
+        holder: holder.into(),
+        duration: Duration::from_secs(15),
+        version: version.to_string(),
+    }
 }
 
 fn candidate(name: &str) -> Election {
@@ -54,8 +58,14 @@ fn a_leader_stops_before_another_may_start() {
     let timings = Timings::default();
     assert!(a.leads(start + Duration::from_millis(9_999)));
     assert!(!a.leads(start + timings.renew));
-    assert_eq!(b.read(Some(record("a", 1)), start + timings.renew), Act::Wait);
-    assert_eq!(b.read(Some(record("a", 1)), start + timings.lease), Act::Take);
+    assert_eq!(
+        b.read(Some(record("a", 1)), start + timings.renew),
+        Act::Wait
+    );
+    assert_eq!(
+        b.read(Some(record("a", 1)), start + timings.lease),
+        Act::Take
+    );
 }
 
 #[test]
@@ -82,6 +92,10 @@ fn a_leader_who_reads_another_name_leads_no_more() {
 fn a_lease_that_lasts_no_time_is_over() {
     let start = Instant::now();
     let mut a = candidate("a");
-    let zero = Record { holder: "b".into(), duration: Duration::ZERO, version: "1".into() };
+    let zero = Record {
+        holder: "b".into(),
+        duration: Duration::ZERO,
+        version: "1".into(),
+    };
     assert_eq!(a.read(Some(zero), start), Act::Take);
 }

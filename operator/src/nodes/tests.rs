@@ -28,11 +28,18 @@ fn lease(holder: &str, renewed: Timestamp) -> Lease {
 }
 
 fn after(seconds: i64) -> Timestamp {
-    WALL.checked_add(SignedDuration::from_secs(seconds)).unwrap()
+    WALL.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap()
 }
 
 fn node(taints: Vec<Taint>) -> Node {
-    Node { spec: Some(NodeSpec { taints: Some(taints), ..NodeSpec::default() }), ..Node::default() }
+    Node {
+        spec: Some(NodeSpec {
+            taints: Some(taints),
+            ..NodeSpec::default()
+        }),
+        ..Node::default()
+    }
 }
 
 fn seconds(value: u64) -> Duration {
@@ -44,13 +51,24 @@ fn a_lease_is_fresh_for_its_duration_after_a_change_was_seen() {
     let start = Instant::now();
     let mut nodes = Nodes::default();
     nodes.set_core("n1", Some(&node(vec![])));
-    assert_eq!(nodes.set_lease("n1", Some(&lease("a", WALL)), start, WALL), Change::Changed);
+    assert_eq!(
+        nodes.set_lease("n1", Some(&lease("a", WALL)), start, WALL),
+        Change::Changed
+    );
     assert_eq!(nodes.standing("n1", start + seconds(39)), Standing::Fresh);
     assert_eq!(nodes.standing("n1", start + seconds(40)), Standing::Silent);
     // A relist shows the same Lease again: that is no renewal.
     nodes.set_lease("n1", Some(&lease("a", WALL)), start + seconds(39), WALL);
     assert_eq!(nodes.standing("n1", start + seconds(40)), Standing::Silent);
-    assert_eq!(nodes.set_lease("n1", Some(&lease("a", after(41))), start + seconds(41), WALL), Change::Changed);
+    assert_eq!(
+        nodes.set_lease(
+            "n1",
+            Some(&lease("a", after(41))),
+            start + seconds(41),
+            WALL
+        ),
+        Change::Changed
+    );
     assert_eq!(nodes.standing("n1", start + seconds(80)), Standing::Fresh);
 }
 
@@ -81,9 +99,22 @@ fn a_writer_whose_clock_is_ahead_or_behind_counts_from_its_next_renewal() {
         let mut nodes = Nodes::default();
         nodes.set_core("n1", Some(&node(vec![])));
         nodes.set_lease("n1", Some(&lease("a", after(skew))), start, WALL);
-        nodes.set_lease("n1", Some(&lease("a", after(skew + 10))), start + seconds(10), WALL);
-        assert_eq!(nodes.heard("n1", start + seconds(49)), Heard::Fresh, "skew {skew}");
-        assert_eq!(nodes.heard("n1", start + seconds(50)), Heard::Silent, "skew {skew}");
+        nodes.set_lease(
+            "n1",
+            Some(&lease("a", after(skew + 10))),
+            start + seconds(10),
+            WALL,
+        );
+        assert_eq!(
+            nodes.heard("n1", start + seconds(49)),
+            Heard::Fresh,
+            "skew {skew}"
+        );
+        assert_eq!(
+            nodes.heard("n1", start + seconds(50)),
+            Heard::Silent,
+            "skew {skew}"
+        );
     }
 }
 
@@ -93,7 +124,10 @@ fn a_released_lease_takes_no_vm_and_is_no_news_to_those_it_has_until_it_lasts() 
     let mut nodes = Nodes::default();
     nodes.set_core("n1", Some(&node(vec![])));
     nodes.set_lease("n1", Some(&lease("a", WALL)), start, WALL);
-    assert_eq!(nodes.set_lease("n1", Some(&lease("", after(1))), start + seconds(1), WALL), Change::Changed);
+    assert_eq!(
+        nodes.set_lease("n1", Some(&lease("", after(1))), start + seconds(1), WALL),
+        Change::Changed
+    );
     assert_eq!(nodes.heard("n1", start + seconds(1)), Heard::Silent);
     assert_eq!(nodes.standing("n1", start + seconds(40)), Standing::Fresh);
     assert_eq!(nodes.standing("n1", start + seconds(41)), Standing::Silent);
@@ -117,7 +151,11 @@ fn a_node_without_object_is_gone_and_a_tainted_one_out_of_service() {
     let mut nodes = Nodes::default();
     nodes.set_lease("n1", Some(&lease("a", WALL)), start, WALL);
     assert_eq!(nodes.standing("n1", start), Standing::Gone);
-    let taint = Taint { key: OUT_OF_SERVICE.into(), effect: "NoExecute".into(), ..Taint::default() };
+    let taint = Taint {
+        key: OUT_OF_SERVICE.into(),
+        effect: "NoExecute".into(),
+        ..Taint::default()
+    };
     nodes.set_core("n1", Some(&node(vec![taint])));
     assert_eq!(nodes.standing("n1", start), Standing::OutOfService);
 }
@@ -127,7 +165,15 @@ fn a_renewal_alone_does_not_concern_placement() {
     let start = Instant::now();
     let mut nodes = Nodes::default();
     nodes.set_lease("n1", Some(&lease("a", WALL)), start, WALL);
-    assert_eq!(nodes.set_lease("n1", Some(&lease("a", after(10))), start + seconds(10), WALL), Change::Same);
+    assert_eq!(
+        nodes.set_lease(
+            "n1",
+            Some(&lease("a", after(10))),
+            start + seconds(10),
+            WALL
+        ),
+        Change::Same
+    );
     assert_eq!(nodes.set_core("n1", Some(&node(vec![]))), Change::Changed);
     assert_eq!(nodes.set_core("n1", Some(&node(vec![]))), Change::Same);
 }
@@ -138,7 +184,10 @@ fn only_nodes_with_an_agent_are_candidates() {
     let mut nodes = Nodes::default();
     nodes.set_core("plain", Some(&node(vec![])));
     nodes.set_agent("n1", Some(&AgentNode::default()));
-    let names: Vec<&str> = nodes.candidates(start, |_| Resources::default()).map(|one| one.name).collect();
+    let names: Vec<&str> = nodes
+        .candidates(start, |_| Resources::default())
+        .map(|one| one.name)
+        .collect();
     assert_eq!(names, ["n1"]);
     assert_eq!(nodes.count(start, Heard::Silent), 1);
 }
@@ -147,8 +196,15 @@ fn only_nodes_with_an_agent_are_candidates() {
 fn capacity_that_cannot_be_read_is_none() {
     let mut agent = AgentNode {
         status: Some(AgentNodeStatus {
-            allocatable: Some(NodeCapacity { memory: Quantity("2Gi".into()), cpu: Quantity("1500m".into()), vms: 7 }),
-            jail: Some(Jail { level: JailLevel::Full, message: String::new() }),
+            allocatable: Some(NodeCapacity {
+                memory: Quantity("2Gi".into()),
+                cpu: Quantity("1500m".into()),
+                vms: 7,
+            }),
+            jail: Some(Jail {
+                level: JailLevel::Full,
+                message: String::new(),
+            }),
             conditions: vec![Condition {
                 type_: "Ready".into(),
                 status: "True".into(),
@@ -163,9 +219,23 @@ fn capacity_that_cannot_be_read_is_none() {
     };
     let facts = agent_facts(&agent);
     assert!(facts.ready);
-    assert_eq!(facts.capacity, Resources { memory_bytes: 2 << 30, cpu_millicores: 1500, vms: 7 });
+    assert_eq!(
+        facts.capacity,
+        Resources {
+            memory_bytes: 2 << 30,
+            cpu_millicores: 1500,
+            vms: 7
+        }
+    );
     let allocatable = agent.status.as_mut().unwrap().allocatable.as_mut().unwrap();
     allocatable.memory = Quantity("much".into());
     allocatable.vms = -1;
-    assert_eq!(agent_facts(&agent).capacity, Resources { memory_bytes: 0, cpu_millicores: 1500, vms: 0 });
+    assert_eq!(
+        agent_facts(&agent).capacity,
+        Resources {
+            memory_bytes: 0,
+            cpu_millicores: 1500,
+            vms: 0
+        }
+    );
 }

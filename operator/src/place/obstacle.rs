@@ -71,13 +71,21 @@ impl fmt::Display for Unplaceable {
         if self.counts.is_empty() {
             return f.write_str("no node runs an agent");
         }
-        let mut rows: Vec<(&Obstacle, usize)> = self.counts.iter().map(|(obstacle, count)| (obstacle, *count)).collect();
+        let mut rows: Vec<(&Obstacle, usize)> = self
+            .counts
+            .iter()
+            .map(|(obstacle, count)| (obstacle, *count))
+            .collect();
         rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (index, (obstacle, count)) in rows.iter().take(Self::MOST_NAMED).enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{count} {obstacle}")?;
         }
-        let rest: usize = rows.iter().skip(Self::MOST_NAMED).map(|(_, count)| count).sum();
+        let rest: usize = rows
+            .iter()
+            .skip(Self::MOST_NAMED)
+            .map(|(_, count)| count)
+            .sum();
         if rest > 0 {
             write!(f, ", {rest} for other reasons")?;
         }

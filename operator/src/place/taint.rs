@@ -10,8 +10,16 @@ use crate::nodes::OUT_OF_SERVICE;
 pub(super) fn untolerated<'t>(taints: &'t [Taint], tolerations: &[Toleration]) -> Option<&'t str> {
     taints
         .iter()
-        .filter(|taint| taint.key == OUT_OF_SERVICE || matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
-        .find(|taint| taint.key == OUT_OF_SERVICE || !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+        .filter(|taint| {
+            taint.key == OUT_OF_SERVICE
+                || matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+        })
+        .find(|taint| {
+            taint.key == OUT_OF_SERVICE
+                || !tolerations
+                    .iter()
+                    .any(|toleration| tolerates(toleration, taint))
+        })
         .map(|taint| taint.key.as_str())
 }
 
@@ -25,7 +33,8 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         "Exists" => key.is_empty() || key == taint.key,
         "" | "Equal" => {
             key == taint.key
-                && toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
+                && toleration.value.as_deref().unwrap_or_default()
+                    == taint.value.as_deref().unwrap_or_default()
         }
         _ => false,
     }
@@ -38,7 +47,12 @@ mod tests {
     use super::untolerated;
 
     fn taint(key: &str, value: &str, effect: &str) -> Taint {
-        Taint { key: key.into(), value: Some(value.into()), effect: effect.into(), time_added: None }
+        Taint {
+            key: key.into(),
+            value: Some(value.into()),
+            effect: effect.into(),
+            time_added: None,
+        }
     }
 
     fn toleration(key: &str, operator: &str, value: &str, effect: &str) -> Toleration {
@@ -56,15 +70,43 @@ mod tests {
     fn tolerations_match_as_they_do_for_pods() {
         let gpu = taint("gpu", "a100", "NoSchedule");
         let cases: [(&str, Toleration, bool); 9] = [
-            ("same value", toleration("gpu", "Equal", "a100", "NoSchedule"), true),
-            ("the operator defaults to Equal", toleration("gpu", "", "a100", ""), true),
-            ("another value", toleration("gpu", "Equal", "t4", "NoSchedule"), false),
-            ("any value", toleration("gpu", "Exists", "", "NoSchedule"), true),
+            (
+                "same value",
+                toleration("gpu", "Equal", "a100", "NoSchedule"),
+                true,
+            ),
+            (
+                "the operator defaults to Equal",
+                toleration("gpu", "", "a100", ""),
+                true,
+            ),
+            (
+                "another value",
+                toleration("gpu", "Equal", "t4", "NoSchedule"),
+                false,
+            ),
+            (
+                "any value",
+                toleration("gpu", "Exists", "", "NoSchedule"),
+                true,
+            ),
             ("any effect", toleration("gpu", "Exists", "", ""), true),
-            ("another effect", toleration("gpu", "Exists", "", "NoExecute"), false),
+            (
+                "another effect",
+                toleration("gpu", "Exists", "", "NoExecute"),
+                false,
+            ),
             ("any key", toleration("", "Exists", "", ""), true),
-            ("no key with Equal", toleration("", "Equal", "a100", ""), false),
-            ("an operator of tomorrow", toleration("gpu", "Gt", "1", ""), false),
+            (
+                "no key with Equal",
+                toleration("", "Equal", "a100", ""),
+                false,
+            ),
+            (
+                "an operator of tomorrow",
+                toleration("gpu", "Gt", "1", ""),
+                false,
+            ),
         ];
         for (name, toleration, tolerated) in cases {
             let found = untolerated(std::slice::from_ref(&gpu), &[toleration]);
@@ -74,13 +116,23 @@ mod tests {
 
     #[test]
     fn prefer_no_schedule_keeps_nothing_off() {
-        assert_eq!(untolerated(&[taint("soft", "", "PreferNoSchedule")], &[]), None);
+        assert_eq!(
+            untolerated(&[taint("soft", "", "PreferNoSchedule")], &[]),
+            None
+        );
     }
 
     #[test]
     fn nothing_tolerates_out_of_service() {
-        let taints = [taint("node.kubernetes.io/out-of-service", "nodeshutdown", "NoExecute")];
+        let taints = [taint(
+            "node.kubernetes.io/out-of-service",
+            "nodeshutdown",
+            "NoExecute",
+        )];
         let all = toleration("", "Exists", "", "");
-        assert_eq!(untolerated(&taints, &[all]), Some("node.kubernetes.io/out-of-service"));
+        assert_eq!(
+            untolerated(&taints, &[all]),
+            Some("node.kubernetes.io/out-of-service")
+        );
     }
 }

@@ -24,7 +24,11 @@ fn bed(name: &'static str) -> Bed {
         name,
         facts: NodeFacts {
             core: Some(CoreFacts::default()),
-            agent: Some(AgentFacts { ready: true, jail: JailLevel::Full, capacity: amount(1024, 4000, 10) }),
+            agent: Some(AgentFacts {
+                ready: true,
+                jail: JailLevel::Full,
+                capacity: amount(1024, 4000, 10),
+            }),
         },
         heard: Heard::Fresh,
         used: Resources::default(),
@@ -58,22 +62,38 @@ impl Bed {
     }
 
     fn tainted(self, key: &str) -> Self {
-        let taint = Taint { key: key.into(), value: None, effect: "NoSchedule".into(), time_added: None };
+        let taint = Taint {
+            key: key.into(),
+            value: None,
+            effect: "NoSchedule".into(),
+            time_added: None,
+        };
         self.core(|core| core.taints.push(taint))
     }
 }
 
 fn amount(memory_mib: u64, cpu_millicores: u64, vms: u64) -> Resources {
-    Resources { memory_bytes: memory_mib * MIB, cpu_millicores, vms }
+    Resources {
+        memory_bytes: memory_mib * MIB,
+        cpu_millicores,
+        vms,
+    }
 }
 
 fn small() -> Demand {
-    Demand { resources: amount(64, 250, 1), ..Demand::default() }
+    Demand {
+        resources: amount(64, 250, 1),
+        ..Demand::default()
+    }
 }
 
 fn outcome(demand: &Demand, beds: &[Bed], require: JailLevel) -> String {
-    let candidates =
-        beds.iter().map(|bed| Candidate { name: bed.name, facts: &bed.facts, heard: bed.heard, used: bed.used });
+    let candidates = beds.iter().map(|bed| Candidate {
+        name: bed.name,
+        facts: &bed.facts,
+        heard: bed.heard,
+        used: bed.used,
+    });
     match place(demand, candidates, require) {
         Ok(name) => name.to_owned(),
         Err(reasons) => reasons.to_string(),
@@ -84,17 +104,42 @@ fn outcome(demand: &Demand, beds: &[Bed], require: JailLevel) -> String {
 fn each_obstacle_is_named() {
     let cases = [
         (vec![], "0/0 nodes: no node runs an agent"),
-        (vec![bed("n1").used(amount(1000, 0, 1))], "0/1 nodes: 1 insufficient memory"),
-        (vec![bed("n1").used(amount(0, 3900, 1))], "0/1 nodes: 1 insufficient cpu"),
-        (vec![bed("n1").used(amount(0, 0, 10))], "0/1 nodes: 1 insufficient VM slots"),
-        (vec![bed("n1").tainted("gpu")], "0/1 nodes: 1 taint gpu"),
-        (vec![bed("n1").core(|core| core.unschedulable = true)], "0/1 nodes: 1 cordoned"),
-        (vec![bed("n1").silent()], "0/1 nodes: 1 not heard from"),
-        (vec![bed("n1").agent(|agent| agent.ready = false)], "0/1 nodes: 1 not ready"),
-        (vec![bed("n1").agent(|agent| agent.jail = JailLevel::Partial)], "0/1 nodes: 1 jail too weak"),
-        (vec![bed("n1").without_node()], "0/1 nodes: 1 without Node object"),
         (
-            vec![bed("n1").tainted("gpu"), bed("n2").used(amount(1000, 0, 1)), bed("n3").used(amount(1000, 0, 1))],
+            vec![bed("n1").used(amount(1000, 0, 1))],
+            "0/1 nodes: 1 insufficient memory",
+        ),
+        (
+            vec![bed("n1").used(amount(0, 3900, 1))],
+            "0/1 nodes: 1 insufficient cpu",
+        ),
+        (
+            vec![bed("n1").used(amount(0, 0, 10))],
+            "0/1 nodes: 1 insufficient VM slots",
+        ),
+        (vec![bed("n1").tainted("gpu")], "0/1 nodes: 1 taint gpu"),
+        (
+            vec![bed("n1").core(|core| core.unschedulable = true)],
+            "0/1 nodes: 1 cordoned",
+        ),
+        (vec![bed("n1").silent()], "0/1 nodes: 1 not heard from"),
+        (
+            vec![bed("n1").agent(|agent| agent.ready = false)],
+            "0/1 nodes: 1 not ready",
+        ),
+        (
+            vec![bed("n1").agent(|agent| agent.jail = JailLevel::Partial)],
+            "0/1 nodes: 1 jail too weak",
+        ),
+        (
+            vec![bed("n1").without_node()],
+            "0/1 nodes: 1 without Node object",
+        ),
+        (
+            vec![
+                bed("n1").tainted("gpu"),
+                bed("n2").used(amount(1000, 0, 1)),
+                bed("n3").used(amount(1000, 0, 1)),
+            ],
             "0/3 nodes: 2 insufficient memory, 1 taint gpu",
         ),
     ];
@@ -105,13 +150,18 @@ fn each_obstacle_is_named() {
 
 #[test]
 fn a_selector_must_match_every_label() {
-    let demand =
-        Demand { node_selector: BTreeMap::from([("zone".into(), "a".into()), ("disk".into(), "ssd".into())]), ..small() };
+    let demand = Demand {
+        node_selector: BTreeMap::from([("zone".into(), "a".into()), ("disk".into(), "ssd".into())]),
+        ..small()
+    };
     let half = bed("n1").core(|core| core.labels = BTreeMap::from([("zone".into(), "a".into())]));
     let whole = bed("n2").core(|core| {
         core.labels = BTreeMap::from([("zone".into(), "a".into()), ("disk".into(), "ssd".into())]);
     });
-    assert_eq!(outcome(&demand, std::slice::from_ref(&half), JailLevel::Full), "0/1 nodes: 1 not matching nodeSelector");
+    assert_eq!(
+        outcome(&demand, std::slice::from_ref(&half), JailLevel::Full),
+        "0/1 nodes: 1 not matching nodeSelector"
+    );
     assert_eq!(outcome(&demand, &[half, whole], JailLevel::Full), "n2");
 }
 
@@ -130,11 +180,23 @@ fn a_vm_that_fits_exactly_is_placed() {
 #[test]
 fn the_node_with_most_left_wins_then_the_name() {
     let cases = [
-        (vec![bed("n1").used(amount(512, 1000, 2)), bed("n2").used(amount(128, 1000, 2))], "n2"),
+        (
+            vec![
+                bed("n1").used(amount(512, 1000, 2)),
+                bed("n2").used(amount(128, 1000, 2)),
+            ],
+            "n2",
+        ),
         (vec![bed("n2"), bed("n1")], "n1"),
         (vec![bed("n1"), bed("n2")], "n1"),
         // A bigger node has a larger share left.
-        (vec![bed("n1"), bed("n2").agent(|agent| agent.capacity = amount(8192, 16000, 100))], "n2"),
+        (
+            vec![
+                bed("n1"),
+                bed("n2").agent(|agent| agent.capacity = amount(8192, 16000, 100)),
+            ],
+            "n2",
+        ),
     ];
     for (beds, expected) in cases {
         assert_eq!(outcome(&small(), &beds, JailLevel::Full), expected);
@@ -144,13 +206,19 @@ fn the_node_with_most_left_wins_then_the_name() {
 #[test]
 fn a_node_that_promises_nothing_takes_nothing() {
     let empty = bed("n1").agent(|agent| agent.capacity = Resources::default());
-    assert_eq!(outcome(&small(), &[empty], JailLevel::Full), "0/1 nodes: 1 insufficient memory");
+    assert_eq!(
+        outcome(&small(), &[empty], JailLevel::Full),
+        "0/1 nodes: 1 insufficient memory"
+    );
 }
 
 #[test]
 fn many_different_taints_do_not_make_an_endless_message() {
     let names: [&'static str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-    let beds: Vec<Bed> = names.into_iter().map(|name| bed(name).tainted(name)).collect();
+    let beds: Vec<Bed> = names
+        .into_iter()
+        .map(|name| bed(name).tainted(name))
+        .collect();
     let message = outcome(&small(), &beds, JailLevel::Full);
     assert!(message.starts_with("0/12 nodes: 1 taint a, "), "{message}");
     assert!(message.ends_with(", 4 for other reasons"), "{message}");

@@ -25,7 +25,10 @@ fn vm(spec: &Value) -> Decoded<AgentVM> {
 fn object(spec: &Value, policies: Vec<PolicyRules>) -> Dereferenced {
     Dereferenced {
         vm: Arc::new(vm(spec).0.unwrap()),
-        key: Key { namespace: "lab".into(), name: "crawler".into() },
+        key: Key {
+            namespace: "lab".into(),
+            name: "crawler".into(),
+        },
         policies: Ok(policies),
         standing: None,
     }
@@ -35,14 +38,19 @@ fn ceiling(memory_mib: u64, mode: Mode) -> PolicyRules {
     PolicyRules {
         name: "cap".into(),
         mode,
-        max: LimitRequest { memory_bytes: Some(memory_mib * MIB), ..LimitRequest::default() },
+        max: LimitRequest {
+            memory_bytes: Some(memory_mib * MIB),
+            ..LimitRequest::default()
+        },
         ..PolicyRules::default()
     }
 }
 
 fn refusal(validated: Validated) -> (AcceptedReason, String) {
     match validated {
-        Validated::Refused { reason, message, .. } => (reason, message),
+        Validated::Refused {
+            reason, message, ..
+        } => (reason, message),
         Validated::Accepted { .. } => panic!("accepted"),
     }
 }
@@ -51,11 +59,26 @@ fn refusal(validated: Validated) -> (AcceptedReason, String) {
 fn a_spec_that_cannot_be_read_is_invalid_and_names_its_field() {
     let cases = [
         (json!({}), "spec: names neither image nor module"),
-        (json!({"image": "r/a", "module": {"configMap": {"name": "m", "key": "k"}}}), "spec: names both image and module"),
-        (json!({"image": "r/a", "limits": {"memory": "-5Mi"}}), "spec.limits.memory: "),
-        (json!({"image": "r/a", "limits": {"timeout": "soon"}}), "spec.limits.timeout: "),
-        (json!({"image": "r/a", "terminationGracePeriod": "1e9h"}), "spec.terminationGracePeriod: "),
-        (json!({"image": "r/a", "ttlAfterFinished": ""}), "spec.ttlAfterFinished: "),
+        (
+            json!({"image": "r/a", "module": {"configMap": {"name": "m", "key": "k"}}}),
+            "spec: names both image and module",
+        ),
+        (
+            json!({"image": "r/a", "limits": {"memory": "-5Mi"}}),
+            "spec.limits.memory: ",
+        ),
+        (
+            json!({"image": "r/a", "limits": {"timeout": "soon"}}),
+            "spec.limits.timeout: ",
+        ),
+        (
+            json!({"image": "r/a", "terminationGracePeriod": "1e9h"}),
+            "spec.terminationGracePeriod: ",
+        ),
+        (
+            json!({"image": "r/a", "ttlAfterFinished": ""}),
+            "spec.ttlAfterFinished: ",
+        ),
     ];
     for (spec, start) in cases {
         let (reason, message) = refusal(validate(&object(&spec, vec![])));
@@ -69,9 +92,14 @@ fn a_request_above_the_ceiling_is_refused_by_name_and_only_reported_in_audit() {
     let spec = json!({"image": "r/a", "limits": {"memory": "64Mi"}});
     let (reason, message) = refusal(validate(&object(&spec, vec![ceiling(32, Mode::Enforce)])));
     assert_eq!(reason, AcceptedReason::PolicyRefused);
-    assert!(message.contains("\"cap\"") && message.contains("spec.limits.memory"), "{message}");
+    assert!(
+        message.contains("\"cap\"") && message.contains("spec.limits.memory"),
+        "{message}"
+    );
     match validate(&object(&spec, vec![ceiling(32, Mode::Audit)])) {
-        Validated::Accepted { audited, demand, .. } => {
+        Validated::Accepted {
+            audited, demand, ..
+        } => {
             assert_eq!(audited.len(), 1);
             assert_eq!(demand.resources.memory_bytes, 64 * MIB);
         }
@@ -94,6 +122,10 @@ fn an_assigned_vm_counts_for_what_it_may_use() {
     ];
     for (vm, policies, memory_mib) in cases {
         let counted = resources(vm, &policies);
-        assert_eq!((counted.memory_bytes, counted.vms), (memory_mib * MIB, 1), "{policies:?}");
+        assert_eq!(
+            (counted.memory_bytes, counted.vms),
+            (memory_mib * MIB, 1),
+            "{policies:?}"
+        );
     }
 }

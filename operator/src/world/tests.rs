@@ -19,7 +19,10 @@ use crate::resources::Resources;
 const MIB: u64 = 1 << 20;
 
 fn key(name: &str) -> Key {
-    Key { namespace: "lab".into(), name: name.into() }
+    Key {
+        namespace: "lab".into(),
+        name: name.into(),
+    }
 }
 
 fn vm(name: &str, status: &Value) -> Decoded<AgentVM> {
@@ -33,12 +36,19 @@ fn vm(name: &str, status: &Value) -> Decoded<AgentVM> {
 }
 
 fn assigned(name: &str, node: &str, phase: &str) -> Decoded<AgentVM> {
-    vm(name, &json!({"phase": phase, "assignment": {"nodeName": node, "epoch": 1}}))
+    vm(
+        name,
+        &json!({"phase": phase, "assignment": {"nodeName": node, "epoch": 1}}),
+    )
 }
 
 fn demand() -> Demand {
     Demand {
-        resources: Resources { memory_bytes: 64 * MIB, cpu_millicores: 100, vms: 1 },
+        resources: Resources {
+            memory_bytes: 64 * MIB,
+            cpu_millicores: 100,
+            vms: 1,
+        },
         ..Demand::default()
     }
 }
@@ -71,7 +81,12 @@ fn add_node(world: &mut World, name: &str, memory: &str, now: Instant) -> Vec<Wa
     vec![
         world.node(name, Some(&Node::default()), now),
         world.agent_node(name, Some(&agent)),
-        world.lease(&format!("node-{name}"), Some(&lease(Timestamp::UNIX_EPOCH)), now, Timestamp::UNIX_EPOCH),
+        world.lease(
+            &format!("node-{name}"),
+            Some(&lease(Timestamp::UNIX_EPOCH)),
+            now,
+            Timestamp::UNIX_EPOCH,
+        ),
     ]
 }
 
@@ -94,7 +109,10 @@ fn five_hundred_at_once_do_not_overcommit() {
     for name in &names {
         world.vm(&key(name), &vm(name, &Value::Null), now);
     }
-    let placed = names.iter().filter(|name| matches!(place(&mut world, name, now), Placement::Node(_))).count();
+    let placed = names
+        .iter()
+        .filter(|name| matches!(place(&mut world, name, now), Placement::Node(_)))
+        .count();
     assert_eq!(placed, 60);
     assert_eq!(world.census(now).waiting, 440);
 }
@@ -104,7 +122,10 @@ fn an_event_from_before_the_assignment_frees_nothing() {
     let now = Instant::now();
     let mut world = room_for(1, now);
     assert_eq!(place(&mut world, "a", now), Placement::Node("n1".into()));
-    assert_eq!(world.vm(&key("a"), &vm("a", &Value::Null), now).waiting, None);
+    assert_eq!(
+        world.vm(&key("a"), &vm("a", &Value::Null), now).waiting,
+        None
+    );
     assert_eq!(place(&mut world, "a", now), Placement::UnderWay);
     assert!(matches!(place(&mut world, "b", now), Placement::None(_)));
 }
@@ -117,7 +138,10 @@ fn an_end_or_a_deletion_wakes_as_many_as_fit() {
         world.vm(&key("a"), &assigned("a", "n1", "Running"), now);
         for name in ["b", "c"] {
             world.vm(&key(name), &vm(name, &Value::Null), now);
-            assert!(matches!(place(&mut world, name, now), Placement::None(_)), "{end}");
+            assert!(
+                matches!(place(&mut world, name, now), Placement::None(_)),
+                "{end}"
+            );
         }
         let wake = if end == "deleted" {
             world.vm_gone(&key("a"))
@@ -125,7 +149,11 @@ fn an_end_or_a_deletion_wakes_as_many_as_fit() {
             world.vm(&key("a"), &assigned("a", "n1", end), now)
         };
         assert_eq!(wake.waiting, Some(Cause::RoomFreed), "{end}");
-        assert_eq!(world.retry_waiting(Cause::RoomFreed, now), [key("b")], "{end}");
+        assert_eq!(
+            world.retry_waiting(Cause::RoomFreed, now),
+            [key("b")],
+            "{end}"
+        );
     }
 }
 
@@ -170,7 +198,10 @@ fn a_refused_write_gives_its_room_back() {
     let mut world = room_for(1, now);
     place(&mut world, "a", now);
     assert!(matches!(place(&mut world, "b", now), Placement::None(_)));
-    assert_eq!(world.not_assigned("uid-a", 1).waiting, Some(Cause::RoomFreed));
+    assert_eq!(
+        world.not_assigned("uid-a", 1).waiting,
+        Some(Cause::RoomFreed)
+    );
     assert_eq!(world.retry_waiting(Cause::RoomFreed, now), [key("b")]);
 }
 
@@ -189,7 +220,11 @@ fn a_new_node_wakes_what_fits_and_what_reads_differently_now() {
     let mut world = World::new(JailLevel::Full);
     assert!(matches!(place(&mut world, "a", now), Placement::None(_)));
     let wakes = add_node(&mut world, "n1", "32Mi", now);
-    assert!(wakes.iter().any(|wake| wake.waiting == Some(Cause::NodeChanged)));
+    assert!(
+        wakes
+            .iter()
+            .any(|wake| wake.waiting == Some(Cause::NodeChanged))
+    );
     assert_eq!(world.retry_waiting(Cause::NodeChanged, now), [key("a")]);
     // Nothing fits, so room that was freed somewhere is no news.
     assert!(world.retry_waiting(Cause::RoomFreed, now).is_empty());
@@ -204,8 +239,19 @@ fn a_renewed_lease_wakes_nobody() {
     world.vm(&key("a"), &assigned("a", "n1", "Running"), now);
     let renewed = lease(Timestamp::from_second(10).unwrap());
     let later = now + Duration::from_secs(10);
-    assert_eq!(world.lease("node-n1", Some(&renewed), later, Timestamp::UNIX_EPOCH), Wake::default());
-    assert_eq!(world.lease("agentvm-operator", Some(&renewed), later, Timestamp::UNIX_EPOCH), Wake::default());
+    assert_eq!(
+        world.lease("node-n1", Some(&renewed), later, Timestamp::UNIX_EPOCH),
+        Wake::default()
+    );
+    assert_eq!(
+        world.lease(
+            "agentvm-operator",
+            Some(&renewed),
+            later,
+            Timestamp::UNIX_EPOCH
+        ),
+        Wake::default()
+    );
 }
 
 #[test]
@@ -216,10 +262,16 @@ fn silence_and_loss_of_a_node_wake_its_vms_and_no_others() {
     world.vm(&key("here"), &assigned("here", "n1", "Running"), now);
     world.vm(&key("over"), &assigned("over", "n1", "Complete"), now);
     world.vm(&key("there"), &assigned("there", "n2", "Running"), now);
-    assert_eq!(Vec::from_iter(world.node("n1", None, now).keys), [key("here")]);
+    assert_eq!(
+        Vec::from_iter(world.node("n1", None, now).keys),
+        [key("here")]
+    );
     let late = now + Duration::from_secs(40);
     assert_eq!(world.next_tick(), Some(late));
-    assert_eq!(Vec::from_iter(world.tick(late).keys), [key("here"), key("there")]);
+    assert_eq!(
+        Vec::from_iter(world.tick(late).keys),
+        [key("here"), key("there")]
+    );
 }
 
 #[test]
@@ -238,11 +290,26 @@ fn policies_and_labels_wake_the_vms_of_their_namespaces() {
         }))
         .unwrap()
     };
-    assert!(world.policy(&policy(json!({"matchLabels": {"tier": "high"}}))).keys.is_empty());
-    assert_eq!(Vec::from_iter(world.policy(&policy(json!({"matchLabels": {"tier": "low"}}))).keys), [key("a")]);
+    assert!(
+        world
+            .policy(&policy(json!({"matchLabels": {"tier": "high"}})))
+            .keys
+            .is_empty()
+    );
+    assert_eq!(
+        Vec::from_iter(
+            world
+                .policy(&policy(json!({"matchLabels": {"tier": "low"}})))
+                .keys
+        ),
+        [key("a")]
+    );
     assert_eq!(Vec::from_iter(world.policy_gone("cap").keys), [key("a")]);
     assert!(world.namespace("lab", Some(&namespace)).keys.is_empty());
-    assert_eq!(Vec::from_iter(world.namespace("lab", Some(&Namespace::default())).keys), [key("a")]);
+    assert_eq!(
+        Vec::from_iter(world.namespace("lab", Some(&Namespace::default())).keys),
+        [key("a")]
+    );
 }
 
 #[test]
@@ -252,6 +319,9 @@ fn an_object_of_the_same_name_does_not_inherit_room() {
     world.vm(&key("a"), &assigned("a", "n1", "Running"), now);
     let mut second = vm("a", &Value::Null);
     second.0.as_mut().unwrap().metadata.uid = Some("uid-second".into());
-    assert_eq!(world.vm(&key("a"), &second, now).waiting, Some(Cause::RoomFreed));
+    assert_eq!(
+        world.vm(&key("a"), &second, now).waiting,
+        Some(Cause::RoomFreed)
+    );
     assert!(matches!(place(&mut world, "b", now), Placement::Node(_)));
 }

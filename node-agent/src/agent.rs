@@ -79,7 +79,7 @@ impl Agent {
     }
 
     /// Runs until the returned future is dropped; every task that it owns ends with it, and
-    /// cells go on.
+    /// cells go on. Ends by itself only once every VM had to leave, has left, and that is told.
     pub async fn run(mut self) {
         self.tasks.spawn(watch_cells::survey(
             self.executor.warden.clone(),
@@ -87,6 +87,9 @@ impl Agent {
         ));
         loop {
             let wake_at = self.act();
+            if self.leaving && self.observed.has_left(self.catalogue.desired(), clock::now()) {
+                return;
+            }
             let wait = wake_at.map_or(HEARTBEAT, |at| {
                 at.saturating_sub(clock::now()).min(HEARTBEAT)
             });
@@ -119,6 +122,7 @@ impl Agent {
         let now = clock::now();
         match input {
             Input::Change(change) => {
+                self.leaving |= matches!(*change, Change::Leaving(_));
                 let touched = self.catalogue.apply(*change);
                 for uid in touched {
                     self.wanted(&uid);

@@ -33,6 +33,8 @@ pub enum Change {
     },
     /// The complete selection: whatever is not named has left it.
     AllVms(Vec<Result<AgentVM, Uid>>),
+    /// Every VM must leave this node, for that reason.
+    Leaving(String),
     /// All policies; one that can't be decoded is its name.
     Policies(Vec<Result<AgentPolicy, String>>),
     /// Labels of all namespaces.
@@ -54,6 +56,7 @@ pub struct Catalogue {
     policies: Option<Vec<Result<AgentPolicy, String>>>,
     namespaces: Option<BTreeMap<String, Labels>>,
     node: String,
+    leaving: Option<String>,
 }
 
 impl Catalogue {
@@ -85,6 +88,10 @@ impl Catalogue {
             }
             Change::VmLeft { uid } => self.remove(&uid),
             Change::AllVms(vms) => touched = self.replace(vms),
+            Change::Leaving(why) => {
+                self.leaving = Some(why);
+                touched = self.judge(|_| true);
+            }
             Change::Policies(policies) => {
                 self.policies = Some(policies);
                 touched = self.judge(|_| true);
@@ -195,6 +202,8 @@ impl Catalogue {
                 Err(message) => Ruling::Invalid(message.clone()),
             },
             source: source.ok(),
+            evict: self.leaving.clone().or_else(|| assignment.evict.clone()),
+            released: vm.status.as_ref().and_then(|status| status.released_epoch) == Some(assignment.epoch),
             namespace,
         })
     }

@@ -42,6 +42,10 @@ pub struct Want {
     pub grace: Duration,
     /// What it may do.
     pub ruling: Ruling,
+    /// Why it must leave this node, if it must.
+    pub evict: Option<String>,
+    /// True where it was reported to have left: it is the operator's again.
+    pub released: bool,
 }
 
 /// What the policies of a VM's namespace make of its request.

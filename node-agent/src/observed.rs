@@ -17,9 +17,9 @@ use agentvm_cell_api::cell::{End, VmStatus};
 pub use self::record::{Gone, ReadyModule, Record, Retry, Run, StopCause, Told, Unsettled, Verb};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
-use crate::desired::Uid;
+use crate::desired::{Desired, Uid};
 use crate::problem::Problem;
-use crate::report::Key;
+use crate::report::{self, Key};
 use crate::source::Source;
 
 /// Everything that is, as far as the agent knows.
@@ -48,6 +48,18 @@ pub struct Ended {
 }
 
 impl Observed {
+    /// True where nothing runs, nothing is about to, and everything is told.
+    pub fn has_left(&self, desired: &Desired, now: Moment) -> bool {
+        self.surveyed
+            && self.vms.iter().all(|(uid, record)| {
+                let told = desired.vms.get(uid).is_none_or(|want| {
+                    let key = report::key(want, record, now);
+                    want.released || key.is_none() || key == record.told.key
+                });
+                told && !record.told.busy && !record.is_live() && record.busy != Some(Verb::Start)
+            })
+    }
+
     /// Takes the runs that ended since the last call.
     pub fn take_ends(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ends)

@@ -17,7 +17,7 @@ use agentvm_cell_api::cell::{End, VmState};
 
 use crate::clock::Moment;
 use crate::desired::{Ruling, Want};
-use crate::observed::{Record, Run};
+use crate::observed::{Record, Run, Verb};
 use crate::stop::must_stop;
 
 /// A refusal is told only after this long: policies and VMs that are created together arrive
@@ -46,6 +46,8 @@ pub struct Report {
     phase: Told,
     /// `status.effective`.
     pub effective: Option<EffectiveStatus>,
+    /// `status.releasedEpoch`.
+    pub released_epoch: Option<i64>,
     /// `status.moduleDigest`.
     pub module_digest: Option<String>,
     /// `status.restarts`.
@@ -62,6 +64,7 @@ enum Told {
     Running,
     Suspended,
     BackOff(Cause, String),
+    Released(String),
     Complete(String),
     Failed(Cause, String),
 }
@@ -87,6 +90,14 @@ pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
     let module = record.module.as_ref();
     Some(Report {
         key: key_of(want, record, &told),
+        released_epoch: match told {
+            Told::Released(_) => i64::try_from(record.epoch).ok(),
+            Told::Running
+            | Told::Suspended
+            | Told::BackOff(..)
+            | Told::Complete(_)
+            | Told::Failed(..) => None,
+        },
         phase: told,
         effective: match &want.ruling {
             Ruling::Granted(verdict) | Ruling::Refused(verdict) => {
@@ -163,6 +174,11 @@ fn idle(want: &Want, record: &Record, now: Moment) -> Option<Told> {
                 .then(|| Told::Failed(AcceptedReason::PolicyRefused.into(), sentence(&message)));
         }
         Ruling::Unknown(_) | Ruling::Granted(_) => {}
+    }
+    if let Some(why) = &want.evict
+        && record.busy != Some(Verb::Start)
+    {
+        return Some(Told::Released(sentence(why)));
     }
     if let Some(problem) = &record.problem {
         return Some(Told::BackOff(
@@ -253,13 +269,13 @@ impl Report {
             observed_generation: view.observed_generation,
             phase: view.phase,
             conditions: view.conditions,
-            assignment: None,
             effective: self.effective.clone(),
-            reported_uid: None,
+            released_epoch: self.released_epoch,
             module_digest: self.module_digest.clone(),
             restarts: Some(self.restarts),
             started_at: self.started_at.clone(),
             exit: self.exit.clone(),
+            ..AgentVMStatus::default()
         }
     }
 
@@ -268,9 +284,10 @@ impl Report {
         match &self.phase {
             Told::Running => "the guest runs",
             Told::Suspended => "spec.suspend is true",
-            Told::BackOff(_, message) | Told::Complete(message) | Told::Failed(_, message) => {
-                message
-            }
+            Told::BackOff(_, message)
+            | Told::Released(message)
+            | Told::Complete(message)
+            | Told::Failed(_, message) => message,
         }
     }
 }
@@ -284,6 +301,7 @@ impl Told {
                 cause: *cause,
                 message,
             },
+            Self::Released(message) => AgentView::Released { message },
             Self::Complete(message) => AgentView::Complete { message },
             Self::Failed(cause, message) => AgentView::Failed {
                 cause: *cause,
@@ -296,6 +314,7 @@ impl Told {
         match self {
             Self::Running => Phase::Running.as_str(),
             Self::Suspended => Phase::Suspended.as_str(),
+            Self::Released(_) => EndReason::Evicted.as_str(),
             Self::Complete(_) => EndReason::Completed.as_str(),
             Self::BackOff(cause, _) | Self::Failed(cause, _) => cause.as_str(),
         }

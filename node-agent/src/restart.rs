@@ -12,6 +12,8 @@ pub enum Next {
     Again,
     /// Another run at once (or when it is resumed), not counted.
     Anew,
+    /// Another run, where the operator places it next.
+    Elsewhere,
     /// Nothing: the VM has ended for good.
     Nothing,
 }
@@ -20,8 +22,18 @@ pub enum Next {
 ///
 /// A run that was told to stop ends by that, whatever it makes of its grace.
 pub fn next(policy: RestartPolicy, reason: EndReason, told_to_stop: Option<StopCause>) -> Next {
-    if told_to_stop.is_some() || reason == EndReason::Stopped {
-        return Next::Anew;
+    match told_to_stop {
+        Some(StopCause::Evicted) if policy == RestartPolicy::Never => return Next::Nothing,
+        Some(StopCause::Evicted) => return Next::Elsewhere,
+        Some(
+            StopCause::Changed
+            | StopCause::Suspended
+            | StopCause::Refused
+            | StopCause::Deleted
+            | StopCause::Moved,
+        ) => return Next::Anew,
+        None if reason == EndReason::Stopped => return Next::Anew,
+        None => {}
     }
     match (policy, reason) {
         (RestartPolicy::OnFailure, EndReason::Completed) | (RestartPolicy::Never, _) => {
@@ -63,6 +75,16 @@ mod tests {
                 assert_eq!(next(policy, reason, Some(StopCause::Changed)), Next::Anew);
             }
             assert_eq!(next(policy, EndReason::Stopped, None), Next::Anew);
+        }
+    }
+
+    #[test]
+    fn a_run_that_had_to_leave_goes_on_elsewhere_unless_it_may_run_once_only() {
+        for reason in EndReason::ALL {
+            let next = |policy| next(policy, reason, Some(StopCause::Evicted));
+            assert_eq!(next(RestartPolicy::Always), Next::Elsewhere);
+            assert_eq!(next(RestartPolicy::OnFailure), Next::Elsewhere);
+            assert_eq!(next(RestartPolicy::Never), Next::Nothing);
         }
     }
 }

@@ -13,6 +13,9 @@ pub fn must_stop(want: &Want, spec: &VmSpec, from: Option<&AgentVMSpec>) -> Opti
     if want.spec.suspend {
         return Some(StopCause::Suspended);
     }
+    if want.evict.is_some() {
+        return Some(StopCause::Evicted);
+    }
     if matches!(want.ruling, Ruling::Refused(_)) {
         return Some(StopCause::Refused);
     }

@@ -131,6 +131,8 @@ pub enum StopCause {
     Deleted,
     /// It is assigned elsewhere, or anew.
     Moved,
+    /// It must leave this node.
+    Evicted,
 }
 
 impl StopCause {
@@ -138,7 +140,7 @@ impl StopCause {
     pub const fn end_reason(self) -> EndReason {
         match self {
             Self::Changed | Self::Suspended | Self::Refused | Self::Deleted => EndReason::Stopped,
-            Self::Moved => EndReason::Evicted,
+            Self::Moved | Self::Evicted => EndReason::Evicted,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentvm_cell_api::cell::End;
+use agentvm_policy::EndReason;
 
 use super::{Record, Run, StopCause, Unsettled};
 use crate::backoff::RESTART;
@@ -69,9 +70,17 @@ impl Record {
         let Unsettled { end, ran, cause } = ended;
         // Of two reasons to stop, the object's own suspension says what follows.
         let cause = cause.or(want.spec.suspend.then_some(StopCause::Suspended));
+        // Who ended the cells may have been quicker than the word that every VM must leave.
+        let left = end.reason == EndReason::Evicted && want.evict.is_some();
+        let cause = cause.or(left.then_some(StopCause::Evicted));
+        let end = match (cause, &want.evict) {
+            (Some(StopCause::Evicted), Some(why)) => evicted(end, why),
+            (_, _) => end,
+        };
         match next(want.restart_policy(), end.reason, cause) {
             Next::Anew => self.not_before = None,
             Next::Again => self.again(end, ran, now),
+            Next::Elsewhere => self.exit = Some(end),
             Next::Nothing => {
                 self.exit = Some(end);
                 self.finished = true;
@@ -84,6 +93,15 @@ impl Record {
         self.crashes = self.crashes.after_run(ran);
         self.not_before = Some(now.saturating_add(self.crashes.delay(RESTART)));
         self.next_counts = true;
+    }
+}
+
+/// A run that was told to leave ended by that, whatever it made of its grace.
+fn evicted(end: End, why: &str) -> End {
+    End {
+        reason: EndReason::Evicted,
+        message: format!("stopped, since {why}"),
+        ..end
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn plan(
 
 /// Writes what changed, unless a write is on its way or has to wait.
 fn tell(want: &Arc<Want>, record: &Record, draft: &mut Draft) {
-    if record.told.busy || want.epoch != record.epoch {
+    if record.told.busy || want.epoch != record.epoch || want.released {
         return;
     }
     let Some(key) = report::key(want, record, draft.now) else {
@@ -189,7 +189,7 @@ fn new_live_limits(want: &Want, spec: &VmSpec) -> Option<VmSpec> {
 
 /// The next step towards a run.
 fn start(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Draft) {
-    if record.finished || want.spec.suspend {
+    if record.finished || want.spec.suspend || want.evict.is_some() || want.released {
         return;
     }
     if let Some(at) = record.not_before

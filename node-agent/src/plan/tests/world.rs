@@ -385,6 +385,7 @@ pub(super) fn assigned(uid: &str, policy: RestartPolicy) -> AgentVM {
         assignment: Some(Assignment {
             node_name: NODE.to_owned(),
             epoch: 1,
+            evict: None,
         }),
         ..AgentVMStatus::default()
     });

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod assets;
 pub mod audit;
+pub mod built;
 pub mod cache;
 pub mod cluster;
 pub mod control_plane;

@@ -14,6 +14,8 @@ use crate::process::Process;
 use crate::wait::{self, Look};
 use crate::{Result, api, cache, http};
 
+pub use crate::built::binary;
+
 /// A node; its processes end when this is dropped, or with the test binary.
 #[derive(Debug)]
 pub struct Node {
@@ -280,20 +282,6 @@ fn create_node(plane: &ControlPlane, name: &str, settings: &NodeSettings) -> Res
 
 fn run_dir(dir: &Path) -> PathBuf {
     dir.join("run")
-}
-
-/// Where `cargo` has put the workspace's programs: beside the folder of the test binary.
-pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    // A test binary is in target/PROFILE/deps, a program in target/PROFILE.
-    let built = test
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-        .with_context(|| crate::program::missing(std::ffi::OsStr::new(name)))?;
-    Ok(built)
 }
 
 /// Starts a warden with its files in `dir`. Compiled code is shared by all wardens of all tests:

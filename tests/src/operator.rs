@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::built::binary;
 use crate::control_plane::ControlPlane;
-use crate::node::binary;
 use crate::process::Process;
 use crate::wait;
 use crate::{Result, http, identity};

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use agentvm_tests::audit::AuditedWrite;
+use agentvm_tests::built::binary;
 use agentvm_tests::cluster::{self, Cluster};
-use agentvm_tests::node::{Node, binary};
+use agentvm_tests::node::Node;
 use agentvm_tests::program::{missing, output_of};
 use agentvm_tests::vm::{self, Namespace, is_true, number, phase, text};
 use agentvm_tests::wait::{self, Look};

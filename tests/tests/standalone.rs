@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use agentvm_tests::node::binary;
+use agentvm_tests::built::binary;
 use agentvm_tests::process::{self, Process};
 use agentvm_tests::program::output_of;
 use agentvm_tests::vm::manifest;

@@ -13,28 +13,28 @@ use serde_json::Value;
 
 /// Every rule of every role. A line more or another verb is a decision: change it here as well.
 const RULES: &str = "\
-ClusterRole agentvm-operator: agentvm.dev/agentvms: get list watch delete
-ClusterRole agentvm-operator: agentvm.dev/agentvms/status: get patch
 ClusterRole agentvm-operator: agentvm.dev/agentpolicies: get list watch
 ClusterRole agentvm-operator: agentvm.dev/agentnodes: get list watch
 ClusterRole agentvm-operator: /nodes: get list watch
 ClusterRole agentvm-operator: /namespaces: get list watch
-ClusterRole agentvm-operator: events.k8s.io/events: create patch
-Role agentvm-operator: coordination.k8s.io/leases: get list watch create
-Role agentvm-operator: coordination.k8s.io/leases [agentvm-operator]: update
-ClusterRole agentvm-node-agent: agentvm.dev/agentvms: get list watch
-ClusterRole agentvm-node-agent: agentvm.dev/agentvms/status: get patch
+ClusterRole agentvm-operator-vms: agentvm.dev/agentvms: get list watch delete
+ClusterRole agentvm-operator-vms: agentvm.dev/agentvms/status: get patch
+ClusterRole agentvm-operator-vms: events.k8s.io/events: create patch
 ClusterRole agentvm-node-agent: agentvm.dev/agentpolicies: get list watch
 ClusterRole agentvm-node-agent: agentvm.dev/agentnodes: get create patch
 ClusterRole agentvm-node-agent: agentvm.dev/agentnodes/status: get patch
 ClusterRole agentvm-node-agent: /namespaces: get list watch
 ClusterRole agentvm-node-agent: /nodes: get
-ClusterRole agentvm-node-agent: /configmaps: get
-ClusterRole agentvm-node-agent: events.k8s.io/events: create patch
-Role agentvm-node-agent: coordination.k8s.io/leases: get create update patch
+ClusterRole agentvm-node-agent-vms: agentvm.dev/agentvms: get list watch
+ClusterRole agentvm-node-agent-vms: agentvm.dev/agentvms/status: get patch
+ClusterRole agentvm-node-agent-vms: /configmaps: get
+ClusterRole agentvm-node-agent-vms: events.k8s.io/events: create patch
 ClusterRole agentvm-view: agentvm.dev/agentvms: get list watch
 ClusterRole agentvm-view: agentvm.dev/agentvms/status: get list watch
 ClusterRole agentvm-edit: agentvm.dev/agentvms: create update patch delete deletecollection
+Role agentvm-operator: coordination.k8s.io/leases: get list watch create
+Role agentvm-operator: coordination.k8s.io/leases [agentvm-operator]: update
+Role agentvm-node-agent: coordination.k8s.io/leases: get create update patch
 ";
 
 fn documents(file: &str) -> Vec<Value> {
@@ -136,7 +136,8 @@ fn every_role_is_bound_to_its_own_account_alone() {
             panic!("{binding}");
         };
         assert_eq!(subject["kind"], "ServiceAccount");
-        assert_eq!(subject["name"], binding["roleRef"]["name"]);
+        let role = binding["roleRef"]["name"].as_str().unwrap();
+        assert_eq!(subject["name"], role.trim_end_matches("-vms"));
         assert_eq!(subject["namespace"], agentvm_crds::SYSTEM_NAMESPACE);
     }
 }

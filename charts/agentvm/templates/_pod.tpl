@@ -35,7 +35,7 @@ priorityClassName: {{ .Values.priorityClass.name }}
 {{- define "agentvm.tokenVolume" -}}
 name: api-token
 projected:
-  defaultMode: 0444
+  defaultMode: 292 # 0444
   sources:
     - serviceAccountToken:
         path: token

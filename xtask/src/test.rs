@@ -17,7 +17,7 @@ pub(crate) struct TestArgs {
 }
 
 /// What the tests call that neither Rust nor Go brings.
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 11] = [
     machine::GO,
     debian("cc", "build-essential", "links Rust programs"),
     debian("git", "git", "lists the files of the repository"),
@@ -34,6 +34,8 @@ const TOOLS: [Tool; 9] = [
     ),
     debian("docker-registry", "docker-registry", "a real OCI registry"),
     debian("promtool", "prometheus", "checks our metrics"),
+    debian("lua5.3", "lua5.3", "runs Argo CD's health check"),
+    debian("diff", "diffutils", "is what kubectl diff calls"),
     debian("pip3", "python3-pip", "fetches guests from PyPI"),
 ];
 

@@ -116,8 +116,8 @@ async fn node_pod(client: &Client, namespace: &str, node: &str) -> anyhow::Resul
         .labels("app.kubernetes.io/name=agentvm,app.kubernetes.io/component=node")
         .fields(&format!("spec.nodeName={node},status.phase=Running"));
     let pods = pods.list(&ours).await.context("listing the node pods")?;
-    let addresses = pods.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
-    Ok(addresses.filter_map(|address| address.parse().ok()).next())
+    let mut addresses = pods.items.into_iter().filter_map(|pod| pod.status?.pod_ip);
+    Ok(addresses.find_map(|address| address.parse().ok()))
 }
 
 /// HTTP/1.0, so that the answer is never chunked and ends with the connection.

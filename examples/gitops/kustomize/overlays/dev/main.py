@@ -1,0 +1,1 @@
+print("dev: nothing is computed here")

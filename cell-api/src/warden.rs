@@ -38,6 +38,9 @@ pub struct Info {
     pub max_vms_per_cell: u32,
     /// `vm.max_map_count` of the node.
     pub max_map_count: u64,
+    /// True once the warden was told to end: every VM ends too, and no cell is started.
+    #[serde(default)]
+    pub stopping: bool,
     /// The warden's process id.
     pub pid: u32,
     /// Resident bytes of the warden itself.

@@ -24,6 +24,7 @@ mod run_dir;
 
 use std::future::IntoFuture;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,14 +200,17 @@ async fn serve(settings: Settings) -> Result<(), WardenError> {
         modules,
         cells: cells.clone(),
     });
+    let mut serving = pin!(axum::serve(listener, router).into_future());
     let stopped = tokio::select! {
-        served = axum::serve(listener, router).into_future() => served,
+        served = &mut serving => served,
         () = memory::watch(cells.clone(), &settings) => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
     tracing::info!("warden stops its cells");
+    // The agent still has to hear how VMs end.
     tokio::select! {
+        _ended = serving, if stopped.is_ok() => {}
         () = cells.stop_all(Duration::from_secs(settings.grace_seconds)) => {}
         _ = terminate.recv() => tracing::warn!("told to stop twice: cells are killed"),
     }

@@ -212,6 +212,11 @@ pub struct AgentVMStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reported_uid: Option<String>,
+    /// The assignment that its node has let go of: nothing runs by it, and never will again, so
+    /// that the VM may be placed anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub released_epoch: Option<i64>,
     /// SHA-256 of the module that runs, as `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
@@ -260,6 +265,11 @@ pub struct Assignment {
     /// Counts assignments of this object, from 1.
     #[schemars(range(min = 1))]
     pub epoch: i64,
+    /// Why the node must let go of it, such as a taint that it does not tolerate. Once it stands
+    /// here, it stays until the next assignment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub evict: Option<String>,
 }
 
 /// What a VM may really do: its request cut with the policies of its namespace.

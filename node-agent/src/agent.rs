@@ -53,6 +53,7 @@ pub struct Agent {
     inputs: Inputs,
     queue: mpsc::Receiver<Input>,
     tasks: JoinSet<()>,
+    leaving: bool,
     tidied: clock::Moment,
 }
 
@@ -69,6 +70,7 @@ impl Agent {
             inputs,
             queue,
             tasks: JoinSet::new(),
+            leaving: false,
             tidied: clock::now(),
         }
     }
@@ -87,7 +89,11 @@ impl Agent {
         ));
         loop {
             let wake_at = self.act();
-            if self.leaving && self.observed.has_left(self.catalogue.desired(), clock::now()) {
+            if self.leaving
+                && self
+                    .observed
+                    .has_left(self.catalogue.desired(), clock::now())
+            {
                 return;
             }
             let wait = wake_at.map_or(HEARTBEAT, |at| {

@@ -203,7 +203,8 @@ impl Catalogue {
             },
             source: source.ok(),
             evict: self.leaving.clone().or_else(|| assignment.evict.clone()),
-            released: vm.status.as_ref().and_then(|status| status.released_epoch) == Some(assignment.epoch),
+            released: vm.status.as_ref().and_then(|status| status.released_epoch)
+                == Some(assignment.epoch),
             namespace,
         })
     }

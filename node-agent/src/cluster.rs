@@ -1,5 +1,6 @@
 //! The agent of a cluster's node: wires the core to the API server and runs it.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use agentvm_cell_api::client::{CellClient, ClientError, WardenClient};
 use agentvm_policy::EndReason;
 use tokio::task::JoinSet;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Input, Inputs};
+use crate::catalogue::Change;
 use crate::execute::Executor;
 use crate::flags::Flags;
 use crate::identity::{Identity, IdentityError};
@@ -19,6 +21,11 @@ use crate::kubernetes::{self, ConnectError, watch};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::serve::{self, ListenError};
+
+/// Between the words to the agent and to the warden, where both are told to end.
+const TOLD_TOGETHER: Duration = Duration::from_secs(2);
+/// How often the warden is asked meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +44,12 @@ pub enum ClusterError {
     TakenOver(#[from] TakenOver),
 }
 
-/// Runs the agent until another one takes its node over. Dropping the future leaves cells
-/// running: the next agent adopts them.
-pub async fn run(flags: Flags) -> Result<(), ClusterError> {
+/// Runs the agent until it is `told` to end, or another one takes its node over.
+///
+/// Cells go on and the next agent adopts them, unless the warden was told to end as well: then
+/// the pod ends, and the agent stays until every VM has left and that is reported.
+pub async fn run(flags: Flags, told: impl Future<Output = ()>) -> Result<(), ClusterError> {
+    let mut told = pin!(told);
     let identity = Identity::of(&flags.run_dir)?;
     let client = kubernetes::connect().await?;
     let listener = serve::listen(flags.listen).await?;
@@ -65,21 +75,88 @@ pub async fn run(flags: Flags) -> Result<(), ClusterError> {
         node,
         identity.holder.clone(),
     );
-    lease.acquire().await;
+    tokio::select! {
+        () = lease.acquire() => {}
+        () = &mut told => return Ok(()),
+    }
     tracing::info!(%node, holder = %identity.holder, "Lease is held");
 
-    tasks.spawn(NodeReporter::new(client.clone(), warden.clone(), node, flags.capacity()).run());
+    let reporter = NodeReporter::new(client.clone(), warden.clone(), node, flags.capacity());
+    tasks.spawn(reporter.clone().run());
     tasks.spawn(watch::policies(client.clone(), inputs.clone()));
     tasks.spawn(watch::namespaces(client.clone(), inputs.clone()));
-    tasks.spawn(watch::agent_vms(client, node.to_owned(), flags.namespaces.clone(), inputs));
-    tasks.spawn(agent.run());
-    let taken_over = lease.keep().await;
-    // Whoever took the node over runs its VMs now: this agent's must not run as well.
+    tasks.spawn(watch::agent_vms(
+        client,
+        node.to_owned(),
+        flags.namespaces.clone(),
+        inputs.clone(),
+    ));
+    let mut core = JoinSet::new();
+    core.spawn(agent.run());
+    let end = tokio::select! {
+        taken_over = lease.keep() => End::TakenOver(taken_over),
+        end = leave(told, &warden, &reporter, &inputs, &mut core) => end,
+    };
+    core.shutdown().await;
     tasks.shutdown().await;
-    if let Err(error) = evict_all(&warden).await {
-        tracing::error!(%error, "VMs of a lost node could not be stopped");
+    match end {
+        End::Alone => Ok(()),
+        End::WithItsPod => {
+            lease.release().await;
+            Ok(())
+        }
+        End::TakenOver(taken_over) => {
+            // Whoever took the node over runs its VMs now: this agent's must not run as well.
+            if let Err(error) = evict_all(&warden).await {
+                tracing::error!(%error, "VMs of a lost node could not be stopped");
+            }
+            Err(taken_over.into())
+        }
     }
-    Err(taken_over.into())
+}
+
+/// How the agent ends.
+enum End {
+    /// Its VMs go on.
+    Alone,
+    /// Every VM has left.
+    WithItsPod,
+    /// Another agent runs as this node.
+    TakenOver(TakenOver),
+}
+
+/// Waits until the agent is told to end, and where its pod ends, until every VM has left.
+async fn leave(
+    told: Pin<&mut impl Future<Output = ()>>,
+    warden: &WardenClient,
+    reporter: &NodeReporter,
+    inputs: &Inputs,
+    core: &mut JoinSet<()>,
+) -> End {
+    told.await;
+    if !ends(warden).await {
+        tracing::info!("the agent ends alone: VMs go on");
+        return End::Alone;
+    }
+    tracing::info!("the pod ends: every VM must leave");
+    reporter.report_now().await;
+    let leaving = Change::Leaving("its node's agentvm pod ends".to_owned());
+    let _agent_has_ended = inputs.send(Input::Change(Box::new(leaving))).await;
+    let _ended = core.join_next().await;
+    End::WithItsPod
+}
+
+/// Whether the warden was told to end, too: a pod's containers are told at the same time.
+async fn ends(warden: &WardenClient) -> bool {
+    let give_up = tokio::time::Instant::now() + TOLD_TOGETHER;
+    while tokio::time::Instant::now() < give_up {
+        match warden.info().await {
+            Ok(info) if !info.stopping => tokio::time::sleep(LOOK_EVERY).await,
+            // One that does not answer has ended, and its cells with it.
+            Ok(_) | Err(_) => return true,
+        }
+    }
+    false
 }
 
 /// Stops every VM of the node at once.

@@ -25,13 +25,17 @@ fn main() -> anyhow::Result<()> {
         .block_on(until_told(flags))
 }
 
-/// Runs until SIGTERM or SIGINT; cells go on without the agent.
+/// Runs until SIGTERM or SIGINT.
 async fn until_told(flags: Flags) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        ended = cluster::run(flags) => ended.context("the node agent ends"),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    cluster::run(flags, told)
+        .await
+        .context("the node agent ends")
 }

@@ -60,7 +60,30 @@ pub fn reported(vm: &AgentVM, view: &View, now: &Time) -> AgentVMStatus {
             status.assignment = Some(assignment);
             status
         }
+        View::Leaving { why } => leaving(vm, why, &at),
     }
+}
+
+/// The status that has a node let go of a VM.
+fn leaving(vm: &AgentVM, why: &str, at: &At<'_>) -> AgentVMStatus {
+    let mut assignment = vm.assignment().cloned().unwrap_or_default();
+    let view = OperatorView::Assigned {
+        node: &assignment.node_name,
+        refused: None,
+    };
+    let mut status = AgentVMStatus {
+        conditions: operator(&view, at).conditions,
+        ..AgentVMStatus::default()
+    };
+    for condition in &mut status.conditions {
+        if condition.type_ == ConditionType::Placed.as_str() {
+            condition.message = sentence(&format!("it must leave: {why}"));
+        }
+    }
+    keep_what_only_we_wrote(vm, &mut status);
+    assignment.evict.get_or_insert_with(|| sentence(why));
+    status.assignment = Some(assignment);
+    status
 }
 
 /// The status of a VM that fits on no node, whether it had one before or not.

@@ -8,6 +8,8 @@
 //! | accepted, no node | - | placed |
 //! | any, assigned | heard from | conditions only |
 //! | any, assigned | silent | stays (a cut-off agent goes on running it); the condition says so |
+//! | any, assigned | tainted, and it must leave | its agent is told to let go of it |
+//! | any, released by its agent | any | placed again with the next epoch |
 //! | `suspend`, assigned | gone, out of service | stays; placed again when it is resumed |
 //! | `OnFailure`, `Always` | gone, out of service | placed again with the next epoch |
 //! | `Never` that its agent had stopped (`Suspended`) | gone, out of service | placed again |
@@ -24,7 +26,7 @@ use crate::dereference::Dereferenced;
 use crate::nodes::Standing;
 use crate::place::Demand;
 use crate::validate::Validated;
-use crate::world::is_over;
+use crate::world::{is_over, is_released};
 
 /// The next step for one VM.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +66,11 @@ pub enum View {
         refused: Option<(AcceptedReason, String)>,
         /// How its node stands.
         standing: Standing,
+    },
+    /// On a node that must let go of it.
+    Leaving {
+        /// Why.
+        why: String,
     },
 }
 
@@ -108,6 +115,15 @@ pub fn decide(object: &Dereferenced, validated: Validated) -> Decision {
     }
     if is_over(vm) {
         return Decision::Expire;
+    }
+    if is_released(vm) {
+        return lost(object, validated, "let go of it", Standing::Fresh);
+    }
+    match (object.standing, &object.evict) {
+        (Some(Standing::Fresh | Standing::Silent), Some(why)) => {
+            return Decision::Report(View::Leaving { why: why.clone() });
+        }
+        (_, _) => {}
     }
     match object.standing {
         None => unassigned(object, validated),
@@ -182,7 +198,12 @@ fn lost(
         node: assignment.node_name.clone(),
         how,
     };
+    if is_released(vm) && matches!(validated, Validated::Refused { .. }) {
+        return assigned(validated, standing);
+    }
     let once = match vm.spec.restart_policy {
+        // Its agent releases only what may run once more, or never ran.
+        RestartPolicy::Never if is_released(vm) => false,
         RestartPolicy::Never => vm.phase() != Some(Phase::Suspended),
         RestartPolicy::OnFailure | RestartPolicy::Always => false,
     };

@@ -28,6 +28,8 @@ pub struct Dereferenced {
     pub policies: Result<Vec<PolicyRules>, Unreadable>,
     /// How its node stands; `None` without an assignment.
     pub standing: Option<Standing>,
+    /// Why its node must let go of it, by the node's taints.
+    pub evict: Option<String>,
 }
 
 /// Looks everything up.
@@ -43,12 +45,15 @@ pub async fn dereference(
         .assignment()
         .filter(|_| !is_over(&vm))
         .map(|assignment| assignment.node_name.clone());
-    let (policies, seen) = {
+    let (policies, seen, evict) = {
         let world = context.world();
         let standing = node
             .as_deref()
             .map(|node| world.standing(node, Instant::now()));
-        (world.policies_of(&key.namespace), standing)
+        let evict = node
+            .as_deref()
+            .and_then(|node| world.evicts(node, &vm.spec.tolerations));
+        (world.policies_of(&key.namespace), standing, evict)
     };
     let standing = match (node, seen) {
         (Some(node), Some(Standing::Gone | Standing::OutOfService)) => {
@@ -61,6 +66,7 @@ pub async fn dereference(
         key,
         policies,
         standing,
+        evict,
     })
 }
 

@@ -18,9 +18,9 @@ use agentvm_crds::agentnode::JailLevel;
 use agentvm_crds::quantity;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Taint};
+use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 
-use crate::place::{Candidate, Heard};
+use crate::place::{Candidate, Heard, evicting};
 use crate::resources::Resources;
 
 /// The taint by which an administrator says that a node is down for good.
@@ -207,6 +207,24 @@ impl Nodes {
             Heard::Fresh => Standing::Fresh,
             Heard::Silent => Standing::Silent,
         }
+    }
+
+    /// Why a node must let go of a VM with these tolerations, if it must.
+    pub fn evicts(&self, name: &str, tolerations: &[Toleration]) -> Option<String> {
+        let core = self.facts.get(name)?.core.as_ref()?;
+        let Taint {
+            key, effect, value, ..
+        } = evicting(&core.taints, tolerations)?;
+        let value = value.as_deref().unwrap_or_default();
+        Some(format!(
+            "node {name} has the taint {key}={value}:{effect}, which spec.tolerations does not tolerate"
+        ))
+    }
+
+    /// The taints of a node.
+    pub fn taints(&self, name: &str) -> Vec<Taint> {
+        let core = self.facts.get(name).and_then(|facts| facts.core.as_ref());
+        core.map(|core| core.taints.clone()).unwrap_or_default()
     }
 
     /// Every node that has an agent, for placement.

@@ -107,6 +107,15 @@ impl Notice {
         Self::new(vm, EventType::Warning, "NodeSilent", "Watching", &note).about(silent)
     }
 
+    /// A VM must leave its node.
+    pub fn leaving(vm: &AgentVM, why: &str) -> Self {
+        let node = vm
+            .assignment()
+            .map(|assignment| assignment.node_name.as_str());
+        Self::new(vm, EventType::Warning, "Evicted", "Evicting", why)
+            .about(node.unwrap_or_default())
+    }
+
     /// A VM ended with its node.
     pub fn evicted(vm: &AgentVM, eviction: &Eviction) -> Self {
         let Eviction { lost, because } = eviction;

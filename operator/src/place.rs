@@ -14,6 +14,7 @@ use agentvm_crds::agentnode::JailLevel;
 use k8s_openapi::api::core::v1::Toleration;
 
 pub use obstacle::{Obstacle, Unplaceable};
+pub(crate) use taint::evicting;
 
 use crate::nodes::NodeFacts;
 use crate::resources::Resources;

@@ -114,6 +114,10 @@ async fn report(object: &Dereferenced, view: &View, context: &Context) -> Result
                 standing: Standing::Silent,
                 ..
             } => context.tell(Notice::silent(&object.vm)),
+            View::Leaving { why } => {
+                context.metrics.evicted.inc();
+                context.tell(Notice::leaving(&object.vm, why));
+            }
             View::Assigned { .. } | View::Suspended { .. } => {}
         }
     }

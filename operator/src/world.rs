@@ -16,7 +16,7 @@ use agentvm_crds::{AgentNode, AgentPolicy};
 use agentvm_policy::PolicyRules;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, Node, Toleration};
 use kube::{Resource as _, ResourceExt};
 
 pub use wake::{Cause, Key, Placement, Wake};
@@ -74,8 +74,14 @@ impl World {
     /// A core Node was seen, or is gone.
     pub fn node(&mut self, name: &str, node: Option<&Node>, now: Instant) -> Wake {
         let before = self.nodes.standing(name, now);
+        let taints = self.nodes.taints(name);
         let change = self.nodes.set_core(name, node);
-        self.after_node(name, change, before, now)
+        let mut wake = self.after_node(name, change, before, now);
+        if self.nodes.taints(name) != taints {
+            wake.keys
+                .extend(self.keys_where(|known| known.node.as_deref() == Some(name)));
+        }
+        wake
     }
 
     /// An `AgentNode` was seen, or is gone. One that can't be read counts as not there.
@@ -164,6 +170,8 @@ impl World {
                 .unwrap_or_default(),
         );
         let epoch = assignment.as_ref().map_or(0, |assignment| assignment.epoch);
+        let released = vm.0.as_ref().is_ok_and(is_released);
+        let assignment = assignment.filter(|_| !released);
         let claim = assignment
             .as_ref()
             .filter(|_| !over)
@@ -217,6 +225,11 @@ impl World {
     /// The policies that hold in a namespace.
     pub fn policies_of(&self, namespace: &str) -> Result<Vec<PolicyRules>, Unreadable> {
         self.policies.of(namespace)
+    }
+
+    /// Why a node must let go of a VM with these tolerations, if it must.
+    pub fn evicts(&self, node: &str, tolerations: &[Toleration]) -> Option<String> {
+        self.nodes.evicts(node, tolerations)
     }
 
     /// How a node stands towards its VMs.
@@ -383,6 +396,12 @@ pub fn is_over(vm: &AgentVM) -> bool {
         )
         | None => false,
     }
+}
+
+/// Whether the agent of its node has let go of it.
+pub fn is_released(vm: &AgentVM) -> bool {
+    let released = vm.status.as_ref().and_then(|status| status.released_epoch);
+    released.is_some() && released == vm.assignment().map(|assignment| assignment.epoch)
 }
 
 /// What [`World::census`] counts.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Cells {
     modules: Arc<Modules>,
     running: Arc<Mutex<BTreeMap<String, Running>>>,
     /// One start or end at a time for each namespace.
+    /// Set for good by [`Cells::stop_all`].
+    stopping: AtomicBool,
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -75,6 +78,7 @@ impl Cells {
             run_dir,
             modules,
             running: Arc::default(),
+            stopping: AtomicBool::new(false),
             turns: Mutex::default(),
         }
     }
@@ -103,6 +107,9 @@ impl Cells {
         }
         let turn = self.turn(namespace);
         let _taken = turn.lock().await;
+        if self.are_stopping() {
+            return Err(internal("the warden was told to end".to_owned()));
+        }
         if let Some(running) = lock(&self.running).get(namespace) {
             return Ok(running.facts.clone());
         }
@@ -162,8 +169,14 @@ impl Cells {
         lock(&self.running).get(namespace).cloned()
     }
 
-    /// Ends every cell; VMs get `grace`.
+    /// Whether every cell was told to end.
+    pub(super) fn are_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Ends every cell; VMs get `grace`. No cell is started from now on.
     pub(super) async fn stop_all(&self, grace: Duration) {
+        self.stopping.store(true, Ordering::SeqCst);
         let stopped = self.end_all(Order::Stop(grace));
         let _those_left_are_killed = tokio::time::timeout(grace + MARGIN, stopped).await;
     }

@@ -57,6 +57,7 @@ async fn info(State(warden): State<Arc<Warden>>) -> Result<Json<Info>, Refusal> 
         jail_message: warden.facts.message.clone(),
         max_vms_per_cell: warden.settings.max_vms_per_cell,
         max_map_count,
+        stopping: warden.cells.are_stopping(),
         pid: std::process::id(),
         resident_bytes: resident_bytes(&read("/proc/self/statm")?),
         compiles: warden.modules.compiles(),

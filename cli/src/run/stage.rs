@@ -290,6 +290,7 @@ fn placed(mut vm: AgentVM, namespace: &str, index: usize) -> AgentVM {
         assignment: Some(Assignment {
             node_name: NODE.to_owned(),
             epoch: 1,
+            evict: None,
         }),
         ..AgentVMStatus::default()
     });

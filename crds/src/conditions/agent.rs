@@ -19,6 +19,11 @@ pub enum AgentView<'a> {
         /// One sentence; may hold text from the guest.
         message: &'a str,
     },
+    /// Stopped since it has to leave its node; it may be placed anew.
+    Released {
+        /// Why, in one sentence.
+        message: &'a str,
+    },
     /// Stopped since `spec.suspend` is true.
     Suspended,
     /// Its last run ended with exit code 0 and none follows.
@@ -61,6 +66,7 @@ impl<'a> AgentView<'a> {
             Self::Starting => Phase::Starting,
             Self::Running => Phase::Running,
             Self::BackOff { .. } => Phase::BackOff,
+            Self::Released { .. } => Phase::Pending,
             Self::Suspended => Phase::Suspended,
             Self::Complete { .. } => Phase::Complete,
             Self::Failed { .. } => Phase::Failed,
@@ -81,6 +87,10 @@ impl<'a> AgentView<'a> {
                 reason: cause.as_str(),
                 message,
             },
+            Self::Released { message } => Why {
+                reason: EndReason::Evicted.as_str(),
+                message,
+            },
             Self::Suspended => Why {
                 reason: Phase::Suspended.as_str(),
                 message: "spec.suspend is true",
@@ -99,7 +109,9 @@ fn image_ready(view: &AgentView<'_>, at: &At<'_>) -> Condition {
         message: "module and environment are on the node",
     };
     let (status, why) = match *view {
-        AgentView::Starting | AgentView::Suspended => (Status::Unknown, view.why()),
+        AgentView::Starting | AgentView::Suspended | AgentView::Released { .. } => {
+            (Status::Unknown, view.why())
+        }
         AgentView::Running | AgentView::Complete { .. } => (Status::True, there),
         AgentView::BackOff { cause, .. } | AgentView::Failed { cause, .. } => match cause {
             Cause::Ended(_) => (Status::True, there),

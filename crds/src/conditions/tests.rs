@@ -85,6 +85,11 @@ fn agent_views() -> Vec<(AgentView<'static>, Phase, Kstatus)> {
             Phase::BackOff,
             Kstatus::InProgress,
         ),
+        (
+            AgentView::Released { message: "m" },
+            Phase::Pending,
+            Kstatus::InProgress,
+        ),
         (AgentView::Suspended, Phase::Suspended, Kstatus::Current),
         (
             AgentView::Complete { message: "m" },
@@ -322,9 +327,11 @@ fn h07_the_largest_status_fits_in_16_kib() {
         assignment: Some(Assignment {
             node_name: node,
             epoch: i64::MAX,
+            evict: Some("e".repeat(1024)),
         }),
         effective: Some(EffectiveStatus::from(&verdict)),
         reported_uid: Some("0".repeat(36)),
+        released_epoch: Some(i64::MAX),
         module_digest: Some(format!("sha256:{}", "f".repeat(64))),
         restarts: Some(i32::MAX),
         started_at: Some(noon.clone()),

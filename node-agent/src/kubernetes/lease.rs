@@ -83,19 +83,48 @@ impl NodeLease {
 
     /// Renews the Lease for ever; ends only when another agent has taken it over. An API server
     /// that does not answer is no reason to stop: running VMs go on.
-    pub async fn keep(mut self) -> TakenOver {
+    pub async fn keep(&mut self) -> TakenOver {
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
             match self.attempt().await {
                 Ok(None) => {}
                 Ok(Some(holder)) => {
                     return TakenOver {
-                        name: self.name,
+                        name: self.name.clone(),
                         holder,
                     };
                 }
                 Err(error) => tracing::warn!(lease = %self.name, %error, "Lease was not renewed"),
             }
+        }
+    }
+
+    /// Gives the Lease up, so that the next agent of this node need not wait for it to run out.
+    /// Call it once nothing runs any more.
+    pub async fn release(self) {
+        let release = async {
+            let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+                return Ok(());
+            };
+            let Some(spec) = &mut lease.spec else {
+                return Ok(());
+            };
+            if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+                return Ok(());
+            }
+            spec.holder_identity = Some(String::new());
+            let params = PostParams::default();
+            self.api
+                .replace(&self.name, &params, &lease)
+                .await
+                .map(|_| ())
+        };
+        match tokio::time::timeout(CALL_WITHIN, release).await {
+            Ok(Ok(())) => tracing::info!(lease = %self.name, "Lease is given up"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = %self.name, error = %say(&error), "Lease was not given up");
+            }
+            Err(_elapsed) => tracing::warn!(lease = %self.name, "Lease was not given up in time"),
         }
     }
 

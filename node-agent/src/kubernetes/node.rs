@@ -21,6 +21,7 @@ use crate::capacity::Capacity;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Reports one node.
+#[derive(Clone)]
 pub struct NodeReporter {
     client: Client,
     warden: WardenClient,
@@ -66,8 +67,21 @@ impl NodeReporter {
         }
     }
 
+    /// Reports once more, at once: before the node lets go of its VMs, nobody may place any here.
+    pub async fn report_now(&self) {
+        let info = self.warden.info().await.map_err(|error| error.to_string());
+        if let Err(error) = self.report(&self.status(info)).await {
+            tracing::warn!(node = %self.name, error = %say(&error), "AgentNode was not written");
+        }
+    }
+
     fn status(&self, info: Result<Info, String>) -> AgentNodeStatus {
         let (ready, reason, message) = match &info {
+            Ok(info) if info.stopping => (
+                "False",
+                "PodEnds",
+                "the pod ends, and its VMs with it".to_owned(),
+            ),
             Ok(_) => ("True", "WardenAnswers", "the warden answers".to_owned()),
             Err(error) => (
                 "False",

@@ -38,8 +38,13 @@ fn outcome(vm: AgentVM, standing: Option<Standing>) -> String {
         },
         policies: Ok(vec![]),
         standing,
+        evict: None,
     };
-    match decide(&object, validate(&object)) {
+    told(&object)
+}
+
+fn told(object: &Dereferenced) -> String {
+    match decide(object, validate(object)) {
         Decision::Leave => "leave".into(),
         Decision::Expire => "expire".into(),
         Decision::Report(View::Refused { reason, .. }) => format!("refused {}", reason.as_str()),
@@ -52,6 +57,7 @@ fn outcome(vm: AgentVM, standing: Option<Standing>) -> String {
             refused: Some(_),
             standing,
         }) => format!("stays refused, {standing:?}"),
+        Decision::Report(View::Leaving { why }) => format!("leaves: {why}"),
         Decision::Place(Order {
             epoch, lost: None, ..
         }) => format!("place {epoch}"),
@@ -170,4 +176,51 @@ fn what_is_being_deleted_is_left_alone() {
         jiff::Timestamp::UNIX_EPOCH,
     ));
     assert_eq!(outcome(vm, None), "leave");
+}
+
+#[test]
+fn a_vm_that_must_leave_is_placed_again_only_once_its_agent_has_released_it() {
+    let object = |phase: &str, released: Value, spec: Value| {
+        let mut status = on_node(phase);
+        status["releasedEpoch"] = released;
+        Dereferenced {
+            vm: Arc::new(vm(&spec, &status)),
+            key: Key {
+                namespace: "lab".into(),
+                name: "crawler".into(),
+            },
+            policies: Ok(vec![]),
+            standing: Some(Standing::Fresh),
+            evict: Some("a taint".into()),
+        }
+    };
+    let always = json!({"restartPolicy": "Always"});
+    let cases = [
+        ("Running", Value::Null, always.clone(), "leaves: a taint"),
+        // Of an assignment before this one.
+        ("Running", json!(3), always.clone(), "leaves: a taint"),
+        ("Pending", json!(4), always, "place 5 after n1"),
+        // It never ran.
+        ("Pending", json!(4), json!({}), "place 5 after n1"),
+        ("Failed", Value::Null, json!({}), "expire"),
+        (
+            "Pending",
+            json!(4),
+            json!({"suspend": true}),
+            "stays, Fresh",
+        ),
+        (
+            "Pending",
+            json!(4),
+            json!({"limits": {"memory": "2Gi"}}),
+            "stays refused, Fresh",
+        ),
+    ];
+    for (phase, released, spec, expected) in cases {
+        assert_eq!(
+            told(&object(phase, released.clone(), spec.clone())),
+            expected,
+            "{phase} {released} {spec}"
+        );
+    }
 }

@@ -23,6 +23,30 @@ pub(super) fn untolerated<'t>(taints: &'t [Taint], tolerations: &[Toleration]) -
         .map(|taint| taint.key.as_str())
 }
 
+/// Taints by which autoscalers say that a node is about to go, whatever their effect.
+const GOING: [&str; 2] = ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"];
+/// Taints by which Kubernetes says that it does not hear from a node. What runs there goes on:
+/// a node that is cut off can't be told from one that is down.
+const UNHEARD: [&str; 2] = [
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/not-ready",
+];
+
+/// The first taint by which the node must let go of a VM that runs there.
+///
+/// The out-of-service taint is not one of them: nobody is left there to let go.
+pub(crate) fn evicting<'t>(taints: &'t [Taint], tolerations: &[Toleration]) -> Option<&'t Taint> {
+    taints.iter().find(|taint| {
+        let key = taint.key.as_str();
+        let evicts = GOING.contains(&key)
+            || (taint.effect == "NoExecute" && key != OUT_OF_SERVICE && !UNHEARD.contains(&key));
+        evicts
+            && !tolerations
+                .iter()
+                .any(|toleration| tolerates(toleration, taint))
+    })
+}
+
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let key = toleration.key.as_deref().unwrap_or_default();
     let effect = toleration.effect.as_deref().unwrap_or_default();
@@ -44,7 +68,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 mod tests {
     use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-    use super::untolerated;
+    use super::{evicting, untolerated};
 
     fn taint(key: &str, value: &str, effect: &str) -> Taint {
         Taint {
@@ -134,5 +158,38 @@ mod tests {
             untolerated(&taints, &[all]),
             Some("node.kubernetes.io/out-of-service")
         );
+    }
+
+    #[test]
+    fn no_execute_and_what_autoscalers_say_evict_what_does_not_tolerate_it() {
+        let cases = [
+            (taint("gpu", "a100", "NoSchedule"), false),
+            (taint("soft", "", "PreferNoSchedule"), false),
+            (taint("maintenance", "now", "NoExecute"), true),
+            (
+                taint("ToBeDeletedByClusterAutoscaler", "1", "NoSchedule"),
+                true,
+            ),
+            (taint("karpenter.sh/disrupted", "", "NoSchedule"), true),
+            (
+                taint("node.kubernetes.io/unreachable", "", "NoExecute"),
+                false,
+            ),
+            (
+                taint("node.kubernetes.io/not-ready", "", "NoExecute"),
+                false,
+            ),
+            (
+                taint("node.kubernetes.io/out-of-service", "", "NoExecute"),
+                false,
+            ),
+        ];
+        for (taint, evicts) in cases {
+            let taints = [taint];
+            let key = &taints[0].key;
+            assert_eq!(evicting(&taints, &[]).is_some(), evicts, "{key}");
+            let all = toleration("", "Exists", "", "");
+            assert_eq!(evicting(&taints, &[all]), None, "{key} is tolerated");
+        }
     }
 }

@@ -31,6 +31,7 @@ fn object(spec: &Value, policies: Vec<PolicyRules>) -> Dereferenced {
         },
         policies: Ok(policies),
         standing: None,
+        evict: None,
     }
 }
 

@@ -325,3 +325,36 @@ fn an_object_of_the_same_name_does_not_inherit_room() {
     );
     assert!(matches!(place(&mut world, "b", now), Placement::Node(_)));
 }
+
+#[test]
+fn a_released_vm_holds_no_room_and_waits() {
+    let mut world = World::new(JailLevel::Full);
+    let now = Instant::now();
+    world.vm(&key("a"), &assigned("a", "n1", "Running"), now);
+    assert_eq!(world.ledger.used("n1").vms, 1);
+    let released = vm(
+        "a",
+        &json!({"phase": "Pending", "assignment": {"nodeName": "n1", "epoch": 1}, "releasedEpoch": 1}),
+    );
+    let wake = world.vm(&key("a"), &released, now);
+    assert_eq!(wake.waiting, Some(Cause::RoomFreed));
+    assert_eq!(world.ledger.used("n1").vms, 0);
+}
+
+#[test]
+fn a_new_taint_has_the_vms_of_its_node_looked_at() {
+    let mut world = World::new(JailLevel::Full);
+    let now = Instant::now();
+    let node = |taints: Value| -> Node {
+        serde_json::from_value(json!({"metadata": {"name": "n1"}, "spec": {"taints": taints}}))
+            .unwrap()
+    };
+    world.node("n1", Some(&node(json!([]))), now);
+    world.vm(&key("a"), &assigned("a", "n1", "Running"), now);
+    world.vm(&key("b"), &assigned("b", "n2", "Running"), now);
+    let tainted = node(json!([{"key": "maintenance", "effect": "NoExecute"}]));
+    let wake = world.node("n1", Some(&tainted), now);
+    assert_eq!(wake.keys.into_iter().collect::<Vec<_>>(), [key("a")]);
+    assert!(world.evicts("n1", &[]).is_some());
+    assert_eq!(world.evicts("n2", &[]), None);
+}

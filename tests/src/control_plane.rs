@@ -78,12 +78,12 @@ impl ControlPlane {
             "system:kube-controller-manager",
         )?;
         let (etcd, etcd_port) = start_etcd(dir)?;
-        let (api_server, server) = start_api_server(serves, dir, &pki, etcd_port)?;
+        let (api_server, url) = start_api_server(serves, dir, &pki, etcd_port)?;
         let ca = pki.certificate("ca");
         for user in ["admin", "manager"] {
             write_kubeconfig(
                 &dir.join(user),
-                &server,
+                &url,
                 &ca,
                 &certificate_credentials(&pki, user),
             )?;
@@ -104,7 +104,7 @@ impl ControlPlane {
             controller_manager: start_controller_manager(serves, dir, &pki)?,
             dir: dir.to_owned(),
             pki,
-            server,
+            server: url,
             api_server,
             etcd,
         })

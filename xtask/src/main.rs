@@ -4,8 +4,10 @@
 //! whatever needs our own crates is a binary of theirs that a command runs.
 
 mod bench;
+mod cluster;
 mod crds;
 mod demo;
+mod image;
 mod machine;
 mod mutants;
 mod step;
@@ -23,6 +25,11 @@ enum Command {
     Test(test::TestArgs),
     /// Measures every promised figure beside its peers.
     Bench(bench::BenchArgs),
+    /// Builds one static image with every program, without a container daemon.
+    Image(image::ImageArgs),
+    /// A real Kubernetes node to try things on.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Writes the CRDs from the Rust types into `crds/yaml`.
     Crds,
 }
@@ -32,6 +39,8 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::demo(&args),
         Command::Test(args) => test::test(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Image(args) => image::image(&args),
+        Command::Cluster(command) => cluster::cluster(&command),
         Command::Crds => crds::crds(),
     }
 }

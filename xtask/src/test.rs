@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::machine::{self, Source, Tool};
-use crate::{demo, mutants, step};
+use crate::{cluster, demo, mutants, step};
 
 /// Flags of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +50,7 @@ const fn debian(program: &'static str, package: &'static str, purpose: &'static 
 /// Prepares the machine and runs every check.
 pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     machine::provide(&TOOLS)?;
+    machine::provide(&cluster::TOOLS)?;
     check_sources()?;
     prepare()?;
     if args.prepare_only {

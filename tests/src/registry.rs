@@ -1,4 +1,4 @@
-//! A real OCI registry: Debian's docker-registry on loopback.
+//! A real OCI registry: Debian's docker-registry.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,9 +17,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts one with its files in `dir`, and waits until it answers.
+    /// Starts one on loopback with its files in `dir`, and waits until it answers.
     pub fn start(dir: &Path) -> Result<Self> {
-        let address = http::loopback(http::free_port()?);
+        Self::start_at(http::loopback(http::free_port()?), dir)
+    }
+
+    /// Starts one with its files in `dir`, and waits until it answers.
+    pub fn start_at(address: SocketAddr, dir: &Path) -> Result<Self> {
         let config = dir.join("registry.yml");
         let storage = dir.join("registry");
         fs::write(

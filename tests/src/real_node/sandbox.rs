@@ -61,6 +61,16 @@ impl Sandbox {
         PathBuf::from(format!("/proc/{}/ns/net", self.first))
     }
 
+    /// The processes inside whose words `wanted` accepts, by their ids outside.
+    pub fn processes(&self, wanted: impl Fn(&[&str]) -> bool) -> Result<Vec<u32>> {
+        let mut found = process::descendants(i32::try_from(self.first)?)?;
+        found.retain(|pid| {
+            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            wanted(&words.split_terminator('\0').collect::<Vec<_>>())
+        });
+        Ok(found)
+    }
+
     /// `program`, to be run inside.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("nsenter");

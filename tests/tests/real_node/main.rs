@@ -1,0 +1,91 @@
+//! The whole project on a real Kubernetes node, in the order of a release's life.
+//!
+//! One test, since each step stands on the ones before: a node, an image and a release are
+//! expensive. It needs root and Debian's containerd, runc and CNI plugins, and may not be skipped.
+
+#![expect(
+    clippy::print_stderr,
+    reason = "a test of minutes says which step it is at"
+)]
+
+mod crashes;
+mod examples;
+mod identity;
+mod install;
+mod moves;
+mod stage;
+
+use std::time::Instant;
+
+use agentvm_tests::Result;
+use anyhow::Context as _;
+
+use stage::Stage;
+
+type Step = (&'static str, fn(&Stage) -> Result<()>);
+
+const STEPS: &[Step] = &[
+    (
+        "helm installs a release that is Ready",
+        install::helm_installs_a_release_that_is_ready,
+    ),
+    (
+        "the jail is full inside a restricted pod",
+        install::the_jail_is_full_inside_a_restricted_pod,
+    ),
+    ("helm test passes", install::helm_test_passes),
+    (
+        "every example ends as it should",
+        examples::every_example_ends_as_it_should,
+    ),
+    (
+        "logs and metrics tell of every guest",
+        examples::logs_and_metrics_tell_of_every_guest,
+    ),
+    (
+        "no identity reaches beyond its own",
+        identity::no_identity_reaches_beyond_its_own,
+    ),
+    (
+        "VMs outlive the agent's container",
+        crashes::vms_outlive_the_agents_container,
+    ),
+    (
+        "a cell takes only its namespace with it",
+        crashes::a_cell_takes_only_its_namespace_with_it,
+    ),
+    (
+        "a cordoned node takes no new VM",
+        moves::a_cordoned_node_takes_no_new_vm,
+    ),
+    (
+        "a NoExecute taint evicts what does not tolerate it",
+        moves::a_no_execute_taint_evicts_what_does_not_tolerate_it,
+    ),
+    (
+        "an upgrade stops VMs with grace",
+        moves::an_upgrade_stops_vms_with_grace,
+    ),
+    (
+        "a rollback keeps the objects",
+        moves::a_rollback_keeps_the_objects,
+    ),
+    (
+        "an uninstalled release leaves only what the docs say",
+        install::an_uninstalled_release_leaves_only_what_the_docs_say,
+    ),
+];
+
+#[test]
+fn a_release_lives_on_a_real_node() -> Result<()> {
+    let started = Instant::now();
+    let stage = Stage::set()?;
+    eprintln!("{:6.1} s  the node stands", started.elapsed().as_secs_f32());
+    for (name, step) in STEPS {
+        step(&stage)
+            .with_context(|| format!("{name}; logs are in {}", stage.node.dir().display()))?;
+        stage.node.must_run()?;
+        eprintln!("{:6.1} s  {name}", started.elapsed().as_secs_f32());
+    }
+    Ok(())
+}

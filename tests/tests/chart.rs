@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use agentvm_tests::program::output_of;
-use agentvm_tests::{Result, chart, guests, node, workspace};
+use agentvm_tests::{Result, built, chart, guests, workspace};
 use anyhow::Context as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -114,6 +114,16 @@ fn a_cluster_that_is_too_old_is_refused_with_the_version_that_is_needed() -> Res
     let said = chart::template("n", &["--kube-version", "1.31.4"])?.refused()?;
     assert!(said.contains("requires kubeVersion: >=1.32.0-0"), "{said}");
     chart::template("n", &["--kube-version", "1.32.0-gke.1"])?.done()?;
+    Ok(())
+}
+
+#[test]
+fn the_chart_is_of_this_version() -> Result<()> {
+    let chart = fs::read_to_string(chart::folder().join("Chart.yaml"))?;
+    let chart: Value = serde_yaml::from_str(&chart)?;
+    for field in ["version", "appVersion"] {
+        assert_eq!(chart.get(field), Some(&json!(env!("CARGO_PKG_VERSION"))));
+    }
     Ok(())
 }
 
@@ -395,7 +405,7 @@ fn every_flag_and_variable_of_the_chart_is_one_that_its_program_knows() -> Resul
                 .filter_map(Value::as_str)
                 .collect();
             let (program, rest) = words.split_first().context("a command")?;
-            let program = node::binary(program.trim_start_matches('/'))?;
+            let program = built::binary(program.trim_start_matches('/'))?;
             let verbs = rest.iter().take_while(|word| !word.starts_with("--"));
             let help = output_of(Command::new(&program).args(verbs).arg("--help"))?;
             let help = String::from_utf8_lossy(&help.stdout).into_owned();
@@ -494,6 +504,19 @@ fn a_pod_monitor_keeps_the_labels_of_vms_and_is_there_only_if_asked_for() -> Res
         monitor.pointer("/spec/podMetricsEndpoints/0/honorLabels"),
         Some(&json!(true))
     );
+    Ok(())
+}
+
+#[test]
+fn a_change_of_the_operator_leaves_node_pods_alone() -> Result<()> {
+    let before = chart::objects("steep", &[])?;
+    let set = "operator.replicas=3,operator.concurrency=32,podMonitor.enabled=true,defaultPolicy.namespaceSelector.matchLabels.team=teal";
+    let after = chart::objects("steep", &["--set", set])?;
+    let pods = |objects| -> Result<Value> {
+        let set = chart::find(objects, "DaemonSet", "agentvm-node")?;
+        set.pointer("/spec").cloned().context("a spec")
+    };
+    assert_eq!(pods(&before)?, pods(&after)?);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agentvm_tests::control_plane::ControlPlane;
 use agentvm_tests::program::stdout_of;
 use agentvm_tests::wait::{self, Look};
-use agentvm_tests::{Result, chart, node, scratch};
+use agentvm_tests::{Result, built, chart, go_module, scratch};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
@@ -55,6 +55,21 @@ impl Site {
         self.helm(&all)
     }
 
+    /// Installs the CRD of the Prometheus operator that the chart can make use of.
+    fn know_pod_monitors(&self) -> Result<()> {
+        let module = "github.com/prometheus-operator/prometheus-operator@v0.85.0";
+        let folder = go_module::yaml_files(module, "example/prometheus-operator-crd")?;
+        let crd = folder.join("monitoring.coreos.com_podmonitors.yaml");
+        let crd = crd.to_str().context("the cache's path is UTF-8")?;
+        self.plane
+            .kubectl
+            .run(&["apply", "--server-side", "-f", crd])?
+            .done()?;
+        let name = "crd/podmonitors.monitoring.coreos.com";
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s", name];
+        self.plane.kubectl.run(&wait)?.done().map(|_| ())
+    }
+
     fn crd(&self, name: &str) -> Result<Value> {
         self.plane
             .api
@@ -92,11 +107,14 @@ impl Site {
 #[test]
 fn a_release_is_installed_upgraded_rolled_back_and_gone_without_losing_an_object() -> Result<()> {
     let site = Site::start("life")?;
+    site.know_pod_monitors()?;
     let policy = [
         "--set",
         "defaultPolicy.namespaceSelector.matchLabels.team=teal",
         "--set",
         "defaultPolicy.limits.max.memory=96Mi",
+        "--set",
+        "podMonitor.enabled=true",
     ];
     let notes = site.release("install", &policy)?.done()?;
     let (_, notes) = notes.split_once("NOTES:").context("notes")?;
@@ -122,7 +140,7 @@ fn a_release_is_installed_upgraded_rolled_back_and_gone_without_losing_an_object
     max("96Mi")?;
     let vms = format!("/apis/agentvm.dev/v1alpha1/namespaces/{NAMESPACE}/agentvms");
     let vm = json!({"apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM", "metadata": {"name": "heron"},
-        "spec": {"image": "localhost:5000/heron:v1", "ttlAfterFinished": "1h"}});
+        "spec": {"image": "localhost:5000/heron:v1", "suspend": true}});
     let uid = site
         .plane
         .api
@@ -140,7 +158,11 @@ fn a_release_is_installed_upgraded_rolled_back_and_gone_without_losing_an_object
     ];
     site.release("upgrade", &more)?.done()?;
     max("48Mi")?;
+    site.age_crd("9.0.0")?;
     site.helm(&["rollback", chart::RELEASE, "1"])?.done()?;
+    let version = site.crd("agentvms.agentvm.dev")?;
+    let version = version.pointer("/metadata/annotations/agentvm.dev~1version");
+    assert_eq!(version, Some(&json!("9.0.0")), "a rollback leaves the CRDs");
     max("96Mi")?;
     site.release("upgrade", &["--set", "operator.replicas=1"])?
         .done()?;
@@ -153,7 +175,7 @@ fn a_release_is_installed_upgraded_rolled_back_and_gone_without_losing_an_object
         .get(&format!("{vms}/heron"))?
         .context("the AgentVM stays")?;
     assert_eq!(kept.pointer("/metadata/uid").cloned(), uid);
-    assert_eq!(kept.pointer("/spec/ttlAfterFinished"), Some(&json!("1h")));
+    assert_eq!(kept.pointer("/spec/suspend"), Some(&json!(true)));
     assert_eq!(
         left(&site)?,
         ["agentpolicy/agentvm-default"],
@@ -207,20 +229,35 @@ fn left(site: &Site) -> Result<Vec<String>> {
         .collect())
 }
 
+/// A kubeconfig for the account of the job that applies CRDs, with the chart's roles for it.
+fn crds_account(site: &Site) -> Result<PathBuf> {
+    let upgrade = ["--is-upgrade", "--show-only", "templates/crds-upgrade.yaml"];
+    let mut objects = chart::objects(NAMESPACE, &upgrade)?;
+    objects.retain(|object| object.get("kind").is_some_and(|kind| kind != "Job"));
+    assert_eq!(objects.len(), 3, "an account, a role and a binding");
+    for object in objects {
+        site.plane.kubectl.apply(&object.to_string())?.done()?;
+    }
+    let token = ["-n", NAMESPACE, "create", "token", "agentvm-crds"];
+    let token = site.plane.kubectl.run(&token)?.done()?;
+    site.plane.kubeconfig_of_token("crds", token.trim())
+}
+
 #[test]
 fn an_upgrade_brings_older_crds_to_date_and_leaves_newer_ones() -> Result<()> {
     let site = Site::start("crds")?;
     site.release("install", &[])?.done()?;
+    let account = crds_account(&site)?;
     let hooks = || -> Result<bool> {
         let shown = site.release("upgrade", &["--dry-run=server"])?.done()?;
         Ok(shown.contains("cluster, apply-crds"))
     };
     let apply = || -> Result<String> {
-        let mut command = Command::new(node::binary("agentvm")?);
+        let mut command = Command::new(built::binary("agentvm")?);
         stdout_of(
             command
                 .args(["cluster", "apply-crds"])
-                .env("KUBECONFIG", &site.kubeconfig),
+                .env("KUBECONFIG", &account),
         )
     };
     assert!(!hooks()?, "CRDs of this version need no job");
@@ -234,12 +271,19 @@ fn an_upgrade_brings_older_crds_to_date_and_leaves_newer_ones() -> Result<()> {
     site.age_crd("9.0.0")?;
     assert!(!hooks()?, "newer CRDs need no job");
     let said = apply()?;
-    assert!(
-        said.contains("CRD agentvms.agentvm.dev is of 9.0.0, newer than 0.1.0: it stays"),
-        "{said}"
-    );
+    let stays = "CRD agentvms.agentvm.dev is of 9.0.0, newer than 0.1.0: it stays";
+    assert!(said.contains(stays), "{said}");
     assert!(!site.has_field()?, "a newer CRD is not touched");
-    Ok(())
+
+    let nodes = format!("{CRDS}/agentnodes.agentvm.dev");
+    site.plane.api.delete(&nodes)?;
+    wait::until("the CRD to be gone", || {
+        Ok(wait::yes_if(site.plane.api.get(&nodes)?.is_none(), || {
+            "it is there".to_owned()
+        }))
+    })?;
+    apply()?;
+    site.crd("agentnodes.agentvm.dev").map(|_| ())
 }
 
 #[test]

@@ -17,14 +17,16 @@ subjects:
 
 {{/* Everywhere, or in each of the namespaces that were named. */}}
 {{- define "agentvm.bindingWhereServed" -}}
-{{- if .root.Values.namespaces }}
-{{- range .root.Values.namespaces }}
+{{- if .root.Values.namespaces -}}
+{{- range $at, $namespace := .root.Values.namespaces -}}
+{{- if $at }}
 ---
+{{ end -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
   name: {{ $.role }}
-  namespace: {{ . }}
+  namespace: {{ $namespace }}
   labels:
     {{- include "agentvm.labels" $.root | nindent 4 }}
 roleRef:
@@ -36,7 +38,7 @@ subjects:
     name: {{ $.account }}
     namespace: {{ $.root.Release.Namespace }}
 {{- end }}
-{{- else }}
+{{- else -}}
 {{- include "agentvm.binding" . }}
 {{- end }}
 {{- end }}

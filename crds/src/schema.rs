@@ -24,7 +24,10 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![AgentVM::crd(), AgentPolicy::crd(), AgentNode::crd()];
     for crd in &mut crds {
         let annotations = crd.metadata.annotations.get_or_insert_default();
-        annotations.insert(VERSION_ANNOTATION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        annotations.insert(
+            VERSION_ANNOTATION.to_owned(),
+            env!("CARGO_PKG_VERSION").to_owned(),
+        );
     }
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         let schema = version

@@ -70,9 +70,9 @@ const MISTAKES: [(&str, &str, &str); 22] = [
         "'memroy' not allowed",
     ),
     (
-        "node.insecureRegistries={http://a}",
+        "node.insecureRegistries={http://reg.example}",
         "/node/insecureRegistries/0",
-        "'http://a' does not match",
+        "'http://reg.example' does not match",
     ),
     (
         "namespaces={Team}",

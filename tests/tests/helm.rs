@@ -368,3 +368,15 @@ fn a_second_installation_in_one_cluster_is_refused_by_helm() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn who_may_not_install_is_told_what_is_missing() -> Result<()> {
+    let site = Site::start("rights")?;
+    let person = site.plane.kubeconfig_of_person("heron")?;
+    let person = person.display().to_string();
+    let folder = chart::folder().display().to_string();
+    let install = ["install", chart::RELEASE, &folder, "--namespace", NAMESPACE];
+    let said = chart::run(&install, &[("KUBECONFIG", &person)])?.refused()?;
+    assert!(said.contains("User \"heron\" cannot"), "{said}");
+    Ok(())
+}

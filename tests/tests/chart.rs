@@ -70,9 +70,9 @@ const MISTAKES: [(&str, &str, &str); 22] = [
         "'memroy' not allowed",
     ),
     (
-        "node.insecureRegistries={http://reg.example}",
+        "node.insecureRegistries={reg/path}",
         "/node/insecureRegistries/0",
-        "'http://reg.example' does not match",
+        "'reg/path' does not match",
     ),
     (
         "namespaces={Team}",

@@ -11,7 +11,7 @@ use crate::node::{Node, NodeSettings, Site};
 use crate::operator::Operator;
 use crate::registry::Registry;
 use crate::wait::{self, Look};
-use crate::{Result, scratch, workspace};
+use crate::{Result, crd, scratch, workspace};
 
 /// Everything that runs for a test binary.
 #[derive(Debug)]
@@ -95,14 +95,7 @@ pub fn install(scratch_name: &str, sources: &[&str]) -> Result<ControlPlane> {
         kubectl(&["apply", "--server-side", "-f", folder])
             .with_context(|| format!("installing {folder}"))?;
     }
-    kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "crd/agentvms.agentvm.dev",
-        "crd/agentpolicies.agentvm.dev",
-        "crd/agentnodes.agentvm.dev",
-    ])?;
+    crd::wait_until_established(&plane)?;
     wait::until("the API server to serve our kinds", || {
         Ok(
             match plane.api.get("/apis/agentvm.dev/v1alpha1/agentvms")? {

@@ -13,6 +13,7 @@ pub mod cache;
 pub mod chart;
 pub mod cluster;
 pub mod control_plane;
+pub mod crd;
 pub mod flaky;
 pub mod go_module;
 pub mod guests;

@@ -41,7 +41,7 @@ pub fn missing(program: &OsStr) -> String {
         "docker-registry" => "run `apt-get install docker-registry`",
         "promtool" => "run `apt-get install prometheus`",
         "setpriv" => "run `apt-get install util-linux`",
-        "lua5.3" => "run `apt-get install lua5.3`",
+        "lua5.1" => "run `apt-get install lua5.1`",
         "curl" => "run `apt-get install curl`",
         "python3" => "run `apt-get install python3 python3-pip`",
         "go" => "install Go from https://go.dev/dl",

@@ -494,7 +494,7 @@ fn the_admission_policies_name_the_releases_own_accounts() -> Result<()> {
     Ok(())
 }
 
-/// The ports that a NetworkPolicy lets out, and how many rules let anything in.
+/// The ports that a `NetworkPolicy` lets out, and how many rules let anything in.
 fn network(args: &[&str], name: &str) -> Result<(BTreeSet<u64>, Value)> {
     let objects = chart::objects("steep", args)?;
     let policy = chart::find(&objects, "NetworkPolicy", name)?;

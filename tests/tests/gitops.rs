@@ -14,7 +14,7 @@ use agentvm_crds::conditions::{
 };
 use agentvm_policy::EndReason;
 use agentvm_tests::control_plane::ControlPlane;
-use agentvm_tests::{Result, chart, cluster, go_module, workspace};
+use agentvm_tests::{Result, chart, cluster, crd, go_module, workspace};
 use anyhow::Context as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
@@ -209,16 +209,7 @@ fn start() -> Result<ControlPlane> {
                 .done()?;
         }
     }
-    plane
-        .kubectl
-        .run(&[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd",
-            "--all",
-        ])?
-        .done()?;
+    crd::wait_until_established(&plane)?;
     Ok(plane)
 }
 
@@ -260,7 +251,8 @@ fn argo(object: &Value) -> Result<(String, String)> {
         "obj = {}\nlocal function check()\n{check}\nend\nlocal hs = check()\nprint(hs.status)\nprint(hs.message)\n",
         lua(object)
     );
-    let said = piped(Command::new("lua5.3").arg("-"), &script)?;
+    // The version whose language Argo CD's own interpreter speaks.
+    let said = piped(Command::new("lua5.1").arg("-"), &script)?;
     let (status, message) = said.trim_end().split_once('\n').context("two lines")?;
     Ok((status.to_owned(), message.to_owned()))
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agentvm_tests::control_plane::ControlPlane;
 use agentvm_tests::program::stdout_of;
 use agentvm_tests::wait::{self, Look};
-use agentvm_tests::{Result, built, chart, go_module, scratch};
+use agentvm_tests::{Result, built, chart, crd, go_module, scratch};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
@@ -65,9 +65,7 @@ impl Site {
             .kubectl
             .run(&["apply", "--server-side", "-f", crd])?
             .done()?;
-        let name = "crd/podmonitors.monitoring.coreos.com";
-        let wait = ["wait", "--for=condition=Established", "--timeout=30s", name];
-        self.plane.kubectl.run(&wait)?.done().map(|_| ())
+        crd::wait_until_established(&self.plane)
     }
 
     fn crd(&self, name: &str) -> Result<Value> {

@@ -34,7 +34,7 @@ const TOOLS: [Tool; 11] = [
     ),
     debian("docker-registry", "docker-registry", "a real OCI registry"),
     debian("promtool", "prometheus", "checks our metrics"),
-    debian("lua5.3", "lua5.3", "runs Argo CD's health check"),
+    debian("lua5.1", "lua5.1", "runs Argo CD's health check"),
     debian("diff", "diffutils", "is what kubectl diff calls"),
     debian("pip3", "python3-pip", "fetches guests from PyPI"),
 ];

@@ -9,6 +9,7 @@
 )]
 
 mod crashes;
+mod crds;
 mod examples;
 mod identity;
 mod install;
@@ -34,6 +35,10 @@ const STEPS: &[Step] = &[
         install::the_jail_is_full_inside_a_restricted_pod,
     ),
     ("helm test passes", install::helm_test_passes),
+    (
+        "an upgrade brings older CRDs to date",
+        crds::an_upgrade_brings_older_crds_to_date,
+    ),
     (
         "every example ends as it should",
         examples::every_example_ends_as_it_should,

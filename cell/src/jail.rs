@@ -10,6 +10,7 @@ mod rights;
 mod syscalls;
 
 use agentvm_cell_api::warden::JailLevel;
+use rand::TryRngCore as _;
 
 pub use rights::Bounds;
 
@@ -75,6 +76,7 @@ pub fn enter(bounds: &Bounds, required: JailLevel) -> Result<Jail, JailError> {
     if threads != 1 {
         return Err(JailError::Threads { threads });
     }
+    draw_randomness()?;
     rights::give_up(bounds)?;
     let files = files::close()?;
     let filtered = syscalls::filter()?;
@@ -87,6 +89,16 @@ pub fn enter(bounds: &Bounds, required: JailLevel) -> Result<Jail, JailError> {
         });
     }
     Ok(jail)
+}
+
+/// Draws once from the system's randomness. A static program finds `getrandom` by no name and
+/// keeps `/dev/urandom` open instead: it has to be opened before that is closed.
+fn draw_randomness() -> Result<(), JailError> {
+    let drawn = rand::rngs::OsRng.try_fill_bytes(&mut [0; 8]);
+    drawn.map_err(|error| JailError::Step {
+        step: "draw randomness",
+        source: std::io::Error::other(error),
+    })
 }
 
 fn count_threads() -> Result<usize, JailError> {

@@ -150,6 +150,32 @@ fn find_open(path: &str, schema: &Value, open: &mut Vec<String>) {
     }
 }
 
+fn values() -> Result<Value> {
+    let values = fs::read_to_string(chart::folder().join("values.yaml"))?;
+    Ok(serde_yaml::from_str(&values)?)
+}
+
+#[test]
+fn every_value_that_the_docs_name_is_one_that_the_chart_has() -> Result<()> {
+    let values = values()?;
+    let is_value = |word: &str| {
+        let first = word.split('.').next().unwrap_or(word);
+        word.contains('.') && values.get(first).is_some()
+    };
+    let mut named = 0;
+    for page in ["install.md", "security.md", "gitops.md"] {
+        let text = fs::read_to_string(workspace::root().join("docs").join(page))?;
+        let words = text.split('`').skip(1).step_by(2);
+        for word in words.filter(|word| is_value(word)) {
+            let path = format!("/{}", word.replace('.', "/"));
+            assert!(values.pointer(&path).is_some(), "{page}: {word}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named} values are named");
+    Ok(())
+}
+
 #[test]
 fn the_default_policys_schema_knows_the_fields_of_the_crd() -> Result<()> {
     let schema = fs::read_to_string(chart::folder().join("values.schema.json"))?;

@@ -41,7 +41,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         "building every program for release (the first time takes some minutes)",
         &mut step::cargo(build)?,
     )?;
-    let folder = step::target_dir()?.join("release");
+    let folder = step::built_as("release")?;
     for program in ["build-controlplane", "agentvm-bench"] {
         let mut command = Command::new(folder.join(program));
         command

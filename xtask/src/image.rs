@@ -1,6 +1,6 @@
 //! `cargo xtask image`: one static image with every program, as an OCI archive.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::machine::{self, Source, Tool};
@@ -76,7 +76,5 @@ pub(crate) fn build(profile: Profile) -> anyhow::Result<PathBuf> {
         build.arg("--release");
     }
     step::run("building every program", &mut build)?;
-    let built = step::built("build-image")?;
-    let profiles = built.parent().and_then(Path::parent);
-    Ok(profiles.unwrap_or(Path::new("")).join(profile.folder()))
+    step::built_as(profile.folder())
 }

@@ -36,7 +36,21 @@ pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
 
 /// The path of a program of the workspace, once `cargo build` has made it.
 pub(crate) fn built(program: &str) -> anyhow::Result<PathBuf> {
-    Ok(target_dir()?.join("debug").join(program))
+    Ok(built_as("debug")?.join(program))
+}
+
+/// The folder of what `cargo build` makes by a profile: `debug` or `release`.
+pub(crate) fn built_as(profile: &str) -> anyhow::Result<PathBuf> {
+    Ok(target_dir()?.join(host()?).join(profile))
+}
+
+/// This machine as Rust names it. `.cargo/config.toml` builds for it by name.
+fn host() -> anyhow::Result<String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output()?;
+    let facts = String::from_utf8(output.stdout)?;
+    let host = facts.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`rustc -vV` names no host")?.to_owned())
 }
 
 /// `cargo` in the root of the repository, building into [`target_dir`].

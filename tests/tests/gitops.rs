@@ -14,7 +14,7 @@ use agentvm_crds::conditions::{
 };
 use agentvm_policy::EndReason;
 use agentvm_tests::control_plane::ControlPlane;
-use agentvm_tests::{Result, chart, cluster, crd, go_module, workspace};
+use agentvm_tests::{Result, chart, cluster, crd, go_module, scratch, workspace};
 use anyhow::Context as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
@@ -479,6 +479,35 @@ fn the_tools_schemas_refuse_a_typo_in_the_examples() -> Result<()> {
             .run_with(&args, &yaml.replace(word, typo))?
             .refused()?;
         assert!(said.contains(typo.trim_end_matches(':')), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_values_of_the_examples_are_values_of_the_chart() -> Result<()> {
+    for (file, kind, path) in [
+        ("flux/install/release.yaml", "HelmRelease", "/spec/values"),
+        (
+            "argocd/install.yaml",
+            "Application",
+            "/spec/source/helm/valuesObject",
+        ),
+    ] {
+        let yaml = fs::read_to_string(workspace::root().join("examples/gitops").join(file))?;
+        let objects = chart::parse(&yaml)?;
+        let values = chart::find(&objects, kind, "agentvm")?.pointer(path);
+        let values = values.with_context(|| format!("{file} has values"))?;
+        let written = scratch::dir("values")?.join(format!("{kind}.json"));
+        fs::write(&written, values.to_string())?;
+        let rendered = chart::objects("agentvm-system", &["--values", text(&written)?])?;
+        let operator = chart::find(&rendered, "Deployment", "agentvm-operator")?;
+        let image = operator.pointer("/spec/template/spec/containers/0/image");
+        let image = image.and_then(Value::as_str).unwrap_or("");
+        assert!(
+            image.starts_with("registry.example.com/you/agentvm:"),
+            "{file}: {image}"
+        );
+        chart::find(&rendered, "AgentPolicy", "agentvm-default")?;
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ use crate::serve::{self, ListenError};
 
 /// Between the words to the agent and to the warden, where both are told to end.
 const TOLD_TOGETHER: Duration = Duration::from_secs(2);
+/// How long ends may take to be told once nothing runs any more.
+const TELL_WITHIN: Duration = Duration::from_secs(10);
 /// How often the warden is asked meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -142,8 +144,20 @@ async fn leave(
     reporter.report_now().await;
     let leaving = Change::Leaving("its node's agentvm pod ends".to_owned());
     let _agent_has_ended = inputs.send(Input::Change(Box::new(leaving))).await;
-    let _ended = core.join_next().await;
+    tokio::select! {
+        _ended = core.join_next() => {}
+        () = silence(warden) => tracing::warn!("not every end could be told"),
+    }
     End::WithItsPod
+}
+
+/// Ends some time after the warden has: an agent whose rights went first, as they do when a
+/// release is uninstalled, tells nobody.
+async fn silence(warden: &WardenClient) {
+    while warden.info().await.is_ok() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    tokio::time::sleep(TELL_WITHIN).await;
 }
 
 /// Whether the warden was told to end, too: a pod's containers are told at the same time.

@@ -90,7 +90,7 @@ pub async fn assign(
                 context.wake(wake);
             }
             Class::Unavailable | Class::Internal => {
-                context.world().maybe_assigned(&target.uid, order.epoch)
+                context.world().maybe_assigned(&target.uid, order.epoch);
             }
         }
     }

@@ -119,11 +119,9 @@ pub fn decide(object: &Dereferenced, validated: Validated) -> Decision {
     if is_released(vm) {
         return lost(object, validated, "let go of it", Standing::Fresh);
     }
-    match (object.standing, &object.evict) {
-        (Some(Standing::Fresh | Standing::Silent), Some(why)) => {
-            return Decision::Report(View::Leaving { why: why.clone() });
-        }
-        (_, _) => {}
+    if let (Some(Standing::Fresh | Standing::Silent), Some(why)) = (object.standing, &object.evict)
+    {
+        return Decision::Report(View::Leaving { why: why.clone() });
     }
     match object.standing {
         None => unassigned(object, validated),

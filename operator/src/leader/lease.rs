@@ -39,7 +39,7 @@ impl Candidate {
             match timeout(self.election.timings().renew, self.round()).await {
                 Ok(Ok(())) => on_contact(),
                 Ok(Err(error)) => {
-                    warn!(error = chain(&error), "the Lease can't be read or written")
+                    warn!(error = chain(&error), "the Lease can't be read or written");
                 }
                 Err(_) => warn!("the API server does not answer"),
             }

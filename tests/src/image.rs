@@ -152,8 +152,7 @@ fn architecture() -> &'static str {
 
 /// Lower-case hex SHA-256.
 fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Compresses by the machine's `gzip`, which leaves out name and time when told so.

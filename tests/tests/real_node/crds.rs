@@ -11,7 +11,7 @@ pub(crate) fn an_upgrade_brings_older_crds_to_date(stage: &Stage) -> Result<()> 
     let older = "agentvm.dev/version=0.0.1";
     stage.kubectl(&["annotate", "--overwrite", CRD, older])?;
     let before = stage.node_pod()?;
-    let chart = stage.chart();
+    let chart = Stage::chart();
     let upgrade = ["upgrade", "agentvm", &chart, "--reuse-values"];
     stage.helm(&[upgrade.as_slice(), &["--wait", "--timeout", "120s"]].concat())?;
     let path = r"jsonpath={.metadata.annotations.agentvm\.dev/version}";

@@ -126,7 +126,7 @@ fn ends(stage: &Stage, expected: &Expected) -> Result<()> {
     } = expected;
     let condition_flag = format!("--for=condition={wanted}");
     let object = format!("agentvm/{vm}");
-    let waited = stage.kubectl(&[
+    let kubectl = stage.kubectl(&[
         "wait",
         &condition_flag,
         "--timeout=180s",
@@ -136,7 +136,7 @@ fn ends(stage: &Stage, expected: &Expected) -> Result<()> {
     ]);
     let path = format!("/apis/agentvm.dev/v1alpha1/namespaces/{namespace}/agentvms/{vm}");
     let found = stage.object(&path)?;
-    waited.with_context(|| agentvm_tests::vm::seen(&found))?;
+    kubectl.with_context(|| agentvm_tests::vm::seen(&found))?;
     let condition = condition(&found, wanted).context("the condition that was waited for")?;
     ensure!(
         reasons.contains(&condition.reason.as_str()),

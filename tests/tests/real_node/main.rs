@@ -3,11 +3,6 @@
 //! One test, since each step stands on the ones before: a node, an image and a release are
 //! expensive. It needs root and Debian's containerd, runc and CNI plugins, and may not be skipped.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "a test of minutes says which step it is at"
-)]
-
 mod crashes;
 mod crds;
 mod examples;

@@ -14,9 +14,7 @@ pub(crate) fn a_cordoned_node_takes_no_new_vm(stage: &Stage) -> Result<()> {
     let before = guests.wait_phase("before", "Running")?;
     stage.kubectl(&["cordon", NODE])?;
     guests.run_probe("after", "stay", &json!({}))?;
-    guests.wait_for("after", "unschedulable", |vm| {
-        placed_says(vm, "unschedulable")
-    })?;
+    guests.wait_for("after", "unschedulable", |vm| placed_says(vm, "cordoned"))?;
     assert_eq!(
         guests.vm("before")?.get("status"),
         before.get("status"),
@@ -68,7 +66,7 @@ pub(crate) fn an_upgrade_stops_vms_with_grace(stage: &Stage) -> Result<()> {
     stage.change_release(&[
         "upgrade",
         "agentvm",
-        &stage.chart(),
+        &Stage::chart(),
         "--reuse-values",
         "--set",
         "node.podAnnotations.round=two",
@@ -88,13 +86,8 @@ pub(crate) fn an_upgrade_stops_vms_with_grace(stage: &Stage) -> Result<()> {
 
 pub(crate) fn a_rollback_keeps_the_objects(stage: &Stage) -> Result<()> {
     let uids = |stage: &Stage| {
-        stage.kubectl(&[
-            "get",
-            "agentvms",
-            "-A",
-            "-o",
-            "jsonpath={.items[*].metadata.uid}",
-        ])
+        let names = "jsonpath={.items[*].metadata.uid}";
+        stage.kubectl(&["get", "agentvms", "--namespace=default", "--output", names])
     };
     let before = uids(stage)?;
     ensure!(!before.is_empty());
@@ -111,7 +104,7 @@ pub(crate) fn a_rollback_keeps_the_objects(stage: &Stage) -> Result<()> {
 }
 
 impl Stage {
-    fn change_release(&self, words: &[&str]) -> Result<()> {
+    pub(crate) fn change_release(&self, words: &[&str]) -> Result<()> {
         self.helm(&[words, &["--wait", "--timeout", "120s"]].concat())?;
         let rollout = [
             "-n",

@@ -56,7 +56,7 @@ impl Stage {
     }
 
     /// The chart's folder.
-    pub(crate) fn chart(&self) -> String {
+    pub(crate) fn chart() -> String {
         workspace::root()
             .join("charts/agentvm")
             .display()

@@ -9,6 +9,8 @@ mod examples;
 mod identity;
 mod install;
 mod moves;
+mod pressure;
+mod prometheus;
 mod stage;
 
 use std::time::Instant;
@@ -43,6 +45,10 @@ const STEPS: &[Step] = &[
         examples::logs_and_metrics_tell_of_every_guest,
     ),
     (
+        "Prometheus scrapes operator and agents",
+        prometheus::prometheus_scrapes_operator_and_agents,
+    ),
+    (
         "no identity reaches beyond its own",
         identity::no_identity_reaches_beyond_its_own,
     ),
@@ -65,6 +71,10 @@ const STEPS: &[Step] = &[
     (
         "an upgrade stops VMs with grace",
         moves::an_upgrade_stops_vms_with_grace,
+    ),
+    (
+        "the largest cell goes before the container does",
+        pressure::the_largest_cell_goes_before_the_container_does,
     ),
     (
         "a rollback keeps the objects",

@@ -71,29 +71,59 @@ impl Peers {
     }
 
     /// Compiles `wasm` by wasmtime's command, so that its runs start from compiled code as ours do.
-    pub(crate) fn precompile(&self, wasm: &Path, name: &str) -> Result<PathBuf> {
-        let out = self.dir.join(format!("{name}.cwasm"));
-        done(
-            Command::new(&self.wasmtime)
-                .arg("compile")
-                .arg(wasm)
-                .arg("-o")
-                .arg(&out),
-        )?;
-        Ok(out)
+    pub(crate) fn precompile(&self, wasm: &Path, metering: Metering) -> Result<Precompiled> {
+        let name = wasm.file_stem().context("a module has a name")?;
+        let mut code = self.dir.join(name);
+        code.set_extension(match metering {
+            Metering::Off => "cwasm",
+            Metering::Fuel => "fuel.cwasm",
+        });
+        let mut command = Command::new(&self.wasmtime);
+        command.arg("compile").args(metering.flags()).arg(wasm);
+        done(command.arg("-o").arg(&code))?;
+        Ok(Precompiled { code, metering })
     }
 
-    /// Runs a precompiled module `n` times by wasmtime's command; microseconds to its end.
-    pub(crate) fn wasmtime_run(&self, cwasm: &Path, args: &[&str], n: usize) -> Result<Samples> {
+    /// Runs a precompiled module `n` times by wasmtime's command; microseconds to its first byte.
+    pub(crate) fn wasmtime_run(
+        &self,
+        module: &Precompiled,
+        args: &[&str],
+        n: usize,
+    ) -> Result<Samples> {
         timed(n, || {
             let mut command = Command::new(&self.wasmtime);
-            command
-                .args(["run", "--allow-precompiled"])
-                .arg(cwasm)
-                .args(args);
+            command.args(["run", "--allow-precompiled"]);
+            command.args(module.metering.flags());
+            command.arg(&module.code).args(args);
             command
         })
     }
+}
+
+/// Whether wasmtime's command counts what the guest does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metering {
+    /// As it is by default: no limit on what a guest uses of the processor.
+    Off,
+    /// By fuel, as ours.
+    Fuel,
+}
+
+impl Metering {
+    const fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Off => &[],
+            Self::Fuel => &["-W", "fuel=1000000000000000"],
+        }
+    }
+}
+
+/// A module compiled by wasmtime's command.
+#[derive(Debug)]
+pub(crate) struct Precompiled {
+    code: PathBuf,
+    metering: Metering,
 }
 
 /// Times `n` runs of what `command` yields, from spawn to its first byte of output.

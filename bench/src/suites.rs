@@ -8,8 +8,9 @@ use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
 use crate::in_process::Bench;
-use crate::peers::Peers;
+use crate::peers::{Metering, Peers};
 use crate::report::Row;
+use crate::samples::Samples;
 use crate::{cluster, socket};
 
 /// Starts of a small guest.
@@ -53,11 +54,13 @@ pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
 }
 
 fn hello() -> Result<Vec<Row>> {
-    let peers = Peers::prepare(&scratch::dir("bench-hello")?)?;
+    let dir = scratch::dir("bench-hello")?;
+    let peers = Peers::prepare(&dir)?;
     let wasm = guests::probe("hello")?;
-    let path = scratch::dir("bench-hello")?.join("hello.wasm");
+    let path = dir.join("hello.wasm");
     fs::write(&path, &wasm)?;
     let ours = Runtime::new()?.block_on(Bench::load(&wasm)?.run(&["hello"], SMALL))?;
+    let unmetered = peers.precompile(&path, Metering::Off)?;
     let row = Row::of("hello: create, run, drop, in process", "us", &ours.whole);
     let held = row.p50 < 60.0;
     Ok(vec![
@@ -65,8 +68,8 @@ fn hello() -> Result<Vec<Row>> {
             .against("native process", &peers.spawn_native(PROCESS)?)
             .against("runc run", &peers.run_container(PROCESS / 5)?)
             .against(
-                "wasmtime run, precompiled",
-                &peers.wasmtime_run(&peers.precompile(&path, "hello")?, &[], PROCESS)?,
+                "wasmtime run",
+                &peers.wasmtime_run(&unmetered, &[], PROCESS)?,
             ),
     ])
 }
@@ -75,19 +78,20 @@ fn cpython() -> Result<Vec<Row>> {
     let peers = Peers::prepare(&scratch::dir("bench-cpython")?)?;
     let path = guests::cpython()?;
     let args = ["python", "-c", "print(6 * 7)"];
-    let ours = Runtime::new()?
-        .block_on(Bench::open(&path)?.run(&args, CPYTHON))?
-        .first_byte
-        .times(1e-3);
-    let cwasm = peers.precompile(&path, "python")?;
-    let peer = peers
-        .wasmtime_run(&cwasm, args.get(1..).unwrap_or_default(), CPYTHON)?
-        .times(1e-3);
+    let ours = Runtime::new()?.block_on(Bench::open(&path)?.run(&args, CPYTHON))?;
+    let ours = ours.first_byte.times(1e-3);
+    let peer = |metering| -> Result<Samples> {
+        let module = peers.precompile(&path, metering)?;
+        let args = args.get(1..).unwrap_or_default();
+        Ok(peers.wasmtime_run(&module, args, CPYTHON)?.times(1e-3))
+    };
+    let unmetered = peer(Metering::Off)?;
     let row = Row::of("CPython: from create to its first print", "ms", &ours);
-    let held = row.p50 <= peer.percentile(50.0);
+    let held = row.p50 <= unmetered.percentile(50.0);
     Ok(vec![
         row.promise("no later than wasmtime's own", held)
-            .against("wasmtime run, precompiled", &peer),
+            .against("wasmtime run", &unmetered)
+            .against("wasmtime run, metered by fuel", &peer(Metering::Fuel)?),
     ])
 }
 

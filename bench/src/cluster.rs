@@ -18,11 +18,11 @@ const SINGLE: usize = 60;
 const BURST: usize = 500;
 /// VMs that stay, for the memory figure.
 const PARKED: usize = 1_000;
-/// Requests in flight while many are applied, as a GitOps controller would.
+/// Requests in flight while many are applied, as a pipeline would.
 const WRITERS: usize = 8;
 /// How often a burst is looked at: a list of all is work for the API server that is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Every row of this suite.
 pub(crate) fn rows() -> Result<Vec<Row>> {
@@ -112,9 +112,11 @@ impl Fleet<'_> {
                     })
                 })
                 .collect();
-            writers
-                .into_iter()
-                .try_for_each(|writer| writer.join().map_err(|_| anyhow!("a writer panicked"))?)
+            writers.into_iter().try_for_each(|writer| {
+                writer
+                    .join()
+                    .unwrap_or_else(|_panic| Err(anyhow!("a writer panicked")))
+            })
         })?;
         while self.running(prefix)? < n {
             ensure!(

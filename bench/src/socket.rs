@@ -29,7 +29,7 @@ pub(crate) struct Cell {
     warden: Child,
     lines: BufReader<ChildStdout>,
     api: WardenClient,
-    cell: CellClient,
+    client: CellClient,
 }
 
 impl Cell {
@@ -56,12 +56,12 @@ impl Cell {
             .context("starting the warden")?;
         let lines = BufReader::new(warden.stdout.take().context("stdout is piped")?);
         let api = WardenClient::new(run_dir.join("warden.sock"));
-        let cell = wait_for_cell(&api).await?;
+        let client = wait_for_cell(&api).await?;
         Ok(Self {
             warden,
             lines,
             api,
-            cell,
+            client,
         })
     }
 
@@ -85,7 +85,7 @@ impl Cell {
         for i in 0..=n {
             let uid = format!("00000000-0000-4000-8000-{i:012}");
             let start = Instant::now();
-            self.cell
+            self.client
                 .put_vm(&uid, &spec(module, args, generous()))
                 .await?;
             let line = self.next_line()?;
@@ -112,11 +112,16 @@ impl Cell {
 
     async fn forget(&self, uid: &str) -> Result<()> {
         let end = Instant::now() + PATIENCE;
-        while self.cell.vm(uid).await?.is_some_and(|vm| vm.end.is_none()) {
+        while self
+            .client
+            .vm(uid)
+            .await?
+            .is_some_and(|vm| vm.end.is_none())
+        {
             ensure!(Instant::now() < end, "{uid} has not ended");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        self.cell
+        self.client
             .delete_vm(uid, Duration::ZERO, agentvm_policy::EndReason::Stopped)
             .await?;
         Ok(())

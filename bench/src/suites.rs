@@ -17,7 +17,7 @@ use crate::{cluster, socket};
 const SMALL: usize = 2_000;
 /// Starts of a whole process, for a peer.
 const PROCESS: usize = 100;
-/// Starts of CPython.
+/// Starts of `CPython`.
 const CPYTHON: usize = 20;
 
 /// One group of rows.
@@ -25,7 +25,7 @@ const CPYTHON: usize = 20;
 pub(crate) enum Suite {
     /// A small guest in this process, code cached.
     Hello,
-    /// CPython's first print in this process, code cached.
+    /// `CPython`'s first print in this process, code cached.
     Cpython,
     /// From the agent's socket call to the first output.
     Socket,
@@ -46,7 +46,7 @@ pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
                 // The harness brings its own runtime.
                 Suite::Cluster => std::thread::spawn(cluster::rows)
                     .join()
-                    .map_err(|_| anyhow!("the cluster suite panicked"))??,
+                    .unwrap_or_else(|_panic| Err(anyhow!("the cluster suite panicked")))?,
             });
         }
     }

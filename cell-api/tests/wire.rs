@@ -24,7 +24,7 @@ fn holds<T: Serialize + DeserializeOwned + Debug>(json: &str) {
 fn every_type_keeps_its_names() {
     holds::<Info>(
         r#"{"version":"1","engine":"ab","jail":"Partial","jailMessage":"no Landlock","maxVmsPerCell":7,
-            "maxMapCount":9,"pid":3,"residentBytes":5,
+            "maxMapCount":9,"stopping":false,"pid":3,"residentBytes":5,
             "compiles":{"succeeded":1,"refused":2,"rejectedEntries":3}}"#,
     );
     holds::<Module>(r#"{"sha256":"ab","kind":"component","compiledBytes":1,"compileMs":2}"#);

@@ -33,7 +33,7 @@ pub enum Cause {
     NodeChanged,
 }
 
-/// The outcome of [`World::place_or_wait`].
+/// The outcome of [`World::place_or_wait`](super::World::place_or_wait).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// This node; the room is counted from now on.

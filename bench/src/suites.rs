@@ -13,6 +13,8 @@ use crate::report::Row;
 use crate::samples::Samples;
 use crate::{cluster, socket};
 
+/// The scratch folder of the peers: what one suite has fetched, the next finds.
+const PEERS: &str = "bench-peers";
 /// Starts of a small guest.
 const SMALL: usize = 2_000;
 /// Starts of a whole process, for a peer.
@@ -54,7 +56,7 @@ pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
 }
 
 fn hello() -> Result<Vec<Row>> {
-    let dir = scratch::dir("bench-hello")?;
+    let dir = scratch::dir(PEERS)?;
     let peers = Peers::prepare(&dir)?;
     let wasm = guests::probe("hello")?;
     let path = dir.join("hello.wasm");
@@ -75,7 +77,7 @@ fn hello() -> Result<Vec<Row>> {
 }
 
 fn cpython() -> Result<Vec<Row>> {
-    let peers = Peers::prepare(&scratch::dir("bench-cpython")?)?;
+    let peers = Peers::prepare(&scratch::dir(PEERS)?)?;
     let path = guests::cpython()?;
     let args = ["python", "-c", "print(6 * 7)"];
     let ours = Runtime::new()?.block_on(Bench::open(&path)?.run(&args, CPYTHON))?;
@@ -103,7 +105,7 @@ fn socket() -> Result<Vec<Row>> {
         let module = cell.compile(&guests::probe("hello")?).await?;
         cell.first_output(&module, &["hello"], PROCESS * 5).await
     })?;
-    let peers = Peers::prepare(&scratch::dir("bench-socket-peers")?)?;
+    let peers = Peers::prepare(&scratch::dir(PEERS)?)?;
     let row = Row::of("socket call to first output", "us", &samples);
     let held = row.p50 < 2_000.0;
     Ok(vec![

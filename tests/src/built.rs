@@ -71,9 +71,12 @@ mod tests {
             path("a\\ b.rs").display()
         );
         fs::write(path("program.d"), list)?;
+        let built = SystemTime::now();
+        fs::File::open(path("program"))?.set_modified(built)?;
+        let source = fs::File::open(path("a b.rs"))?;
+        source.set_modified(built - Duration::from_secs(5))?;
         assert_eq!(newer_source(&path("program"))?, None);
-        let later = SystemTime::now() + Duration::from_secs(5);
-        fs::File::open(path("a b.rs"))?.set_modified(later)?;
+        source.set_modified(built + Duration::from_secs(5))?;
         assert_eq!(newer_source(&path("program"))?, Some(path("a b.rs")));
         Ok(())
     }

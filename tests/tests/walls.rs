@@ -13,14 +13,20 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of ours that it may depend on outside its tests.
-const WALLS: [(&str, &[&str]); 11] = [
+const WALLS: [(&str, &[&str]); 12] = [
     ("agentvm-policy", &[]),
+    ("agentvm-vfs", &[]),
     ("agentvm-crds", &["agentvm-policy"]),
     ("agentvm-cell-api", &["agentvm-policy"]),
-    ("agentvm-runtime", &["agentvm-policy"]),
+    ("agentvm-runtime", &["agentvm-policy", "agentvm-vfs"]),
     (
         "agentvm-cell",
-        &["agentvm-cell-api", "agentvm-policy", "agentvm-runtime"],
+        &[
+            "agentvm-cell-api",
+            "agentvm-policy",
+            "agentvm-runtime",
+            "agentvm-vfs",
+        ],
     ),
     ("agentvm-operator", &["agentvm-crds", "agentvm-policy"]),
     (
@@ -45,6 +51,7 @@ const WALLS: [(&str, &[&str]); 11] = [
             "agentvm-crds",
             "agentvm-policy",
             "agentvm-runtime",
+            "agentvm-vfs",
         ],
     ),
     (
@@ -54,6 +61,7 @@ const WALLS: [(&str, &[&str]); 11] = [
             "agentvm-policy",
             "agentvm-runtime",
             "agentvm-tests",
+            "agentvm-vfs",
         ],
     ),
     ("xtask", &[]),

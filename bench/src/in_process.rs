@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use agentvm_policy::{EndReason, Grants, LimitField, Limits};
+use agentvm_runtime::vfs::{Budget, Filesystem};
 use agentvm_runtime::{Engine, EngineSettings, Output, Program, VmConfig, compile, prepare};
 use anyhow::{Context, Result, ensure};
 
@@ -77,6 +78,7 @@ impl Bench {
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             env: Vec::new(),
             grants: generous(),
+            filesystem: Filesystem::new(Budget::default(), &[], 0)?,
             stdout: output.clone(),
             stderr: Arc::new(FirstByte::default()),
         };
@@ -109,6 +111,9 @@ pub(crate) fn generous() -> Grants {
         fuel: None,
         timeout_ms: None,
         log_rate_bytes_per_second: 1 << 20,
+        storage_bytes: LimitField::Storage.max(),
+        inodes: LimitField::Inodes.max(),
+        open_files: LimitField::OpenFiles.max(),
     };
     Grants {
         limits,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentvm_policy::{EndReason, Grants, Limits};
+use agentvm_runtime::vfs::{Budget, Filesystem};
 use agentvm_runtime::{
     Ending, Engine, EngineSettings, Output, Program, Usage, VmConfig, compile, prepare,
 };
@@ -81,22 +82,23 @@ impl Options {
         Ok(options)
     }
 
-    fn vm(&self, stdout: Sink, stderr: Sink) -> VmConfig {
+    fn vm(&self, stdout: Sink, stderr: Sink) -> Result<VmConfig, Failure> {
         let limits = Limits {
             memory_bytes: self.memory_bytes,
             cpu_millicores: 1_000,
             ..Limits::default()
         };
-        VmConfig {
+        Ok(VmConfig {
             args: self.args.clone(),
             env: self.env.clone(),
             grants: Grants {
                 limits,
                 ..Grants::default()
             },
+            filesystem: Filesystem::new(Budget::default(), &[], 0)?,
             stdout: Arc::new(stdout),
             stderr: Arc::new(stderr),
-        }
+        })
     }
 }
 
@@ -110,7 +112,7 @@ async fn main() -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(runs) = options.runs {
-        bench(&program, &options, runs).await;
+        bench(&program, &options, runs).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let (ending, usage) = run_once(&program, &options).await?;
@@ -141,7 +143,7 @@ fn load(path: &str, slots: u32) -> Result<Program, Failure> {
 }
 
 async fn run_once(program: &Program, options: &Options) -> Result<(Ending, Usage), Failure> {
-    let (vm, handle) = prepare(program, options.vm(Sink::Stdout, Sink::Stderr));
+    let (vm, handle) = prepare(program, options.vm(Sink::Stdout, Sink::Stderr)?);
     let run = tokio::spawn(vm.run());
     if let Some(after) = options.stop_after {
         tokio::time::sleep(after).await;
@@ -156,7 +158,7 @@ async fn park(program: &Program, options: &Options, vms: u32) -> Result<(), Fail
     let started = Instant::now();
     let mut runs = Vec::new();
     for _ in 0..vms {
-        let (vm, handle) = prepare(program, options.vm(Sink::Dropped, Sink::Dropped));
+        let (vm, handle) = prepare(program, options.vm(Sink::Dropped, Sink::Dropped)?);
         runs.push((tokio::spawn(vm.run()), handle));
     }
     for (_, handle) in &runs {
@@ -190,11 +192,11 @@ fn resident_kib() -> Result<u64, Failure> {
     Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
 }
 
-async fn bench(program: &Program, options: &Options, runs: usize) {
+async fn bench(program: &Program, options: &Options, runs: usize) -> Result<(), Failure> {
     let mut micros = Vec::with_capacity(runs);
     for _ in 0..runs {
         let started = Instant::now();
-        let (vm, handle) = prepare(program, options.vm(Sink::Dropped, Sink::Dropped));
+        let (vm, handle) = prepare(program, options.vm(Sink::Dropped, Sink::Dropped)?);
         let ending = vm.run().await;
         drop(handle);
         micros.push(started.elapsed().as_nanos() as f64 / 1_000.0);
@@ -213,4 +215,5 @@ async fn bench(program: &Program, options: &Options, runs: usize) {
         at(90),
         at(99)
     );
+    Ok(())
 }

@@ -11,11 +11,22 @@ pub(crate) const YIELD_INTERVAL: u64 = 1_000_000;
 pub(crate) const FUEL_PER_CALL: u64 = 1_000;
 /// What the host's work on one byte costs.
 const FUEL_PER_BYTE: u64 = 4;
+/// What one step of a filesystem costs: about 100 ns of a processor.
+const FUEL_PER_STEP: u64 = 400;
 
 impl Host {
     /// Charges the current host call for work on `bytes`.
     pub(crate) fn charge_bytes(&self, bytes: usize) {
         self.shared.account.owe_fuel(fuel_for(bytes));
+    }
+
+    /// Charges the current host call for what the filesystem did for it since the last one, and
+    /// for `bytes` copied. Both guest interfaces call it after each call of the filesystem.
+    pub(crate) fn charge_files(&self, bytes: usize) {
+        let work = self.filesystem.take_work().saturating_mul(FUEL_PER_STEP);
+        self.shared
+            .account
+            .owe_fuel(work.saturating_add(fuel_for(bytes)));
     }
 }
 

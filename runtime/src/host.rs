@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agentvm_vfs::{Filesystem, Timestamp};
 use rand::rngs::StdRng;
 use rand::{SeedableRng, TryRngCore};
 use tokio::time::Instant;
@@ -28,6 +29,9 @@ pub(crate) struct Host {
     pub(crate) fuel_at_last_yield: u64,
     /// The fuel it had when it started.
     pub(crate) fuel_granted: u64,
+    pub(crate) filesystem: Filesystem,
+    /// The most files and directories it may have open at once, besides what it starts with.
+    pub(crate) open_files: usize,
     pub(crate) descriptors: Descriptors,
     /// The exported memory of a core module, once it was looked up.
     pub(crate) memory: Option<Memory>,
@@ -41,6 +45,7 @@ impl Host {
             args,
             env,
             grants,
+            filesystem,
             stdout,
             stderr,
         } = config;
@@ -55,10 +60,17 @@ impl Host {
             shared,
             fuel_at_last_yield: fuel,
             fuel_granted: fuel,
+            filesystem,
+            open_files: usize::try_from(grants.limits.open_files).unwrap_or(usize::MAX),
             descriptors: Descriptors::default(),
             memory: None,
             preview2: None,
         }
+    }
+
+    /// What the VM's files take for the time now: its own wall clock, as coarse as that is.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clocks.realtime_ns()
     }
 }
 

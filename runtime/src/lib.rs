@@ -37,6 +37,7 @@ mod usage;
 mod validate;
 mod vm;
 
+pub use agentvm_vfs as vfs;
 pub use compile::{Compiled, MAX_MODULE_BYTES, compile};
 pub use ending::Ending;
 pub use engine::{Engine, EngineError, EngineSettings};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_policy::{Grants, Limits};
+use agentvm_vfs::Filesystem;
 use wasmtime::Store;
 
 use crate::charge::{Toll, YIELD_INTERVAL};
@@ -25,6 +26,8 @@ pub struct VmConfig {
     pub env: Vec<(String, String)>,
     /// What it may do and how much.
     pub grants: Grants,
+    /// Its files: the directory `/` is all it finds preopened, and nothing where it has no mounts.
+    pub filesystem: Filesystem,
     /// Takes its stdout.
     pub stdout: Arc<dyn Output>,
     /// Takes its stderr.

@@ -7,6 +7,7 @@ use agentvm_cell_api::cell::VmSpec;
 use agentvm_cell_api::log::Stream;
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_policy::EndReason;
+use agentvm_runtime::vfs::{Budget, Filesystem};
 use agentvm_runtime::{Ending, Vm, VmConfig, VmHandle};
 
 use super::log::{Names, VmLog};
@@ -38,7 +39,7 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     };
     let rate = spec.grants.limits.log_rate_bytes_per_second;
     let log = cell.logs.open(names, rate, log_file);
-    let (vm, handle) = prepare(&loaded, &spec, &log);
+    let (vm, handle) = prepare(&loaded, &spec, &log)?;
     let entry = Entry::new(spec, asked, handle.clone(), log.clone());
     let put = cell.vms.insert(uid, entry)?;
     if let Put::Started(_) = &put {
@@ -49,7 +50,15 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     Ok(put)
 }
 
-fn prepare(loaded: &Loaded, spec: &VmSpec, log: &Arc<VmLog>) -> (Vm, VmHandle) {
+fn prepare(
+    loaded: &Loaded,
+    spec: &VmSpec,
+    log: &Arc<VmLog>,
+) -> Result<(Vm, VmHandle), Problem> {
+    let filesystem = Filesystem::new(Budget::default(), &[], 0).map_err(|error| Problem {
+        reason: Reason::BadRequest,
+        message: error.to_string(),
+    })?;
     let config = VmConfig {
         args: spec.args.clone(),
         env: spec
@@ -58,10 +67,11 @@ fn prepare(loaded: &Loaded, spec: &VmSpec, log: &Arc<VmLog>) -> (Vm, VmHandle) {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         grants: spec.grants,
+        filesystem,
         stdout: log.output(Stream::Stdout),
         stderr: log.output(Stream::Stderr),
     };
-    agentvm_runtime::prepare(&loaded.program, config)
+    Ok(agentvm_runtime::prepare(&loaded.program, config))
 }
 
 /// Writes down the states of a run that goes on by itself.

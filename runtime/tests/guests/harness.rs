@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use agentvm_policy::{Grants, Limits};
+use agentvm_runtime::vfs::{Budget, Filesystem};
 use agentvm_runtime::{
     Compiled, Ending, Engine, EngineSettings, LoadError, ModuleError, Output, Program, Usage, Vm,
     VmConfig, VmHandle, compile, prepare,
@@ -118,6 +119,9 @@ impl Guest {
             fuel: None,
             timeout_ms: None,
             log_rate_bytes_per_second: 1 << 20,
+            storage_bytes: 1 << 20,
+            inodes: 1_000,
+            open_files: 64,
         };
         Self {
             program,
@@ -177,6 +181,7 @@ impl Guest {
                 args,
                 env,
                 grants,
+                filesystem: Filesystem::new(Budget::default(), &[], 0).unwrap(),
                 stdout,
                 stderr,
             },

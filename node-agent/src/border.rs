@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use agentvm_cell_api::cell::{VmSpec, VmStatus};
+use agentvm_cell_api::client::{CellClient, ClientError};
+use agentvm_policy::EndReason;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -57,6 +61,37 @@ pub trait Modules: Send + Sync + 'static {
     /// Finds out which bytes `source` means now, and how to get them.
     fn locate<'a>(&'a self, source: &'a Source) -> BoxFuture<'a, Result<Located, Problem>>;
 }
+
+/// How runs are started in their cell and deleted from it: as it is written here, unless files
+/// are copied in and out on the way, as `agentvm run` does.
+pub trait Runs: Send + Sync + 'static {
+    /// Starts a run.
+    fn start<'a>(
+        &'a self,
+        cell: &'a CellClient,
+        uid: &'a str,
+        spec: VmSpec,
+    ) -> BoxFuture<'a, Result<VmStatus, ClientError>> {
+        async move { cell.put_vm(uid, &spec).await }.boxed()
+    }
+
+    /// Stops a run with grace, or has its cell forget it where it has ended.
+    fn delete<'a>(
+        &'a self,
+        cell: &'a CellClient,
+        uid: &'a str,
+        grace: Duration,
+        reason: EndReason,
+    ) -> BoxFuture<'a, Result<Option<VmStatus>, ClientError>> {
+        async move { cell.delete_vm(uid, grace, reason).await }.boxed()
+    }
+}
+
+/// Runs with nothing on the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plainly;
+
+impl Runs for Plainly {}
 
 /// A module that was found, but not fetched yet.
 pub struct Located {

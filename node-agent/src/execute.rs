@@ -13,7 +13,7 @@ use agentvm_policy::EndReason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::sync::Semaphore;
 
-use crate::border::{Modules, Objects, StatusSink, Unanswered, text_values};
+use crate::border::{Modules, Objects, Plainly, Runs, StatusSink, Unanswered, text_values};
 use crate::desired::Want;
 use crate::environment::{self, ConfigMaps};
 use crate::observed::{Outcome, ReadyModule, StartFailure};
@@ -34,6 +34,7 @@ pub struct Executor {
     objects: Arc<dyn Objects>,
     modules: Arc<dyn Modules>,
     sink: Arc<dyn StatusSink>,
+    runs: Arc<dyn Runs>,
     fetches: Semaphore,
     writes: Semaphore,
 }
@@ -82,9 +83,16 @@ impl Executor {
             objects,
             modules,
             sink,
+            runs: Arc::new(Plainly),
             fetches: Semaphore::new(FETCHES_AT_ONCE),
             writes: Semaphore::new(WRITES_AT_ONCE),
         }
+    }
+
+    /// The same, with runs started and deleted in another way.
+    #[must_use]
+    pub fn with_runs(self, runs: Arc<dyn Runs>) -> Self {
+        Self { runs, ..self }
     }
 
     /// Carries out one action.
@@ -121,11 +129,13 @@ impl Executor {
             Action::StopVm {
                 uid, grace, cause, ..
             } => {
-                let result = delete(cell, &uid, grace, cause.end_reason()).await;
+                let result = self.delete(cell, &uid, grace, cause.end_reason()).await;
                 Outcome::Deleted { uid, result }
             }
             Action::ForgetVm { uid, .. } => {
-                let result = delete(cell, &uid, Duration::ZERO, EndReason::Stopped).await;
+                let result = self
+                    .delete(cell, &uid, Duration::ZERO, EndReason::Stopped)
+                    .await;
                 Outcome::Deleted { uid, result }
             }
             Action::ConfirmGone {
@@ -197,9 +207,20 @@ impl Executor {
             .map_err(|error| StartFailure::Problem(host(&error)))?;
         let spec = environment::vm_spec(start, &maps).map_err(StartFailure::Problem)?;
         let cell = cell.ok_or_else(|| StartFailure::Problem(host(&"the cell is not up")))?;
-        cell.put_vm(&start.want.uid, &spec)
-            .await
-            .map_err(|error| not_started(&error))
+        let started = self.runs.start(&cell, &start.want.uid, spec).await;
+        started.map_err(|error| not_started(&error))
+    }
+
+    async fn delete(
+        &self,
+        cell: Option<CellClient>,
+        uid: &str,
+        grace: Duration,
+        reason: EndReason,
+    ) -> Result<Option<agentvm_cell_api::cell::VmStatus>, String> {
+        let cell = cell.ok_or("the cell is not up")?;
+        let deleted = self.runs.delete(&cell, uid, grace, reason).await;
+        deleted.map_err(|error| error.to_string())
     }
 
     async fn config_maps(&self, want: &Want) -> Result<ConfigMaps, Unanswered> {
@@ -238,18 +259,6 @@ async fn put(
         .map_err(|error| error.to_string())
 }
 
-async fn delete(
-    cell: Option<CellClient>,
-    uid: &str,
-    grace: Duration,
-    reason: EndReason,
-) -> Result<Option<agentvm_cell_api::cell::VmStatus>, String> {
-    let cell = cell.ok_or("the cell is not up")?;
-    cell.delete_vm(uid, grace, reason)
-        .await
-        .map_err(|error| error.to_string())
-}
-
 fn ready(module: Module) -> ReadyModule {
     ReadyModule {
         sha256: module.sha256,
@@ -271,6 +280,8 @@ fn of_module(error: &ClientError) -> Problem {
             Reason::BadRequest
             | Reason::NotFound
             | Reason::Conflict
+            | Reason::InvalidMounts
+            | Reason::NoSpace
             | Reason::Exhausted
             | Reason::Internal,
         )

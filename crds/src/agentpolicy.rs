@@ -70,7 +70,15 @@ pub struct PolicyCapabilities {
     /// A clock finer than 1 ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<PolicyClock>,
+    /// Mounts of Secrets of the VM's namespace. `{}` allows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_mounts: Option<PolicySecretMounts>,
 }
+
+/// Mounts of Secrets. It has no fields yet: that it stands there allows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolicySecretMounts {}
 
 /// How fine a clock may be asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,6 +10,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::mount::{ConfigMapMount, EmptyDirMount, KeyToPath, Mount, SecretMount};
 use crate::{cel, schema};
 
 /// One untrusted program, what it may do, and how much of it.
@@ -34,6 +35,7 @@ use crate::{cel, schema};
     printcolumn = r#"{"name": "Image", "type": "string", "jsonPath": ".spec.image", "priority": 1}"#,
     printcolumn = r#"{"name": "Memory", "type": "string", "jsonPath": ".status.effective.limits.memory", "priority": 1}"#,
     printcolumn = r#"{"name": "CPU", "type": "string", "jsonPath": ".status.effective.limits.cpu", "priority": 1}"#,
+    printcolumn = r#"{"name": "Storage", "type": "string", "jsonPath": ".status.effective.limits.storage", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -54,6 +56,10 @@ pub struct AgentVMSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<EnvVar>,
+    /// The whole filesystem: it sees these directories and nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    pub mounts: Vec<Mount>,
     /// What it may do beyond computing. Absent is denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
@@ -171,6 +177,18 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::log_rate")]
     pub log_rate: Option<Quantity>,
+    /// Bytes that its files hold together, such as `64Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::storage")]
+    pub storage: Option<Quantity>,
+    /// Files, directories and links together, such as `16k`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::inodes")]
+    pub inodes: Option<Quantity>,
+    /// Files and directories that are open at a time, such as `128`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::open_files")]
+    pub open_files: Option<Quantity>,
 }
 
 /// When a run that ended is followed by another.

@@ -4,10 +4,15 @@
 //! The API server has refused what is malformed before anyone reads it here. Objects from an
 //! older CRD or from a file have not passed it, so every method says what is wrong and where.
 
+mod mount;
+
 use std::fmt::Display;
 use std::time::Duration;
 
 use agentvm_policy::{LimitField, LimitRequest, Request};
+
+pub(crate) use mount::SIZE_LIMIT;
+pub use mount::{AskedFiles, AskedItem, AskedMount, AskedSource, ObjectKind};
 
 use crate::agentvm::{AgentVM, LimitsSpec, Quantity};
 use crate::field::FieldError;
@@ -38,6 +43,11 @@ impl AgentVM {
         Ok(Request {
             limits: limits.transpose()?.unwrap_or_default(),
             clock_resolution_ns: clock.transpose()?,
+            secret_mounts: self
+                .mounts()?
+                .iter()
+                .filter_map(AskedMount::secret_field)
+                .collect(),
         })
     }
 
@@ -103,6 +113,9 @@ pub(crate) fn limit_request(path: &str, limits: &LimitsSpec) -> Result<LimitRequ
         fuel,
         timeout,
         log_rate,
+        storage,
+        inodes,
+        open_files,
     } = limits;
     let path = |field: LimitField| format!("{path}.{}", field.name());
     Ok(LimitRequest {
@@ -116,6 +129,13 @@ pub(crate) fn limit_request(path: &str, limits: &LimitsSpec) -> Result<LimitRequ
         log_rate_bytes_per_second: number(
             path(LimitField::LogRate),
             log_rate.as_ref(),
+            quantity::whole,
+        )?,
+        storage_bytes: number(path(LimitField::Storage), storage.as_ref(), quantity::whole)?,
+        inodes: number(path(LimitField::Inodes), inodes.as_ref(), quantity::whole)?,
+        open_files: number(
+            path(LimitField::OpenFiles),
+            open_files.as_ref(),
             quantity::whole,
         )?,
     })

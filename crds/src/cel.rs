@@ -8,11 +8,14 @@
 use agentvm_policy::{LimitField, human};
 use serde_json::{Value, json};
 
-use crate::asked::{MAX_GRACE, MAX_TTL};
+use crate::asked::{MAX_GRACE, MAX_TTL, SIZE_LIMIT};
 
 /// Hours to milliseconds, each unit at most once, largest first: what `crate::duration` reads
 /// down to a millisecond, without room for an overflow in CEL's own parser.
 const DURATION: &str = "^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$";
+/// A path of names that are not empty, hold no control characters and are not `.` or `..`.
+const NAMES: &str = "[^/\\x00-\\x1f\\x7f]+(/[^/\\x00-\\x1f\\x7f]+)*";
+const DOTS: &str = "(^|/)[.]{1,2}(/|$)";
 const CLOCK_STEP: &str = "^[0-9]{1,7}(ms|us|ns)$";
 
 /// The rules of one limit, wherever it is written.
@@ -24,6 +27,9 @@ pub(crate) fn limit(field: LimitField) -> Value {
         LimitField::Cpu => quantity(&min, &max, "a quantity of cores", "250m"),
         LimitField::Fuel => quantity(&min, &max, "a quantity of fuel units", "5G"),
         LimitField::LogRate => quantity(&min, &max, "a quantity of bytes per second", "64Ki"),
+        LimitField::Storage => quantity(&min, &max, "a quantity of bytes", "64Mi"),
+        LimitField::Inodes => quantity(&min, &max, "a number of inodes", "16k"),
+        LimitField::OpenFiles => quantity(&min, &max, "a number of open files", "128"),
     }
 }
 
@@ -110,6 +116,48 @@ pub(crate) fn config_map_key() -> Value {
         "self.matches('^[A-Za-z0-9._-]+$')",
         "must be a key of a ConfigMap: letters, digits, -, _ and . alone",
     )
+}
+
+pub(crate) fn mount() -> Value {
+    json!([
+        {
+            "rule": "[has(self.emptyDir), has(self.configMap), has(self.secret)].filter(set, set).size() == 1",
+            "message": "exactly one of emptyDir, configMap and secret must be set",
+        },
+        {
+            "rule": "!has(self.readOnly) || self.readOnly || has(self.emptyDir)",
+            "message": "a configMap or secret is always read-only, leave readOnly out or set it to true",
+            "fieldPath": ".readOnly",
+        },
+    ])
+}
+
+pub(crate) fn mount_path() -> Value {
+    one(
+        &format!("self == '/' || (self.matches('^/{NAMES}$') && !self.matches('{DOTS}'))"),
+        "must be an absolute path without ., .., // and control characters, not ending with /, such as /work",
+    )
+}
+
+pub(crate) fn item_path() -> Value {
+    json!([
+        {
+            "rule": format!("self.matches('^{NAMES}$') && !self.matches('{DOTS}')"),
+            "message": "must be a relative path without ., .., // and control characters, not ending with /, such as tls/server.crt",
+        },
+        {
+            "rule": "!self.startsWith('..')",
+            "message": "must not begin with .., such names are the mount's own",
+        },
+    ])
+}
+
+pub(crate) fn size_limit() -> Value {
+    let (min, max) = (
+        human::bytes(*SIZE_LIMIT.start()),
+        human::bytes(*SIZE_LIMIT.end()),
+    );
+    quantity(&min, &max, "a quantity of bytes", "16Mi")
 }
 
 pub(crate) fn node_selector() -> Value {

@@ -39,6 +39,9 @@ impl From<&Limits> for LimitsSpec {
             fuel,
             timeout_ms,
             log_rate_bytes_per_second,
+            storage_bytes,
+            inodes,
+            open_files,
         } = *limits;
         Self {
             memory: Some(Quantity(LimitField::Memory.show(memory_bytes))),
@@ -48,6 +51,9 @@ impl From<&Limits> for LimitsSpec {
             log_rate: Some(Quantity(
                 LimitField::LogRate.show(log_rate_bytes_per_second),
             )),
+            storage: Some(Quantity(LimitField::Storage.show(storage_bytes))),
+            inodes: Some(Quantity(LimitField::Inodes.show(inodes))),
+            open_files: Some(Quantity(LimitField::OpenFiles.show(open_files))),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod conditions;
 pub mod duration;
 mod effective;
 mod field;
+mod mount;
 pub mod mutability;
 pub mod quantity;
 mod rules;
@@ -19,7 +20,10 @@ pub mod validate;
 pub use agentnode::{AgentNode, AgentNodeSpec, AgentNodeStatus};
 pub use agentpolicy::{AgentPolicy, AgentPolicySpec};
 pub use agentvm::{AgentVM, AgentVMSpec, AgentVMStatus};
-pub use asked::{DEFAULT_GRACE, MAX_GRACE, MAX_TTL, Source};
+pub use asked::{
+    AskedFiles, AskedItem, AskedMount, AskedSource, DEFAULT_GRACE, MAX_GRACE, MAX_TTL, ObjectKind,
+    Source,
+};
 pub use field::FieldError;
 pub use rules::rules_for;
 pub use schema::{VERSION_ANNOTATION, crd, crds, files};

@@ -29,17 +29,21 @@ impl Mutability {
 }
 
 /// Every field of an `AgentVM`'s spec, by its path, limits one by one.
-pub const TABLE: [(&str, Mutability); 16] = [
+pub const TABLE: [(&str, Mutability); 20] = [
     ("spec.image", Mutability::Immutable),
     ("spec.module", Mutability::Immutable),
     ("spec.args", Mutability::Restart),
     ("spec.env", Mutability::Restart),
+    ("spec.mounts", Mutability::Restart),
     ("spec.capabilities", Mutability::Restart),
     ("spec.limits.memory", Mutability::Restart),
     ("spec.limits.cpu", Mutability::Live),
     ("spec.limits.fuel", Mutability::Restart),
     ("spec.limits.timeout", Mutability::Restart),
     ("spec.limits.logRate", Mutability::Live),
+    ("spec.limits.storage", Mutability::Restart),
+    ("spec.limits.inodes", Mutability::Restart),
+    ("spec.limits.openFiles", Mutability::Restart),
     ("spec.suspend", Mutability::Live),
     ("spec.restartPolicy", Mutability::Immutable),
     ("spec.terminationGracePeriod", Mutability::Live),

@@ -19,11 +19,8 @@ impl AgentPolicy {
         let limits = self.spec.limits.as_ref();
         let max = limits.and_then(|limits| limits.max.as_ref());
         let default = limits.and_then(|limits| limits.default.as_ref());
-        let clock = self
-            .spec
-            .capabilities
-            .as_ref()
-            .and_then(|capabilities| capabilities.clock.as_ref());
+        let capabilities = self.spec.capabilities.as_ref();
+        let clock = capabilities.and_then(|capabilities| capabilities.clock.as_ref());
         let clock = clock.map(|clock| {
             clock_step(
                 "spec.capabilities.clock.minResolution",
@@ -45,6 +42,8 @@ impl AgentPolicy {
                 .transpose()?
                 .unwrap_or_default(),
             clock_min_resolution_ns: clock.transpose()?,
+            secret_mounts: capabilities
+                .is_some_and(|capabilities| capabilities.secret_mounts.is_some()),
         })
     }
 

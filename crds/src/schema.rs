@@ -10,7 +10,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt as _;
 
 pub(crate) use foreign::{conditions, label_selector, node_selector, tolerations};
-pub(crate) use limit::{capacity, cpu, fuel, log_rate, memory, timeout};
+pub(crate) use limit::{
+    capacity, cpu, fuel, inodes, log_rate, memory, open_files, size_limit, storage, timeout,
+};
 
 use crate::{AgentNode, AgentPolicy, AgentVM};
 

@@ -81,14 +81,15 @@ proptest! {
     }
 
     #[test]
-    fn what_the_decision_shows_is_read_back(values in proptest::collection::vec(any::<u64>(), 5)) {
+    fn what_the_decision_shows_is_read_back(values in proptest::collection::vec(any::<u64>(), LimitField::ALL.len())) {
         for (field, value) in LimitField::ALL.into_iter().zip(values) {
             let value = value % field.max() + 1;
             let shown = field.show(value);
             let read = match field {
                 LimitField::Cpu => quantity::milli(&shown).unwrap(),
                 LimitField::Timeout => duration::milliseconds(&shown).unwrap(),
-                LimitField::Memory | LimitField::Fuel | LimitField::LogRate => quantity::whole(&shown).unwrap(),
+                LimitField::Memory | LimitField::Fuel | LimitField::LogRate | LimitField::Storage
+                | LimitField::Inodes | LimitField::OpenFiles => quantity::whole(&shown).unwrap(),
             };
             prop_assert_eq!(read, value, "{}", shown);
         }

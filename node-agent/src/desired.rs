@@ -83,6 +83,7 @@ pub fn needs_another_run(a: &AgentVMSpec, b: &AgentVMSpec) -> bool {
     let AgentVMSpec {
         args,
         env,
+        mounts,
         capabilities,
         limits,
         // Immutable by the API server's rules.
@@ -100,10 +101,18 @@ pub fn needs_another_run(a: &AgentVMSpec, b: &AgentVMSpec) -> bool {
     let of_limits = |spec: &Option<agentvm_crds::agentvm::LimitsSpec>| {
         let limits = spec.clone().unwrap_or_default();
         // `cpu` and `log_rate` are live.
-        (limits.memory, limits.fuel, limits.timeout)
+        (
+            limits.memory,
+            limits.fuel,
+            limits.timeout,
+            limits.storage,
+            limits.inodes,
+            limits.open_files,
+        )
     };
     *args != b.args
         || *env != b.env
+        || *mounts != b.mounts
         || *capabilities != b.capabilities
         || of_limits(limits) != of_limits(&b.limits)
 }

@@ -40,6 +40,8 @@ pub fn vm_spec(start: &Start, maps: &ConfigMaps) -> Result<VmSpec, Problem> {
         args: arguments(want, &env),
         env,
         grants: start.grants,
+        mounts: Vec::new(),
+        keep_files: false,
     })
 }
 
@@ -66,11 +68,17 @@ pub fn runs_otherwise(spec: &VmSpec, want: &Want) -> bool {
             old.limits.memory_bytes,
             old.limits.fuel,
             old.limits.timeout_ms,
+            old.limits.storage_bytes,
+            old.limits.inodes,
+            old.limits.open_files,
             old.clock,
         ) == (
             new.limits.memory_bytes,
             new.limits.fuel,
             new.limits.timeout_ms,
+            new.limits.storage_bytes,
+            new.limits.inodes,
+            new.limits.open_files,
             new.clock,
         )
     });

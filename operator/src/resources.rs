@@ -5,7 +5,7 @@ use agentvm_policy::Limits;
 /// An amount of each resource that placement counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
-    /// Bytes.
+    /// Bytes of guest memory and of files, which are held in memory too.
     pub memory_bytes: u64,
     /// Thousandths of a core.
     pub cpu_millicores: u64,
@@ -17,7 +17,7 @@ impl Resources {
     /// What one VM with these limits holds.
     pub const fn of_one(limits: &Limits) -> Self {
         Self {
-            memory_bytes: limits.memory_bytes,
+            memory_bytes: limits.memory_bytes.saturating_add(limits.storage_bytes),
             cpu_millicores: limits.cpu_millicores,
             vms: 1,
         }

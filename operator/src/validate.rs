@@ -119,6 +119,7 @@ fn as_asked(request: &Request) -> Limits {
     Limits {
         memory_bytes: bounded(LimitField::Memory),
         cpu_millicores: bounded(LimitField::Cpu),
+        storage_bytes: bounded(LimitField::Storage),
         ..Limits::default()
     }
 }

@@ -15,6 +15,7 @@
 
 mod clock;
 mod limit;
+mod secret;
 
 use crate::{Grants, Mode, PolicyRules, Request};
 
@@ -51,6 +52,7 @@ pub fn effective(request: &Request, policies: &[PolicyRules]) -> Verdict {
     let mut verdict = Verdict::default();
     let limits = limit::decide(&request.limits, &sorted, &mut verdict);
     let clock = clock::decide(request.clock_resolution_ns, &sorted, &mut verdict);
+    secret::decide(&request.secret_mounts, &sorted, &mut verdict);
     if verdict.refused.is_empty() {
         verdict.grants = Grants { limits, clock };
     }

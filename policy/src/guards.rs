@@ -20,6 +20,8 @@ pub enum Guard {
     DefaultCut,
     /// A capability is refused where no policy or not every policy allows it.
     Capability,
+    /// A mount of a Secret is refused where no policy or not every policy allows it.
+    SecretMounts,
 }
 
 #[cfg(feature = "mutants")]

@@ -22,6 +22,15 @@ pub struct Limits {
     pub timeout_ms: Option<u64>,
     /// Bytes of stdout and stderr together per second; what is over is dropped and counted.
     pub log_rate_bytes_per_second: u64,
+    /// Bytes that the files of its mounts hold together, their names and inodes included.
+    #[serde(default)]
+    pub storage_bytes: u64,
+    /// Inodes of its mounts together.
+    #[serde(default)]
+    pub inodes: u64,
+    /// Descriptors that are open at a time, beyond stdin, stdout, stderr and `/`.
+    #[serde(default)]
+    pub open_files: u64,
 }
 
 /// The limits that a manifest or a policy names; `None` is "not named".
@@ -37,6 +46,12 @@ pub struct LimitRequest {
     pub timeout_ms: Option<u64>,
     /// See [`Limits::log_rate_bytes_per_second`].
     pub log_rate_bytes_per_second: Option<u64>,
+    /// See [`Limits::storage_bytes`].
+    pub storage_bytes: Option<u64>,
+    /// See [`Limits::inodes`].
+    pub inodes: Option<u64>,
+    /// See [`Limits::open_files`].
+    pub open_files: Option<u64>,
 }
 
 /// One row of the limit table: the field as users write it, and what it may be.
@@ -52,16 +67,25 @@ pub enum LimitField {
     Timeout,
     /// `limits.logRate`, bytes per second.
     LogRate,
+    /// `limits.storage`, bytes.
+    Storage,
+    /// `limits.inodes`, a count.
+    Inodes,
+    /// `limits.openFiles`, a count.
+    OpenFiles,
 }
 
 impl LimitField {
     /// Every limit, in the order in which they are reported.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Memory,
         Self::Cpu,
         Self::Fuel,
         Self::Timeout,
         Self::LogRate,
+        Self::Storage,
+        Self::Inodes,
+        Self::OpenFiles,
     ];
 
     /// The field's name under `limits`.
@@ -72,27 +96,34 @@ impl LimitField {
             Self::Fuel => "fuel",
             Self::Timeout => "timeout",
             Self::LogRate => "logRate",
+            Self::Storage => "storage",
+            Self::Inodes => "inodes",
+            Self::OpenFiles => "openFiles",
         }
     }
 
     /// The value where neither the manifest nor a policy names one; `None` is unlimited.
     pub const fn default(self) -> Option<u64> {
         match self {
-            Self::Memory => Some(64 << 20),
+            Self::Memory | Self::Storage => Some(64 << 20),
             Self::Cpu => Some(250),
             Self::Fuel | Self::Timeout => None,
             Self::LogRate => Some(64 << 10),
+            Self::Inodes => Some(16_384),
+            Self::OpenFiles => Some(128),
         }
     }
 
     /// The smallest value that is accepted.
     pub const fn min(self) -> u64 {
         match self {
-            Self::Memory => 64 << 10,
+            Self::Memory | Self::Storage => 64 << 10,
             Self::Cpu => 10,
             Self::Fuel => 1_000,
             Self::Timeout => 100,
             Self::LogRate => 1 << 10,
+            Self::Inodes => 16,
+            Self::OpenFiles => 8,
         }
     }
 
@@ -101,11 +132,13 @@ impl LimitField {
     /// Memory is bounded by a pool slot (1 GiB), CPU by one core since a VM has one thread.
     pub const fn max(self) -> u64 {
         match self {
-            Self::Memory => 1 << 30,
+            Self::Memory | Self::Storage => 1 << 30,
             Self::Cpu => 1_000,
             Self::Fuel => 1_000_000_000_000_000,
             Self::Timeout => 30 * 24 * 3600 * 1000,
             Self::LogRate => 16 << 20,
+            Self::Inodes => 1_000_000,
+            Self::OpenFiles => 1_024,
         }
     }
 
@@ -117,9 +150,9 @@ impl LimitField {
     /// A value of this limit as people write it: `64Mi`, `250m`, `5G`, `10m`.
     pub fn show(self, value: u64) -> String {
         match self {
-            Self::Memory | Self::LogRate => human::bytes(value),
+            Self::Memory | Self::LogRate | Self::Storage => human::bytes(value),
             Self::Cpu => human::millicores(value),
-            Self::Fuel => human::count(value),
+            Self::Fuel | Self::Inodes | Self::OpenFiles => human::count(value),
             Self::Timeout => human::duration_ms(value),
         }
     }
@@ -132,6 +165,9 @@ impl LimitField {
             Self::Fuel => request.fuel,
             Self::Timeout => request.timeout_ms,
             Self::LogRate => request.log_rate_bytes_per_second,
+            Self::Storage => request.storage_bytes,
+            Self::Inodes => request.inodes,
+            Self::OpenFiles => request.open_files,
         }
     }
 }

@@ -9,6 +9,8 @@ pub struct Request {
     pub limits: LimitRequest,
     /// `spec.capabilities.clock.resolution` in nanoseconds; `None` is not asked for.
     pub clock_resolution_ns: Option<u64>,
+    /// The paths of the fields that mount a Secret, such as `spec.mounts[2].secret`.
+    pub secret_mounts: Vec<String>,
 }
 
 /// One `AgentPolicy` that selects the VM's namespace.
@@ -24,6 +26,8 @@ pub struct PolicyRules {
     pub default: LimitRequest,
     /// The finest clock allowed, in nanoseconds; `None` refuses the capability.
     pub clock_min_resolution_ns: Option<u64>,
+    /// Whether a VM may mount Secrets of its namespace.
+    pub secret_mounts: bool,
 }
 
 /// What happens to a request above the ceiling.

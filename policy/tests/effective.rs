@@ -9,7 +9,7 @@ const MIB: u64 = 1 << 20;
 fn asks(limits: LimitRequest) -> Request {
     Request {
         limits,
-        clock_resolution_ns: None,
+        ..Request::default()
     }
 }
 
@@ -51,6 +51,9 @@ fn the_default_grants_permit_nothing() {
         fuel: None,
         timeout_ms: None,
         log_rate_bytes_per_second: 0,
+        storage_bytes: 0,
+        inodes: 0,
+        open_files: 0,
     };
     assert_eq!((limits, clock), (nothing, None));
 }
@@ -64,6 +67,9 @@ fn without_a_policy_the_built_in_defaults_hold() {
         fuel: None,
         timeout_ms: None,
         log_rate_bytes_per_second: 64 << 10,
+        storage_bytes: 64 * MIB,
+        inodes: 16_384,
+        open_files: 128,
     };
     assert_eq!(
         verdict,
@@ -85,6 +91,9 @@ fn a_request_within_the_bounds_is_granted_as_asked() {
         fuel: Some(5_000_000),
         timeout_ms: Some(100),
         log_rate_bytes_per_second: Some(1 << 10),
+        storage_bytes: Some(64 << 10),
+        inodes: Some(16),
+        open_files: Some(1_024),
     };
     let limits = effective(&asks(asked), &[]).grants.limits;
     assert_eq!(
@@ -95,6 +104,9 @@ fn a_request_within_the_bounds_is_granted_as_asked() {
             fuel: Some(5_000_000),
             timeout_ms: Some(100),
             log_rate_bytes_per_second: 1 << 10,
+            storage_bytes: 64 << 10,
+            inodes: 16,
+            open_files: 1_024,
         }
     );
 }

@@ -23,8 +23,14 @@ prop_compose! {
         fuel in amount(LimitField::Fuel),
         timeout_ms in amount(LimitField::Timeout),
         log_rate_bytes_per_second in amount(LimitField::LogRate),
+        storage_bytes in amount(LimitField::Storage),
+        inodes in amount(LimitField::Inodes),
+        open_files in amount(LimitField::OpenFiles),
     ) -> LimitRequest {
-        LimitRequest { memory_bytes, cpu_millicores, fuel, timeout_ms, log_rate_bytes_per_second }
+        LimitRequest {
+            memory_bytes, cpu_millicores, fuel, timeout_ms, log_rate_bytes_per_second,
+            storage_bytes, inodes, open_files,
+        }
     }
 }
 
@@ -32,8 +38,10 @@ prop_compose! {
     fn request()(
         limits in limits(),
         clock_resolution_ns in proptest::option::of(0_u64..1_100_000),
+        secrets in 0_usize..3,
     ) -> Request {
-        Request { limits, clock_resolution_ns }
+        let secret_mounts = (0..secrets).map(|index| format!("spec.mounts[{index}].secret")).collect();
+        Request { limits, clock_resolution_ns, secret_mounts }
     }
 }
 
@@ -44,8 +52,9 @@ prop_compose! {
         max in limits(),
         default in limits(),
         clock_min_resolution_ns in proptest::option::of(1_u64..1_100_000),
+        secret_mounts in any::<bool>(),
     ) -> PolicyRules {
-        PolicyRules { name, mode, max, default, clock_min_resolution_ns }
+        PolicyRules { name, mode, max, default, clock_min_resolution_ns, secret_mounts }
     }
 }
 
@@ -56,9 +65,9 @@ fn policies() -> impl Strategy<Value = Vec<PolicyRules>> {
 }
 
 /// Every number of the grants; unlimited is the largest, and a refused VM gets nothing.
-fn amounts(verdict: &Verdict) -> [u64; 5] {
+fn amounts(verdict: &Verdict) -> [u64; 8] {
     if !verdict.refused.is_empty() {
-        return [0; 5];
+        return [0; 8];
     }
     let Limits {
         memory_bytes,
@@ -66,6 +75,9 @@ fn amounts(verdict: &Verdict) -> [u64; 5] {
         fuel,
         timeout_ms,
         log_rate_bytes_per_second,
+        storage_bytes,
+        inodes,
+        open_files,
     } = verdict.grants.limits;
     let [fuel, timeout] = [fuel, timeout_ms].map(|limit| limit.unwrap_or(u64::MAX));
     [
@@ -74,6 +86,9 @@ fn amounts(verdict: &Verdict) -> [u64; 5] {
         fuel,
         timeout,
         log_rate_bytes_per_second,
+        storage_bytes,
+        inodes,
+        open_files,
     ]
 }
 
@@ -87,8 +102,11 @@ fn explicit(request: &Request) -> Request {
             fuel: or_min(LimitField::Fuel),
             timeout_ms: or_min(LimitField::Timeout),
             log_rate_bytes_per_second: or_min(LimitField::LogRate),
+            storage_bytes: or_min(LimitField::Storage),
+            inodes: or_min(LimitField::Inodes),
+            open_files: or_min(LimitField::OpenFiles),
         },
-        clock_resolution_ns: request.clock_resolution_ns,
+        ..request.clone()
     }
 }
 

@@ -13,7 +13,7 @@ fn memory(bytes: u64) -> LimitRequest {
 fn asks_for(limits: LimitRequest) -> Request {
     Request {
         limits,
-        clock_resolution_ns: None,
+        ..Request::default()
     }
 }
 

@@ -125,6 +125,9 @@ fn grants(granted: &EffectiveStatus) -> String {
         fuel,
         timeout,
         log_rate,
+        storage,
+        inodes,
+        open_files,
     } = limits;
     let quantity = |quantity: &Option<agentvm_crds::agentvm::Quantity>| {
         quantity.as_ref().map(|quantity| quantity.0.clone())
@@ -135,6 +138,9 @@ fn grants(granted: &EffectiveStatus) -> String {
         ("fuel", quantity(fuel), "unlimited"),
         ("timeout", timeout.clone(), "none"),
         ("log rate", quantity(log_rate), "unlimited"),
+        ("storage", quantity(storage), "none"),
+        ("inodes", quantity(inodes), "none"),
+        ("open files", quantity(open_files), "none"),
         ("clock", clock_resolution.clone(), "1ms"),
     ]
     .map(|(name, value, absent)| format!("{name} {}", value.as_deref().unwrap_or(absent)))

@@ -32,6 +32,38 @@ pub(crate) fn log_rate(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// `limits.storage`.
+pub(crate) fn storage(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Bytes that its files hold together, such as `64Mi`.",
+        &cel::limit(LimitField::Storage),
+    )
+}
+
+/// `limits.inodes`.
+pub(crate) fn inodes(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Files, directories and links together, such as `16k`.",
+        &cel::limit(LimitField::Inodes),
+    )
+}
+
+/// `limits.openFiles`.
+pub(crate) fn open_files(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Files and directories that are open at a time, such as `128`.",
+        &cel::limit(LimitField::OpenFiles),
+    )
+}
+
+/// `emptyDir.sizeLimit`.
+pub(crate) fn size_limit(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Bytes that it holds at most, such as `16Mi`; `limits.storage` bounds all mounts together.",
+        &cel::size_limit(),
+    )
+}
+
 /// `limits.timeout`.
 pub(crate) fn timeout(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

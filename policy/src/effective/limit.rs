@@ -10,14 +10,25 @@ pub(super) fn decide(
     policies: &[&PolicyRules],
     verdict: &mut Verdict,
 ) -> Limits {
-    let [memory, cpu, fuel, timeout, log_rate] =
-        LimitField::ALL.map(|field| decide_limit(field, field.of(asked), policies, verdict));
+    let [
+        memory,
+        cpu,
+        fuel,
+        timeout,
+        log_rate,
+        storage,
+        inodes,
+        open_files,
+    ] = LimitField::ALL.map(|field| decide_limit(field, field.of(asked), policies, verdict));
     Limits {
         memory_bytes: memory.unwrap_or_default(),
         cpu_millicores: cpu.unwrap_or_default(),
         fuel,
         timeout_ms: timeout,
         log_rate_bytes_per_second: log_rate.unwrap_or_default(),
+        storage_bytes: storage.unwrap_or_default(),
+        inodes: inodes.unwrap_or_default(),
+        open_files: open_files.unwrap_or_default(),
     }
 }
 

@@ -160,5 +160,7 @@ fn spec(module: &Module, args: &[&str], grants: Grants) -> VmSpec {
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
         env: BTreeMap::new(),
         grants,
+        mounts: Vec::new(),
+        keep_files: false,
     }
 }

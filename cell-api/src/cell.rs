@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `PUT /v1/vms/{uid}` with a [`VmSpec`] | 201 [`VmStatus`] where it was started, 200 where it was there and its live limits were updated, 409 where another epoch or attempt holds the uid |
+//! | `PUT /v1/vms/{uid}` with a [`VmSpec`] | 201 [`VmStatus`] where it was started, 200 where it was there and its live limits and files were updated, 409 where another epoch or attempt holds the uid, 422 where its mounts can't be made |
 //! | `DELETE /v1/vms/{uid}?graceMs=N&reason=Stopped` | 202 [`VmStatus`] while it is stopping, 200 [`VmStatus`] where it had ended and is now forgotten, 404 where nothing is there |
 //! | `GET /v1/vms?since=V&waitMs=N` | [`VmList`]: what changed after version `V`, at once if something did, else after at most `N` ms |
 //! | `GET /v1/vms/{uid}` | [`VmStatus`] |
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use agentvm_policy::{EndReason, Grants};
 use serde::{Deserialize, Serialize};
 
+use crate::mounts::Mount;
 use crate::warden::ModuleKind;
 
 /// Everything a cell needs to run one VM.
@@ -40,6 +41,45 @@ pub struct VmSpec {
     pub env: BTreeMap<String, String>,
     /// What it may do.
     pub grants: Grants,
+    /// Its files: everything that it can see. Echoed without the files' content.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// Whether its files are kept after its end, until the `DELETE`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_files: bool,
+}
+
+impl VmSpec {
+    /// The specification as a cell keeps and echoes it.
+    #[must_use]
+    pub fn without_files(&self) -> Self {
+        let Self {
+            name,
+            epoch,
+            attempt,
+            fence_deadline_boottime_ms,
+            module,
+            kind,
+            args,
+            env,
+            grants,
+            mounts,
+            keep_files,
+        } = self;
+        Self {
+            name: name.clone(),
+            epoch: *epoch,
+            attempt: *attempt,
+            fence_deadline_boottime_ms: *fence_deadline_boottime_ms,
+            module: module.clone(),
+            kind: *kind,
+            args: args.clone(),
+            env: env.clone(),
+            grants: *grants,
+            mounts: mounts.iter().map(Mount::without_files).collect(),
+            keep_files: *keep_files,
+        }
+    }
 }
 
 /// Where a VM is in its life. A state is never left backwards.
@@ -70,6 +110,9 @@ pub struct VmStatus {
     /// When the guest's first instruction ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_unix_ms: Option<u64>,
+    /// True while its files may not grow, since the node is short of memory; false after the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub storage_pressure: bool,
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
@@ -114,6 +157,31 @@ pub struct Usage {
     pub denials: BTreeMap<String, u64>,
     /// Nanoseconds from `PUT` to the guest's first instruction.
     pub start_latency_ns: u64,
+    /// Bytes that its files hold now; 0 after the end, unless they are kept.
+    #[serde(default)]
+    pub storage_bytes: u64,
+    /// The most bytes that its files ever held.
+    #[serde(default)]
+    pub storage_peak_bytes: u64,
+    /// Inodes that it holds now; 0 after the end, unless its files are kept.
+    #[serde(default)]
+    pub inodes: u64,
+    /// What it asked of its files.
+    #[serde(default)]
+    pub filesystem: FilesystemOperations,
+}
+
+/// Calls of the filesystem by what came of them: a closed set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesystemOperations {
+    /// Carried out.
+    pub ok: u64,
+    /// Refused, since a limit of the VM or a mount's size limit is used up.
+    pub quota: u64,
+    /// Refused, since the host has no memory, or too little to let files grow.
+    pub host: u64,
+    /// Refused for any other reason, such as a name that is not there.
+    pub other: u64,
 }
 
 /// VMs that changed after the version asked for.

@@ -8,5 +8,6 @@
 pub mod cell;
 pub mod client;
 pub mod log;
+pub mod mounts;
 pub mod problem;
 pub mod warden;

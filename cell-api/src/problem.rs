@@ -28,6 +28,10 @@ pub enum Reason {
     MissingImports,
     /// Compiling it would exceed the compiler's time, memory or size limit.
     CompileLimit,
+    /// The mounts can't be made: a path is bad or taken twice, or content and digest differ.
+    InvalidMounts,
+    /// The files of a mount need more than the VM's limits leave.
+    NoSpace,
     /// No free slot, or too little memory: try again later.
     Exhausted,
     /// The host failed.

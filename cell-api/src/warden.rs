@@ -38,6 +38,9 @@ pub struct Info {
     pub max_vms_per_cell: u32,
     /// `vm.max_map_count` of the node.
     pub max_map_count: u64,
+    /// One sentence on why that is less than the warden was asked for; empty where it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub shortage: String,
     /// True once the warden was told to end: every VM ends too, and no cell is started.
     #[serde(default)]
     pub stopping: bool,

@@ -35,23 +35,41 @@ fn every_type_keeps_its_names() {
         r#"{"name":"n","epoch":1,"attempt":2,"fenceDeadlineBoottimeMs":3,"module":"ab","kind":"core",
             "args":["a"],"env":{"K":"v"},
             "grants":{"limits":{"memoryBytes":1,"cpuMillicores":2,"fuel":3,"timeoutMs":4,
-            "logRateBytesPerSecond":5},"clock":{"resolutionNs":6}}}"#,
+            "logRateBytesPerSecond":5,"storageBytes":6,"inodes":7,"openFiles":8},"clock":{"resolutionNs":6}},
+            "mounts":[{"path":"/work","source":{"emptyDir":{"sizeLimitBytes":7,"archive":"in"}}},
+            {"path":"/tmp","source":{"emptyDir":{}}},
+            {"path":"/etc","readOnly":true,"source":{"files":{"sha256":"cd",
+            "files":{"a.conf":{"mode":288,"data":"aGVyb24="}}}}},
+            {"path":"/echo","readOnly":true,"source":{"files":{"sha256":"cd"}}}],
+            "keepFiles":true}"#,
     );
     let usage = r#"{"cpuNs":1,"throttledNs":2,"fuel":3,"memoryBytes":4,"memoryPeakBytes":5,
-        "logBytes":6,"logDroppedBytes":7,"denials":{"sockets":8},"startLatencyNs":9}"#;
+        "logBytes":6,"logDroppedBytes":7,"denials":{"sockets":8},"startLatencyNs":9,
+        "storageBytes":10,"storagePeakBytes":11,"inodes":12,
+        "filesystem":{"ok":13,"quota":14,"host":15,"other":16}}"#;
     holds::<Stats>(&format!(
         r#"{{"vms":{{"u":{usage}}},"residentBytes":1,"cpuNs":2,"threads":3,"hostPanics":4}}"#
     ));
     holds::<VmList>(&format!(
         r#"{{"version":1,"vms":[{{"uid":"u","state":"Ended","version":1,"startedUnixMs":2,
-            "spec":{{"name":"n","epoch":1,"attempt":0,"module":"ab","kind":"core","args":[],"env":{{}},
-            "grants":{{"limits":{{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3}}}}}},
+            "storagePressure":true,"spec":{{"name":"n","epoch":1,"attempt":0,"module":"ab","kind":"core","args":[],"env":{{}},
+            "grants":{{"limits":{{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"storageBytes":4,"inodes":5,"openFiles":6}}}}}},
             "end":{{"reason":"OutOfFuel","exitCode":3,"message":"m","finishedUnixMs":4,"usage":{usage}}}}}]}}"#
     ));
     holds::<Line>(
         r#"{"time":"t","namespace":"n","vm":"v","uid":"u","stream":"stderr","text":"x","partial":true}"#,
     );
     holds::<Problem>(r#"{"reason":"MissingImports","message":"m"}"#);
+    holds::<Problem>(r#"{"reason":"InvalidMounts","message":"m"}"#);
+    holds::<Problem>(r#"{"reason":"NoSpace","message":"m"}"#);
+}
+
+#[test]
+fn what_a_cell_of_the_version_before_says_is_still_understood() {
+    let usage = r#"{"cpuNs":1,"throttledNs":2,"fuel":3,"memoryBytes":4,"memoryPeakBytes":5,
+        "logBytes":6,"logDroppedBytes":7,"denials":{},"startLatencyNs":9}"#;
+    let usage: agentvm_cell_api::cell::Usage = serde_json::from_str(usage).unwrap();
+    assert_eq!(usage.storage_bytes, 0);
 }
 
 #[test]

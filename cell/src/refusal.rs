@@ -31,9 +31,11 @@ impl IntoResponse for Refusal {
             Reason::BadRequest => StatusCode::BAD_REQUEST,
             Reason::NotFound => StatusCode::NOT_FOUND,
             Reason::Conflict => StatusCode::CONFLICT,
-            Reason::InvalidModule | Reason::MissingImports | Reason::CompileLimit => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Reason::InvalidModule
+            | Reason::MissingImports
+            | Reason::CompileLimit
+            | Reason::InvalidMounts
+            | Reason::NoSpace => StatusCode::UNPROCESSABLE_ENTITY,
             Reason::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };

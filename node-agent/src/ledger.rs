@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agentvm_cell_api::cell::{Usage, VmState};
+use agentvm_cell_api::cell::{FilesystemOperations, Usage, VmState};
 use agentvm_crds::agentvm::Phase;
 use agentvm_policy::EndReason;
 
@@ -184,5 +184,14 @@ pub fn sum(past: &Usage, run: &Usage) -> Usage {
         log_dropped_bytes: past.log_dropped_bytes.saturating_add(run.log_dropped_bytes),
         denials,
         start_latency_ns: run.start_latency_ns,
+        storage_bytes: run.storage_bytes,
+        storage_peak_bytes: past.storage_peak_bytes.max(run.storage_peak_bytes),
+        inodes: run.inodes,
+        filesystem: FilesystemOperations {
+            ok: past.filesystem.ok.saturating_add(run.filesystem.ok),
+            quota: past.filesystem.quota.saturating_add(run.filesystem.quota),
+            host: past.filesystem.host.saturating_add(run.filesystem.host),
+            other: past.filesystem.other.saturating_add(run.filesystem.other),
+        },
     }
 }

@@ -22,6 +22,7 @@ mod ending;
 mod engine;
 mod guards;
 mod handle;
+mod heap;
 mod host;
 mod imports;
 mod limiter;
@@ -44,6 +45,7 @@ pub use engine::{Engine, EngineError, EngineSettings};
 #[cfg(feature = "mutants")]
 pub use guards::{Guard, switch_off};
 pub use handle::VmHandle;
+pub use heap::release_free_memory;
 pub use meter::host_panics_total;
 pub use program::{LoadError, Program};
 pub use stdio::Output;

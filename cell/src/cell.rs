@@ -9,6 +9,8 @@
 //! | `start`: one for each VM | a prepared VM | its states |
 //! | `fence` | deadlines, `CLOCK_BOOTTIME` | stops what is overdue, agent alive or not |
 //! | `link` | the control channel | descriptors; the order to stop |
+//! | `pressure` | the warden's word, the host's refusals | files that grow or not; marks |
+//! | `reclaim` | ends | memory for the system |
 //! | threads `log-file`, `log-stdout` | lines | the VMs' files, stdout |
 //!
 //! Guests run on a tokio runtime of their own, so that none of these waits for a guest.
@@ -16,7 +18,10 @@
 mod fence;
 mod link;
 mod log;
+mod mounts;
+mod pressure;
 mod programs;
+mod reclaim;
 mod routes;
 mod start;
 mod stats;
@@ -207,7 +212,8 @@ async fn serve(
         return Ok(());
     };
     let listener = tokio::net::UnixListener::from_std(listener.into())?;
-    let (link, mut orders) = Link::new(channel);
+    let (link, mut orders, growth_rx) = Link::new(channel);
+    let reclaim = reclaim::Reclaim::default();
     let vms = Arc::new(Vms::new(settings.max_vms));
     let cell = Arc::new(routes::Cell {
         namespace: settings.namespace.clone(),
@@ -217,6 +223,7 @@ async fn serve(
         logs: log::Writer::start()?,
         guests: guests.handle().clone(),
         figures,
+        reclaim: reclaim.clone(),
     });
     link.send(&FromCell::Ready).await?;
     tracing::info!(namespace = %settings.namespace, jail = ?jail.level, "cell serves");
@@ -225,6 +232,8 @@ async fn serve(
     tokio::select! {
         served = axum::serve(listener, router).into_future() => Ok(served?),
         () = fence::enforce(&vms) => Ok(()),
+        () = pressure::apply(&vms, growth_rx) => Ok(()),
+        () = reclaim.run() => Ok(()),
         () = obey(&mut orders, &vms, &cell.logs) => Ok(()),
     }
 }

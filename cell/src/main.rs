@@ -1,5 +1,7 @@
 //! The `agentvm-cell` binary: warden, cell and compiler.
 
+use std::process::ExitCode;
+
 use agentvm_cell::Command;
 use clap::Parser;
 
@@ -11,6 +13,13 @@ struct Arguments {
     command: Command,
 }
 
-fn main() -> anyhow::Result<()> {
-    agentvm_cell::run(Arguments::parse().command)
+fn main() -> ExitCode {
+    match agentvm_cell::run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, the last of the container's log: `kubectl describe pod` shows it as well.
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `routes` | HTTP on `warden.sock` | answers |
 //! | `cells`: one for each cell | its control channel, its end | code and log files for it |
-//! | `memory` | the container's memory | the end of the largest cell |
+//! | `memory` | the container's memory | the end of the largest cell; files that may not grow |
 //! | `modules`: one for each request | a module | a compiler process, a cache entry |
 
 mod cache;
@@ -16,6 +16,7 @@ mod code;
 mod compiler;
 mod digest;
 mod key;
+mod machine;
 mod memory;
 mod modules;
 mod probe;
@@ -23,7 +24,7 @@ mod routes;
 mod run_dir;
 
 use std::future::IntoFuture;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,10 @@ pub struct Settings {
     /// Percent of the container's memory limit at which the largest cell is ended.
     #[arg(long, env = "AGENTVM_MEMORY_PERCENT", default_value_t = 88, value_parser = clap::value_parser!(u64).range(50..=95), value_name = "PERCENT")]
     pub memory_percent: u64,
+    /// Percent of the container's memory limit at which VMs' files may not grow any more; they
+    /// may again five percent below.
+    #[arg(long, env = "AGENTVM_GROWTH_PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u64).range(30..=95), value_name = "PERCENT")]
+    pub growth_percent: u64,
     /// Where the control groups are mounted, which tell the container's memory.
     #[arg(
         long,
@@ -151,11 +156,18 @@ pub enum WardenError {
     /// Cells could not run here.
     #[error(transparent)]
     Probe(#[from] probe::ProbeError),
-    /// A directory can't be made.
-    #[error("the directory {} can't be used", path.display())]
+    /// Not one VM fits.
+    #[error(transparent)]
+    Machine(#[from] machine::MachineError),
+    /// A directory can't be made or written.
+    #[error("{flag} {} can't be written by user {user}: make it a directory of that user with mode 0700, on a file system that is not read-only", path.display())]
     Directory {
+        /// Which setting names it.
+        flag: &'static str,
         /// Which one.
         path: PathBuf,
+        /// Who would write.
+        user: u32,
         /// Why.
         source: std::io::Error,
     },
@@ -172,15 +184,13 @@ pub fn run(settings: Settings) -> Result<(), WardenError> {
     runtime.block_on(serve(settings))
 }
 
-async fn serve(settings: Settings) -> Result<(), WardenError> {
+async fn serve(mut settings: Settings) -> Result<(), WardenError> {
+    let slots = machine::assess(&settings)?;
+    settings.max_vms_per_cell = slots.count;
     let settings = Arc::new(settings);
     let run_dir = Arc::new(RunDir::open(&settings.run_dir)?);
-    for path in [&settings.cache_dir, &settings.log_dir] {
-        run_dir::private_directory(path).map_err(|source| WardenError::Directory {
-            path: path.clone(),
-            source,
-        })?;
-    }
+    writable("--cache-dir", &settings.cache_dir)?;
+    writable("--log-dir", &settings.log_dir)?;
     let key = key::load_or_make(&settings.cache_dir)?;
     let facts = probe::probe(&settings).await?;
     let modules = Arc::new(Modules::new(&settings, &facts.engine, key));
@@ -197,6 +207,7 @@ async fn serve(settings: Settings) -> Result<(), WardenError> {
     let router = routes::router(routes::Warden {
         settings: settings.clone(),
         facts,
+        shortage: slots.shortage,
         modules,
         cells: cells.clone(),
     });
@@ -216,6 +227,16 @@ async fn serve(settings: Settings) -> Result<(), WardenError> {
     }
     cells.kill_all().await;
     Ok(stopped?)
+}
+
+/// Makes a directory of the warden's own, or fails with who can't.
+fn writable(flag: &'static str, path: &Path) -> Result<(), WardenError> {
+    run_dir::private_directory(path).map_err(|source| WardenError::Directory {
+        flag,
+        path: path.to_owned(),
+        user: rustix::process::geteuid().as_raw(),
+        source,
+    })
 }
 
 /// The second number of `statm`, in bytes.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::ModuleKind;
+use agentvm_runtime::vfs::Growth;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::control::{Answer, Channel, ControlError, FromCell, Outcome, Request, ToCell};
 
@@ -35,17 +36,25 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Takes the channel over. The receiver yields the grace of each order to stop, and ends
-    /// when the warden is gone.
-    pub(super) fn new(channel: Channel) -> (Self, mpsc::Receiver<Duration>) {
+    /// Takes the channel over. The first receiver yields the grace of each order to stop, and
+    /// ends when the warden is gone; the second has whether files may grow.
+    pub(super) fn new(
+        channel: Channel,
+    ) -> (Self, mpsc::Receiver<Duration>, watch::Receiver<Growth>) {
         let (order_tx, order_rx) = mpsc::channel(4);
+        let (growth_tx, growth_rx) = watch::channel(Growth::Allowed);
         let link = Self {
             channel: Arc::new(channel),
             waiting: Arc::default(),
             next_id: Arc::new(AtomicU64::new(1)),
         };
-        tokio::spawn(hear(link.channel.clone(), link.waiting.clone(), order_tx));
-        (link, order_rx)
+        tokio::spawn(hear(
+            link.channel.clone(),
+            link.waiting.clone(),
+            order_tx,
+            growth_tx,
+        ));
+        (link, order_rx, growth_rx)
     }
 
     /// Tells the warden something.
@@ -89,7 +98,12 @@ impl Link {
     }
 }
 
-async fn hear(channel: Arc<Channel>, waiting: Arc<Waiting>, order_tx: mpsc::Sender<Duration>) {
+async fn hear(
+    channel: Arc<Channel>,
+    waiting: Arc<Waiting>,
+    order_tx: mpsc::Sender<Duration>,
+    growth_tx: watch::Sender<Growth>,
+) {
     loop {
         match channel.receive::<ToCell>().await {
             Ok(Some((ToCell::Answer(Answer { id, outcome }), descriptors))) => {
@@ -100,6 +114,13 @@ async fn hear(channel: Arc<Channel>, waiting: Arc<Waiting>, order_tx: mpsc::Send
             }
             Ok(Some((ToCell::Stop { grace_ms }, _))) => {
                 let _stopping_already = order_tx.try_send(Duration::from_millis(grace_ms));
+            }
+            Ok(Some((ToCell::Growth { refused }, _))) => {
+                growth_tx.send_replace(if refused {
+                    Growth::Refused
+                } else {
+                    Growth::Allowed
+                });
             }
             Ok(Some((ToCell::Listen, _))) => {}
             Ok(None) => return,

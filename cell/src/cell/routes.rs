@@ -7,7 +7,7 @@ use agentvm_cell_api::cell::{Stats, VmList, VmSpec, VmStatus};
 use agentvm_cell_api::problem::Reason;
 use agentvm_policy::EndReason;
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,14 +17,20 @@ use serde::Deserialize;
 
 use super::link::Link;
 use super::log::Writer;
+use super::mounts;
 use super::programs::Programs;
+use super::reclaim::Reclaim;
 use super::start;
 use super::stats::Figures;
 use super::vms::{Deleted, Put, Vms};
 use crate::refusal::{Refusal, no_such_method, no_such_route};
 
-/// The largest `PUT`: arguments and environment, which may hold a whole script.
-const MAX_BODY_BYTES: usize = 8 << 20;
+/// The largest `PUT`: the files of its mounts, which an agent brings up to 20 MiB of and base64
+/// makes a third longer; beside them arguments and environment, which may hold a whole script.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// The longest body that is read and checked where requests are answered.
+const READ_AT_ONCE_BYTES: usize = 256 << 10;
 
 /// The longest wait for a change.
 const MAX_WAIT: Duration = Duration::from_mins(5);
@@ -45,6 +51,7 @@ pub(super) struct Cell {
     pub(super) logs: Writer,
     pub(super) guests: tokio::runtime::Handle,
     pub(super) figures: Figures,
+    pub(super) reclaim: Reclaim,
 }
 
 /// Every route of a cell.
@@ -81,13 +88,18 @@ async fn list(
 async fn put_vm(
     State(cell): State<Arc<Cell>>,
     Path(uid): Path<String>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<VmStatus>), Refusal> {
     check_uid(&uid)?;
-    let body = body.map_err(|error| bad_request(error.body_text()))?;
-    let spec: VmSpec = serde_json::from_slice(&body)
-        .map_err(|error| bad_request(format!("the VM's specification: {error}")))?;
-    check_spec(&spec)?;
+    let body = body.map_err(|error| unread(&error))?;
+    let spec = if body.len() <= READ_AT_ONCE_BYTES {
+        read_spec(&body)?
+    } else {
+        let reading = tokio::task::spawn_blocking(move || read_spec(&body));
+        reading
+            .await
+            .map_err(|error| Refusal::new(Reason::Internal, error.to_string()))??
+    };
     // A task of its own: an asker that goes away leaves no VM half-started.
     let starting = tokio::spawn(async move { start::put(&cell, &uid, spec).await });
     match starting.await {
@@ -127,7 +139,10 @@ async fn delete_vm(
     let grace = Duration::from_millis(grace_ms).min(MAX_GRACE);
     match cell.vms.delete(&uid, reason, grace) {
         Some(Deleted::Stopping(status)) => Ok((StatusCode::ACCEPTED, Json(status))),
-        Some(Deleted::Forgotten(status)) => Ok((StatusCode::OK, Json(status))),
+        Some(Deleted::Forgotten(status, files)) => {
+            cell.reclaim.free(files);
+            Ok((StatusCode::OK, Json(status)))
+        }
         None => Err(no_such_vm(&uid)),
     }
 }
@@ -180,6 +195,27 @@ fn check_uid(uid: &str) -> Result<(), Refusal> {
     Err(bad_request(
         "a uid has 1 to 64 letters, digits and hyphens".to_owned(),
     ))
+}
+
+/// A body that is too long, or broke off.
+fn unread(error: &BytesRejection) -> Refusal {
+    let message = if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        format!(
+            "the body has more than {} MiB: mount fewer or smaller files",
+            MAX_BODY_BYTES >> 20
+        )
+    } else {
+        error.body_text()
+    };
+    bad_request(message)
+}
+
+fn read_spec(body: &[u8]) -> Result<VmSpec, Refusal> {
+    let spec: VmSpec = serde_json::from_slice(body)
+        .map_err(|error| bad_request(format!("the VM's specification: {error}")))?;
+    check_spec(&spec)?;
+    mounts::verify(&spec.mounts)?;
+    Ok(spec)
 }
 
 /// What would only fail later, or make lines of the log too long.

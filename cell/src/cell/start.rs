@@ -7,11 +7,13 @@ use agentvm_cell_api::cell::VmSpec;
 use agentvm_cell_api::log::Stream;
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_policy::EndReason;
-use agentvm_runtime::vfs::{Budget, Filesystem};
+use agentvm_runtime::vfs::Filesystem;
 use agentvm_runtime::{Ending, Vm, VmConfig, VmHandle};
 
 use super::log::{Names, VmLog};
+use super::mounts;
 use super::programs::Loaded;
+use super::reclaim::Reclaim;
 use super::routes::Cell;
 use super::vms::{Entry, Put, Vms};
 
@@ -39,13 +41,14 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     };
     let rate = spec.grants.limits.log_rate_bytes_per_second;
     let log = cell.logs.open(names, rate, log_file);
-    let (vm, handle) = prepare(&loaded, &spec, &log)?;
-    let entry = Entry::new(spec, asked, handle.clone(), log.clone());
-    let put = cell.vms.insert(uid, entry)?;
+    let filesystem = mounts::filesystem(&spec, mounts::now())?;
+    let (vm, handle) = prepare(&loaded, &spec, filesystem.clone(), &log);
+    let entry = Entry::new(&spec, asked, handle.clone(), log.clone(), filesystem);
+    let put = cell.vms.insert(uid, entry, &spec)?;
     if let Put::Started(_) = &put {
         let guest = cell.guests.spawn(vm.run());
-        let (vms, uid) = (cell.vms.clone(), uid.to_owned());
-        tokio::spawn(async move { follow(&vms, &uid, guest, &handle, &log).await });
+        let (vms, reclaim, uid) = (cell.vms.clone(), cell.reclaim.clone(), uid.to_owned());
+        tokio::spawn(async move { follow(&vms, &reclaim, &uid, guest, &handle, &log).await });
     }
     Ok(put)
 }
@@ -53,12 +56,9 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
 fn prepare(
     loaded: &Loaded,
     spec: &VmSpec,
+    filesystem: Filesystem,
     log: &Arc<VmLog>,
-) -> Result<(Vm, VmHandle), Problem> {
-    let filesystem = Filesystem::new(Budget::default(), &[], 0).map_err(|error| Problem {
-        reason: Reason::BadRequest,
-        message: error.to_string(),
-    })?;
+) -> (Vm, VmHandle) {
     let config = VmConfig {
         args: spec.args.clone(),
         env: spec
@@ -71,12 +71,13 @@ fn prepare(
         stdout: log.output(Stream::Stdout),
         stderr: log.output(Stream::Stderr),
     };
-    Ok(agentvm_runtime::prepare(&loaded.program, config))
+    agentvm_runtime::prepare(&loaded.program, config)
 }
 
 /// Writes down the states of a run that goes on by itself.
 async fn follow(
     vms: &Vms,
+    reclaim: &Reclaim,
     uid: &str,
     mut guest: tokio::task::JoinHandle<Ending>,
     handle: &VmHandle,
@@ -102,5 +103,5 @@ async fn follow(
         message: format!("the host failed while it ran the program: {error}"),
     });
     tracing::debug!(%uid, reason = ending.reason.as_str(), exit_code = ?ending.exit_code, "VM ended");
-    vms.ended(uid, ending);
+    reclaim.free(vms.ended(uid, ending));
 }

@@ -6,12 +6,13 @@ mod table;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentvm_cell_api::cell::{End, Usage, VmList, VmSpec, VmState, VmStatus};
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_policy::EndReason;
 use agentvm_runtime::Ending;
+use agentvm_runtime::vfs::{Filesystem, Growth};
 use tokio::sync::{Notify, watch};
 
 use super::log::VmLog;
@@ -33,8 +34,8 @@ pub(super) enum Put {
 pub(super) enum Deleted {
     /// It is being stopped.
     Stopping(VmStatus),
-    /// It had ended and is forgotten.
-    Forgotten(VmStatus),
+    /// It had ended and is forgotten; the files that it had kept are the caller's to free.
+    Forgotten(VmStatus, Option<Filesystem>),
 }
 
 /// The table, shared by tasks.
@@ -44,6 +45,8 @@ pub(super) struct Vms {
     max_live: usize,
     version_tx: watch::Sender<u64>,
     deadlines_moved: Notify,
+    /// What the clock of marks counts from.
+    began: Instant,
 }
 
 impl Vms {
@@ -53,10 +56,12 @@ impl Vms {
             table: Mutex::new(Table {
                 version: 1,
                 entries: BTreeMap::new(),
+                growth: Growth::Allowed,
             }),
             max_live: usize::try_from(max_live).unwrap_or(usize::MAX),
             version_tx: watch::Sender::new(1),
             deadlines_moved: Notify::new(),
+            began: Instant::now(),
         }
     }
 
@@ -64,23 +69,25 @@ impl Vms {
     pub(super) fn update(&self, uid: &str, spec: &VmSpec) -> Result<Option<VmStatus>, Problem> {
         let mut table = self.lock();
         let held = table.entries.get(uid);
-        match decide(uid, held.map(|entry| (&entry.spec, entry.state)), spec)? {
+        let asked = spec.without_files();
+        match decide(uid, held.map(|entry| (&entry.spec, entry.state)), &asked)? {
             Decision::Start => {
                 self.room(&table)?;
                 Ok(None)
             }
             Decision::Same => Ok(held.map(|entry| entry.status(uid))),
             Decision::Update => {
-                let status = table.change(uid, |entry| entry.update(spec.clone()));
+                let mut updated = Ok(());
+                let status = table.change(uid, |entry| updated = entry.update(spec));
                 self.publish(&table);
-                Ok(status)
+                updated.map(|()| status)
             }
         }
     }
 
     /// Puts a VM that is about to start into the table, unless another came first.
-    pub(super) fn insert(&self, uid: &str, entry: Entry) -> Result<Put, Problem> {
-        if let Some(status) = self.update(uid, &entry.spec)? {
+    pub(super) fn insert(&self, uid: &str, entry: Entry, spec: &VmSpec) -> Result<Put, Problem> {
+        if let Some(status) = self.update(uid, spec)? {
             return Ok(Put::Updated(status));
         }
         let mut table = self.lock();
@@ -91,8 +98,14 @@ impl Vms {
                 message: format!("VM {uid} is being started by another request"),
             });
         }
+        let (growth, now) = (table.growth, self.began.elapsed());
+        if let Some(filesystem) = &entry.filesystem {
+            filesystem.set_growth(growth);
+        }
         table.entries.insert(uid.to_owned(), entry);
-        let status = table.change(uid, |_new| ());
+        let status = table.change(uid, |new| {
+            new.mark(growth, now);
+        });
         self.publish(&table);
         status.map(Put::Started).ok_or_else(|| Problem {
             reason: Reason::Internal,
@@ -104,9 +117,10 @@ impl Vms {
     pub(super) fn delete(&self, uid: &str, reason: EndReason, grace: Duration) -> Option<Deleted> {
         let mut table = self.lock();
         if table.entries.get(uid)?.state == VmState::Ended {
-            let entry = table.entries.remove(uid)?;
+            let mut entry = table.entries.remove(uid)?;
             self.publish_removal(&mut table);
-            return Some(Deleted::Forgotten(entry.status(uid)));
+            let kept = entry.filesystem.take();
+            return Some(Deleted::Forgotten(entry.status(uid), kept));
         }
         drop(table);
         self.stop(uid, reason, grace).map(Deleted::Stopping)
@@ -156,19 +170,25 @@ impl Vms {
         self.publish(&table);
     }
 
-    /// The run is over.
-    pub(super) fn ended(&self, uid: &str, ending: Ending) {
+    /// The run is over. Yields its files, unless they are to be kept: whoever gets them last
+    /// frees them, which takes its time.
+    pub(super) fn ended(&self, uid: &str, ending: Ending) -> Option<Filesystem> {
         let Ending {
             reason,
             exit_code,
             message,
         } = ending;
+        let mut files = None;
         let mut table = self.lock();
         table.change(uid, |entry| {
-            let usage = Usage {
-                memory_bytes: 0,
-                ..entry.usage()
-            };
+            let mut usage = entry.usage();
+            usage.memory_bytes = 0;
+            if !entry.spec.keep_files {
+                usage.storage_bytes = 0;
+                usage.inodes = 0;
+                files = entry.filesystem.take();
+            }
+            entry.storage_pressure = false;
             entry.state = VmState::Ended;
             entry.end = Some(End {
                 reason,
@@ -180,6 +200,38 @@ impl Vms {
         });
         self.publish(&table);
         self.deadlines_moved.notify_waiters();
+        files
+    }
+
+    /// Has the files of every VM grow from now on, or not.
+    pub(super) fn set_growth(&self, growth: Growth) {
+        let mut table = self.lock();
+        table.growth = growth;
+        for entry in table.entries.values() {
+            if let Some(filesystem) = &entry.filesystem {
+                filesystem.set_growth(growth);
+            }
+        }
+        drop(table);
+        self.mark_pressed();
+    }
+
+    /// Marks the VMs whose files can't grow, and no other.
+    pub(super) fn mark_pressed(&self) {
+        let mut table = self.lock();
+        let (growth, now) = (table.growth, self.began.elapsed());
+        let moved: Vec<String> = table
+            .entries
+            .iter_mut()
+            .filter_map(|(uid, entry)| entry.mark(growth, now).then(|| uid.clone()))
+            .collect();
+        if moved.is_empty() {
+            return;
+        }
+        for uid in moved {
+            table.change(&uid, |_marked| ());
+        }
+        self.publish(&table);
     }
 
     /// One VM.

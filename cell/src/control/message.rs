@@ -17,6 +17,11 @@ pub(crate) enum ToCell {
         /// How long the guests get.
         grace_ms: u64,
     },
+    /// Files may grow from now on, or may not, since the node is short of memory.
+    Growth {
+        /// Whether they may not.
+        refused: bool,
+    },
 }
 
 /// What a cell tells the warden.

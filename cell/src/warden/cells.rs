@@ -35,9 +35,11 @@ pub(super) struct Cells {
     run_dir: Arc<RunDir>,
     modules: Arc<Modules>,
     running: Arc<Mutex<BTreeMap<String, Running>>>,
-    /// One start or end at a time for each namespace.
     /// Set for good by [`Cells::stop_all`].
     stopping: AtomicBool,
+    /// Whether files may not grow: what every cell was told last, and new ones are told.
+    growth_refused: AtomicBool,
+    /// One start or end at a time for each namespace.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -57,6 +59,11 @@ enum Order {
     Stop(Duration),
     /// End it now.
     Kill,
+    /// Files may grow, or may not.
+    Growth {
+        /// Whether they may not.
+        refused: bool,
+    },
 }
 
 /// A cell that serves, before anybody attends it.
@@ -79,6 +86,7 @@ impl Cells {
             modules,
             running: Arc::default(),
             stopping: AtomicBool::new(false),
+            growth_refused: AtomicBool::new(false),
             turns: Mutex::default(),
         }
     }
@@ -130,7 +138,14 @@ impl Cells {
                 )));
             }
         };
-        Ok(self.adopt(started))
+        let cell = self.adopt(started);
+        // After it is listed: what is said meanwhile reaches it as well.
+        if self.growth_refused.load(Ordering::SeqCst)
+            && let Some(running) = self.running(namespace)
+        {
+            order(&running, Order::Growth { refused: true }).await;
+        }
+        Ok(cell)
     }
 
     /// Ends the namespace's cell and every VM in it, without grace, but lets it write what they
@@ -157,6 +172,15 @@ impl Cells {
         if let Some(running) = self.running(namespace) {
             order(&running, Order::Kill).await;
             running.ended.cancelled().await;
+        }
+    }
+
+    /// Tells every cell, and every one that is started from now on, whether files may grow.
+    pub(super) async fn refuse_growth(&self, refused: bool) {
+        self.growth_refused.store(refused, Ordering::SeqCst);
+        let all: Vec<Running> = lock(&self.running).values().cloned().collect();
+        for running in &all {
+            order(running, Order::Growth { refused }).await;
         }
     }
 

@@ -158,6 +158,8 @@ impl Modules {
             Reason::BadRequest
             | Reason::NotFound
             | Reason::Conflict
+            | Reason::InvalidMounts
+            | Reason::NoSpace
             | Reason::Exhausted
             | Reason::Internal => {}
         }

@@ -16,7 +16,7 @@ use super::cells::Cells;
 use super::code::{Draft, Sealed};
 use super::digest::Digest;
 use super::modules::{Modules, internal};
-use super::{Settings, resident_bytes};
+use super::{Settings, machine, resident_bytes};
 use crate::control::Verdict;
 use crate::refusal::{Refusal, no_such_method, no_such_route};
 
@@ -25,6 +25,8 @@ use crate::refusal::{Refusal, no_such_method, no_such_route};
 pub(super) struct Warden {
     pub(super) settings: Arc<Settings>,
     pub(super) facts: Verdict,
+    /// One sentence on what keeps cells below the setting; empty where nothing does.
+    pub(super) shortage: String,
     pub(super) modules: Arc<Modules>,
     pub(super) cells: Arc<Cells>,
 }
@@ -46,10 +48,8 @@ async fn info(State(warden): State<Arc<Warden>>) -> Result<Json<Info>, Refusal> 
         std::fs::read_to_string(path)
             .map_err(|error| Refusal(internal(format!("{path} can't be read: {error}"))))
     };
-    let max_map_count = read("/proc/sys/vm/max_map_count")?
-        .trim()
-        .parse()
-        .unwrap_or(0);
+    let max_map_count =
+        machine::max_map_count().map_err(|error| Refusal(internal(error.to_string())))?;
     Ok(Json(Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: warden.facts.engine.clone(),
@@ -57,6 +57,7 @@ async fn info(State(warden): State<Arc<Warden>>) -> Result<Json<Info>, Refusal> 
         jail_message: warden.facts.message.clone(),
         max_vms_per_cell: warden.settings.max_vms_per_cell,
         max_map_count,
+        shortage: warden.shortage.clone(),
         stopping: warden.cells.are_stopping(),
         pid: std::process::id(),
         resident_bytes: resident_bytes(&read("/proc/self/statm")?),

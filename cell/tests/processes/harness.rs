@@ -248,9 +248,14 @@ pub(crate) fn spec(module: &Module) -> VmSpec {
                 fuel: None,
                 timeout_ms: None,
                 log_rate_bytes_per_second: 64 << 10,
+                storage_bytes: 1 << 20,
+                inodes: 1_000,
+                open_files: 64,
             },
             clock: None,
         },
+        mounts: Vec::new(),
+        keep_files: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a `PUT` means, given what is there.
 
 use agentvm_cell_api::cell::{VmSpec, VmState};
+use agentvm_cell_api::mounts::MountSource;
 use agentvm_cell_api::problem::{Problem, Reason};
 
 /// What to do.
@@ -14,7 +15,8 @@ pub(super) enum Decision {
     Update,
 }
 
-/// Decides. Epoch and attempt name a run; only its live fields may change.
+/// Decides. Epoch and attempt name a run; only its live fields may change. Both specifications
+/// are without files: their digests say which files are meant.
 pub(super) fn decide(
     uid: &str,
     held: Option<(&VmSpec, VmState)>,
@@ -37,7 +39,7 @@ pub(super) fn decide(
     }
     if with_live_fields_of(held.clone(), asked) != *asked {
         return conflict(format!(
-            "VM {uid} has started with another specification: only cpu, logRate and the fence deadline change while it runs"
+            "VM {uid} has started with another specification: only cpu, logRate, the fence deadline and the content of mounted files change while it runs"
         ));
     }
     Ok(if held == asked || state == VmState::Ended {
@@ -52,6 +54,18 @@ fn with_live_fields_of(mut spec: VmSpec, other: &VmSpec) -> VmSpec {
     spec.fence_deadline_boottime_ms = other.fence_deadline_boottime_ms;
     spec.grants.limits.cpu_millicores = live.cpu_millicores;
     spec.grants.limits.log_rate_bytes_per_second = live.log_rate_bytes_per_second;
+    for (mount, other) in spec.mounts.iter_mut().zip(&other.mounts) {
+        if let (
+            MountSource::Files { sha256, .. },
+            MountSource::Files {
+                sha256: other_sha256,
+                ..
+            },
+        ) = (&mut mount.source, &other.source)
+        {
+            sha256.clone_from(other_sha256);
+        }
+    }
     spec
 }
 
@@ -59,6 +73,7 @@ fn with_live_fields_of(mut spec: VmSpec, other: &VmSpec) -> VmSpec {
 mod tests {
     use std::collections::BTreeMap;
 
+    use agentvm_cell_api::mounts::Mount;
     use agentvm_cell_api::warden::ModuleKind;
     use agentvm_policy::Grants;
 
@@ -75,6 +90,30 @@ mod tests {
             args: vec!["heron".to_owned()],
             env: BTreeMap::new(),
             grants: Grants::default(),
+            mounts: vec![files("/etc/heron", "aa"), empty("/work", Some(7))],
+            keep_files: false,
+        }
+    }
+
+    fn files(path: &str, sha256: &str) -> Mount {
+        Mount {
+            path: path.to_owned(),
+            read_only: true,
+            source: MountSource::Files {
+                sha256: sha256.to_owned(),
+                files: None,
+            },
+        }
+    }
+
+    fn empty(path: &str, size_limit_bytes: Option<u64>) -> Mount {
+        Mount {
+            path: path.to_owned(),
+            read_only: false,
+            source: MountSource::EmptyDir {
+                size_limit_bytes,
+                archive: None,
+            },
         }
     }
 
@@ -90,6 +129,7 @@ mod tests {
             with(|spec| spec.fence_deadline_boottime_ms = Some(9)),
             with(|spec| spec.grants.limits.cpu_millicores = 9),
             with(|spec| spec.grants.limits.log_rate_bytes_per_second = 9),
+            with(|spec| spec.mounts[0] = files("/etc/heron", "bb")),
         ];
         let held = spec();
         for asked in live {
@@ -122,6 +162,18 @@ mod tests {
             with(|spec| spec.grants.limits.memory_bytes = 1),
             with(|spec| spec.grants.limits.fuel = Some(1)),
             with(|spec| spec.grants.limits.timeout_ms = Some(1)),
+            with(|spec| spec.grants.limits.storage_bytes = 1),
+            with(|spec| spec.grants.limits.inodes = 1),
+            with(|spec| spec.grants.limits.open_files = 1),
+            with(|spec| spec.keep_files = true),
+            with(|spec| spec.mounts[0] = files("/etc/egret", "aa")),
+            with(|spec| spec.mounts[0] = empty("/etc/heron", None)),
+            with(|spec| spec.mounts[1] = files("/work", "aa")),
+            with(|spec| spec.mounts[1] = empty("/work", Some(8))),
+            with(|spec| spec.mounts[1].read_only = true),
+            with(|spec| spec.mounts.swap(0, 1)),
+            with(|spec| spec.mounts.truncate(1)),
+            with(|spec| spec.mounts.push(empty("/tmp", None))),
         ];
         let held = spec();
         for asked in others {

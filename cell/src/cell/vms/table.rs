@@ -4,14 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentvm_cell_api::cell::{End, Usage, VmSpec, VmState, VmStatus};
+use agentvm_cell_api::cell::{End, FilesystemOperations, Usage, VmSpec, VmState, VmStatus};
+use agentvm_cell_api::mounts::{Mount, MountSource};
+use agentvm_cell_api::problem::Problem;
 use agentvm_runtime::VmHandle;
+use agentvm_runtime::vfs::{self, Filesystem, Growth};
 
 use crate::cell::log::VmLog;
+use crate::cell::mounts;
+use crate::cell::pressure::Refusals;
 
 /// One VM.
 #[derive(Debug)]
 pub(in crate::cell) struct Entry {
+    /// Without the files of its mounts.
     pub(super) spec: VmSpec,
     pub(super) state: VmState,
     pub(super) version: u64,
@@ -22,6 +28,11 @@ pub(in crate::cell) struct Entry {
     pub(super) end: Option<End>,
     pub(super) handle: VmHandle,
     pub(super) log: Arc<VmLog>,
+    /// `None` after the end, unless it is to be kept.
+    pub(super) filesystem: Option<Filesystem>,
+    /// Whether its files may grow, or the host refused it memory.
+    pub(super) storage_pressure: bool,
+    pub(super) refusals: Refusals,
     /// Its fencing deadline has passed and it was stopped for that.
     pub(super) fenced: bool,
 }
@@ -32,6 +43,8 @@ pub(in crate::cell) struct Table {
     /// Starts above 0, which asks for everything at once.
     pub(super) version: u64,
     pub(super) entries: BTreeMap<String, Entry>,
+    /// Whether files may grow.
+    pub(super) growth: Growth,
 }
 
 impl Table {
@@ -74,13 +87,14 @@ impl Table {
 impl Entry {
     /// A VM that is about to start.
     pub(in crate::cell) fn new(
-        spec: VmSpec,
+        spec: &VmSpec,
         asked: Instant,
         handle: VmHandle,
         log: Arc<VmLog>,
+        filesystem: Filesystem,
     ) -> Self {
         Self {
-            spec,
+            spec: spec.without_files(),
             state: VmState::Starting,
             version: 0,
             asked,
@@ -89,6 +103,9 @@ impl Entry {
             end: None,
             handle,
             log,
+            filesystem: Some(filesystem),
+            storage_pressure: false,
+            refusals: Refusals::default(),
             fenced: false,
         }
     }
@@ -100,6 +117,7 @@ impl Entry {
             state: self.state,
             version: self.version,
             started_unix_ms: self.started_unix_ms,
+            storage_pressure: self.storage_pressure,
             end: self.end.clone(),
         }
     }
@@ -117,6 +135,19 @@ impl Entry {
             denials,
         } = self.handle.usage();
         let counts = self.log.counts();
+        let vfs::Usage {
+            bytes,
+            inodes,
+            peak_bytes,
+            operations,
+            refused_by_quota,
+            refused_by_host,
+            errors,
+        } = self
+            .filesystem
+            .as_ref()
+            .map(Filesystem::usage)
+            .unwrap_or_default();
         Usage {
             cpu_ns: nanos(cpu),
             throttled_ns: nanos(throttled),
@@ -130,15 +161,64 @@ impl Entry {
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
             start_latency_ns: nanos(self.start_latency),
+            storage_bytes: bytes,
+            storage_peak_bytes: peak_bytes,
+            inodes,
+            filesystem: FilesystemOperations {
+                ok: operations,
+                quota: refused_by_quota,
+                host: refused_by_host,
+                other: errors,
+            },
         }
     }
 
-    /// Takes over the fields that may change while a VM runs.
-    pub(super) fn update(&mut self, spec: VmSpec) {
+    /// Takes over the fields that may change while a VM runs. Where files don't fit, the mount
+    /// keeps its old ones, and says so by its digest; everything before it holds.
+    pub(super) fn update(&mut self, spec: &VmSpec) -> Result<(), Problem> {
         let limits = spec.grants.limits;
         self.handle.set_cpu_millicores(limits.cpu_millicores);
         self.log.set_rate(limits.log_rate_bytes_per_second);
-        self.spec = spec;
+        let held = std::mem::take(&mut self.spec.mounts);
+        self.spec = VmSpec {
+            mounts: held,
+            ..spec.without_files()
+        };
+        let now = mounts::now();
+        for (held, asked) in self.spec.mounts.iter_mut().zip(&spec.mounts) {
+            if let Some(filesystem) = &self.filesystem
+                && held.sha256() != asked.sha256()
+            {
+                swap(filesystem, asked, now)?;
+                *held = asked.without_files();
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the mark of a VM whose files can't grow follow what is the case; true where it moved.
+    pub(super) fn mark(&mut self, growth: Growth, now: Duration) -> bool {
+        let refused = self
+            .filesystem
+            .as_ref()
+            .filter(|filesystem| !filesystem.is_empty() && self.end.is_none())
+            .map(|filesystem| filesystem.usage().refused_by_host);
+        let pressed = refused.is_some_and(|count| {
+            let recent = self.refusals.recent(count, growth, now);
+            recent || growth == Growth::Refused
+        });
+        std::mem::replace(&mut self.storage_pressure, pressed) != pressed
+    }
+}
+
+fn swap(filesystem: &Filesystem, asked: &Mount, now: vfs::Timestamp) -> Result<(), Problem> {
+    match &asked.source {
+        MountSource::Files {
+            files: Some(files), ..
+        } => mounts::swap(filesystem, &asked.path, files, now),
+        MountSource::Files { files: None, .. } | MountSource::EmptyDir { .. } => {
+            Err(mounts::without_files(&asked.path))
+        }
     }
 }
 

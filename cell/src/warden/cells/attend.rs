@@ -70,6 +70,7 @@ async fn carry_out(order: Order, child: &mut Child, channel: &Channel) {
             channel.send(&ToCell::Stop { grace_ms }, &[]).await.is_ok()
         }
         Order::Kill => false,
+        Order::Growth { refused } => channel.send(&ToCell::Growth { refused }, &[]).await.is_ok(),
     };
     if !sent {
         let _already_gone = child.start_kill();

@@ -15,6 +15,13 @@ pub(super) struct Reading {
     pub(super) limit: u64,
 }
 
+impl Reading {
+    /// Whether `percent` of the limit are used.
+    pub(super) fn is_at(self, percent: u64) -> bool {
+        u128::from(self.used) * 100 >= u128::from(self.limit) * u128::from(percent)
+    }
+}
+
 /// The files to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Source {

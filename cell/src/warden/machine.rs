@@ -1,0 +1,133 @@
+//! What the machine and the container leave for cells, judged before the first one is started.
+
+use std::path::Path;
+
+use super::{Settings, memory};
+
+/// Memory maps that a running VM takes of `vm.max_map_count`.
+const MAPS_PER_VM: u64 = 6;
+/// Maps of a cell's own: its program, its threads, its channels.
+const MAPS_PER_CELL: u64 = 64;
+/// The file with the most maps that a process may have.
+const MAX_MAP_COUNT: &str = "/proc/sys/vm/max_map_count";
+/// Below this a warden, one cell and the compiler of a small module get nowhere: each start would
+/// end in the kernel's hands.
+const LEAST_MEMORY_MIB: u64 = 64;
+
+/// Why no cell can run here.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The kernel's answer can't be read.
+    #[error("{MAX_MAP_COUNT} can't be read")]
+    Unreadable(#[source] std::io::Error),
+    /// Not one VM fits.
+    #[error("vm.max_map_count is {got} on this node, and one VM takes {}: raise it on the node, such as by `sysctl -w vm.max_map_count=65530`", MAPS_PER_CELL + MAPS_PER_VM)]
+    Maps {
+        /// The setting.
+        got: u64,
+    },
+    /// The container is too small.
+    #[error(
+        "the container's memory limit is {got_mib} MiB, and a warden with one cell needs {LEAST_MEMORY_MIB}: raise the limit (the chart's value node.cells.resources.limits.memory)"
+    )]
+    Memory {
+        /// The limit.
+        got_mib: u64,
+    },
+}
+
+/// How many VMs a cell gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slots {
+    /// VMs at once.
+    pub(super) count: u32,
+    /// One sentence on why they are fewer than was asked for; empty where they are not.
+    pub(super) shortage: String,
+}
+
+/// Fails where not even one VM could run, and cuts the setting to what the kernel can map.
+pub(super) fn assess(settings: &Settings) -> Result<Slots, MachineError> {
+    if let Some(limit) = memory::limit(&settings.cgroup_dir) {
+        enough_memory(limit)?;
+    }
+    let slots = slots(settings.max_vms_per_cell, max_map_count()?)?;
+    if !slots.shortage.is_empty() {
+        tracing::warn!("{}", slots.shortage);
+    }
+    Ok(slots)
+}
+
+/// `vm.max_map_count`.
+pub(super) fn max_map_count() -> Result<u64, MachineError> {
+    let text =
+        std::fs::read_to_string(Path::new(MAX_MAP_COUNT)).map_err(MachineError::Unreadable)?;
+    let number = text.trim().parse();
+    number.map_err(|error| MachineError::Unreadable(std::io::Error::other(error)))
+}
+
+fn enough_memory(limit_bytes: u64) -> Result<(), MachineError> {
+    let got_mib = limit_bytes >> 20;
+    if got_mib < LEAST_MEMORY_MIB {
+        return Err(MachineError::Memory { got_mib });
+    }
+    Ok(())
+}
+
+fn slots(asked: u32, max_map_count: u64) -> Result<Slots, MachineError> {
+    let by_maps = max_map_count.saturating_sub(MAPS_PER_CELL) / MAPS_PER_VM;
+    let count = asked.min(u32::try_from(by_maps).unwrap_or(u32::MAX));
+    if count == 0 && asked > 0 {
+        return Err(MachineError::Maps { got: max_map_count });
+    }
+    let wanted = u64::from(asked) * MAPS_PER_VM + MAPS_PER_CELL;
+    let shortage = if count == asked {
+        String::new()
+    } else {
+        format!(
+            "vm.max_map_count is {max_map_count} on this node, so that a cell holds {count} VMs and not {asked}: \
+             raise it to {wanted} or more, and restart the container"
+        )
+    };
+    Ok(Slots { count, shortage })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_holds_what_was_asked_for_where_the_kernel_can_map_it() {
+        let slots = slots(10_000, 65_530).unwrap();
+        assert_eq!((slots.count, slots.shortage.as_str()), (10_000, ""));
+    }
+
+    #[test]
+    fn too_few_maps_cut_the_vms_and_the_sentence_says_what_would_be_enough() {
+        let cut = slots(1_000, 2_048).unwrap();
+        assert_eq!(cut.count, 330);
+        assert!(
+            cut.shortage.contains("holds 330 VMs and not 1000"),
+            "{}",
+            cut.shortage
+        );
+        assert!(
+            cut.shortage.contains("raise it to 6064"),
+            "{}",
+            cut.shortage
+        );
+        assert_eq!(slots(1_000, 6_064).unwrap().count, 1_000);
+    }
+
+    #[test]
+    fn where_no_vm_fits_nothing_is_started() {
+        let refused = slots(1, 69).unwrap_err().to_string();
+        assert!(
+            refused.contains("is 69 on this node, and one VM takes 70"),
+            "{refused}"
+        );
+        assert_eq!(slots(1, 70).unwrap().count, 1);
+        let refused = enough_memory((64 << 20) - 1).unwrap_err().to_string();
+        assert!(refused.contains("is 63 MiB"), "{refused}");
+        assert!(enough_memory(64 << 20).is_ok());
+    }
+}

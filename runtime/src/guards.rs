@@ -14,6 +14,14 @@
 pub enum Guard {
     /// Host calls cost fuel by call and by byte.
     HostCallCharge,
+    /// What a filesystem works costs fuel by step and by byte.
+    FileCharge,
+    /// Large reads and writes stop in between, for the guest to pay and others to run.
+    FileChunks,
+    /// What a component reads of a file in one call is bounded.
+    FileReadBound,
+    /// The number of files that a guest has open is bounded.
+    OpenFiles,
     /// Linear memory is charged to the memory limit.
     MemoryCharge,
     /// Tables are charged to the memory limit.

@@ -1,21 +1,22 @@
 //! WASI 0.2 for command components: wasmtime's streams, clocks and random numbers over the
-//! same outputs, stdin, clocks and account as a core module; files and sockets closed.
+//! same outputs, stdin, clocks, files and account as a core module; sockets closed.
 
 mod denied;
 mod environment;
+mod files;
 mod io;
 mod random;
 mod stdio;
 
 use std::sync::Arc;
 
+use rand::RngCore as _;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::cli::WasiCliView as _;
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
-use wasmtime_wasi::p2::bindings::{CommandPre, cli, clocks, filesystem};
+use wasmtime_wasi::p2::bindings::{CommandPre, cli, clocks};
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use crate::host::Host;
@@ -58,10 +59,15 @@ const MAX_HANDLES: usize = 1_024;
 pub(crate) struct Preview2 {
     wasi: WasiCtx,
     table: ResourceTable,
+    /// Files and directories that the component has opened.
+    open_files: usize,
+    hash_key: files::HashKey,
 }
 
 impl Preview2 {
-    pub(crate) fn new(host: &Host) -> Self {
+    pub(crate) fn new(host: &mut Host) -> Self {
+        let mut hash_key = files::HashKey::default();
+        host.random.fill_bytes(&mut hash_key);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let shared = &host.shared;
@@ -79,17 +85,28 @@ impl Preview2 {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Self { wasi, table }
+        Self {
+            wasi,
+            table,
+            open_files: 0,
+            hash_key,
+        }
+    }
+}
+
+impl Host {
+    fn preview2(&mut self) -> &mut Preview2 {
+        let preview2 = match self.preview2.take() {
+            Some(preview2) => preview2,
+            None => Box::new(Preview2::new(self)),
+        };
+        self.preview2.insert(preview2)
     }
 }
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let preview2 = match self.preview2.take() {
-            Some(preview2) => preview2,
-            None => Box::new(Preview2::new(self)),
-        };
-        let preview2 = self.preview2.insert(preview2);
+        let preview2 = self.preview2();
         WasiCtxView {
             ctx: &mut preview2.wasi,
             table: &mut preview2.table,
@@ -111,12 +128,10 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     environment::link(&mut linker)?;
     io::link(&mut linker)?;
     random::link(&mut linker)?;
+    files::link(&mut linker)?;
     denied::link(&mut linker)?;
     clocks::wall_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
     clocks::monotonic_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
-    // No directory is preopened, so a component never gets a descriptor to call these with.
-    filesystem::preopens::add_to_linker::<Host, WasiFilesystem>(&mut linker, Host::filesystem)?;
-    filesystem::types::add_to_linker::<Host, WasiFilesystem>(&mut linker, Host::filesystem)?;
     Ok(linker)
 }
 

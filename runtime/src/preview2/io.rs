@@ -12,9 +12,24 @@ use crate::guards::{Guard, is_on};
 use crate::host::Host;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    error::add_to_linker::<Host, HasTable>(linker, |host| host.ctx().table)?;
+    error::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
     streams::add_to_linker::<Host, HasTable>(linker, |host| host.ctx().table)?;
     poll::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)
+}
+
+impl error::Host for Host {}
+
+impl error::HostError for Host {
+    /// Says what happened without where: a debugging text would carry a backtrace of the host.
+    fn to_debug_string(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<String> {
+        let text = self.ctx().table.get(&error)?.to_string();
+        self.charge_bytes(text.len());
+        Ok(text)
+    }
+
+    fn drop(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<()> {
+        error::HostError::drop(self.ctx().table, error)
+    }
 }
 
 impl Poll for Host {

@@ -1,0 +1,163 @@
+//! Our own open files and listings, behind handles that bear the names of wasmtime-wasi's types.
+//!
+//! The traits of `wasi:filesystem` are generated over wasmtime-wasi's `Descriptor` and
+//! `ReaddirIterator`, which can only be made from files of the host. A [`Resource`] however is
+//! nothing but an index into the component's table and a type that is looked at when the table
+//! is asked. So our types lie in the table; here, and only here, an index changes between the
+//! name that the generated code has for it and the type of what lies there. An index of anything
+//! else is answered with a trap by the table, and wasmtime-wasi's two types are never made.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use agentvm_vfs::{Kind, Node};
+use wasmtime::component::{Resource, ResourceTableError};
+use wasmtime_wasi::WasiView as _;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    Descriptor, DescriptorFlags, DirectoryEntryStream, ErrorCode,
+};
+use wasmtime_wasi::p2::{FsError, FsResult};
+
+use super::listing::Listing;
+use crate::guards::{Guard, is_on};
+use crate::host::Host;
+
+/// An open file or directory.
+pub(super) struct Opened {
+    pub(super) node: Node,
+    /// What it was opened for.
+    pub(super) flags: DescriptorFlags,
+    /// Whether it takes one of the VM's `limits.openFiles`; what it starts with does not.
+    counts: bool,
+}
+
+impl Opened {
+    /// Fails unless its content can be read.
+    pub(super) fn readable(&self) -> FsResult<()> {
+        if self.node.kind() == Kind::Directory {
+            return Err(ErrorCode::IsDirectory.into());
+        }
+        self.opened_for(DescriptorFlags::READ)
+    }
+
+    /// Fails unless its content can be written.
+    pub(super) fn writable(&self) -> FsResult<()> {
+        self.opened_for(DescriptorFlags::WRITE)
+    }
+
+    fn opened_for(&self, flag: DescriptorFlags) -> FsResult<()> {
+        if self.flags.contains(flag) {
+            Ok(())
+        } else {
+            Err(ErrorCode::BadDescriptor.into())
+        }
+    }
+}
+
+impl Host {
+    /// The directory that a component starts with.
+    pub(super) fn add_root(&mut self) -> wasmtime::Result<Resource<Descriptor>> {
+        let root = Arc::new(Opened {
+            node: self.filesystem.root(),
+            flags: DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY,
+            counts: false,
+        });
+        Ok(named(&self.ctx().table.push(root)?))
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        fd: &Resource<Descriptor>,
+    ) -> Result<Arc<Opened>, ResourceTableError> {
+        Ok(Arc::clone(self.ctx().table.get(&meant(fd))?))
+    }
+
+    /// Takes a handle, then opens: where none is left, nothing has been made or emptied.
+    pub(super) fn add_opened(
+        &mut self,
+        base: &Arc<Opened>,
+        flags: DescriptorFlags,
+        open: impl FnOnce(&Self) -> FsResult<Node>,
+    ) -> FsResult<Resource<Descriptor>> {
+        if self.preview2().open_files >= self.open_files && is_on(Guard::OpenFiles) {
+            return Err(ErrorCode::InsufficientMemory.into());
+        }
+        let handle = self.add(Arc::clone(base))?;
+        match open(self) {
+            Ok(node) => {
+                let counts = true;
+                let flags = flags_of(&node, flags);
+                *self.ctx().table.get_mut(&handle)? = Arc::new(Opened {
+                    node,
+                    flags,
+                    counts,
+                });
+                self.preview2().open_files += 1;
+                Ok(named(&handle))
+            }
+            Err(error) => {
+                self.ctx().table.delete(handle)?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn drop_opened(&mut self, fd: &Resource<Descriptor>) -> wasmtime::Result<()> {
+        let opened: Arc<Opened> = self.ctx().table.delete(meant(fd))?;
+        let preview2 = self.preview2();
+        preview2.open_files -= usize::from(opened.counts);
+        drop(opened); // before it is charged for
+        self.charge_files(0);
+        Ok(())
+    }
+
+    pub(super) fn add_listing(
+        &mut self,
+        listing: Listing,
+    ) -> FsResult<Resource<DirectoryEntryStream>> {
+        Ok(named(&self.add(listing)?))
+    }
+
+    pub(super) fn listing(
+        &mut self,
+        stream: &Resource<DirectoryEntryStream>,
+    ) -> Result<&mut Listing, ResourceTableError> {
+        self.ctx().table.get_mut(&meant(stream))
+    }
+
+    pub(super) fn drop_listing(
+        &mut self,
+        stream: &Resource<DirectoryEntryStream>,
+    ) -> wasmtime::Result<()> {
+        self.ctx().table.delete::<Listing>(meant(stream))?;
+        Ok(())
+    }
+
+    /// Adds to the table; where it is full the guest is told, and goes on.
+    pub(super) fn add<T: Any + Send>(&mut self, what: T) -> FsResult<Resource<T>> {
+        match self.ctx().table.push(what) {
+            Ok(handle) => Ok(handle),
+            Err(ResourceTableError::Full) => Err(ErrorCode::InsufficientMemory.into()),
+            Err(error) => Err(FsError::trap(error)),
+        }
+    }
+}
+
+/// The handle of what lies in the table, under the name that the generated code has for it.
+fn named<Ours: 'static, Theirs: 'static>(handle: &Resource<Ours>) -> Resource<Theirs> {
+    Resource::new_own(handle.rep())
+}
+
+/// What lies in the table under a handle of the generated code.
+fn meant<Theirs: 'static, Ours: 'static>(handle: &Resource<Theirs>) -> Resource<Ours> {
+    Resource::new_borrow(handle.rep())
+}
+
+/// Through any directory its content can be changed, as on Linux: whether a mount can be is not
+/// a matter of descriptors, and toolchains that go through preview1 never ask for it.
+fn flags_of(node: &Node, asked: DescriptorFlags) -> DescriptorFlags {
+    match node.kind() {
+        Kind::Directory => asked | DescriptorFlags::MUTATE_DIRECTORY,
+        Kind::File | Kind::Symlink => asked & !DescriptorFlags::MUTATE_DIRECTORY,
+    }
+}

@@ -14,7 +14,7 @@ use crate::asked::{MAX_GRACE, MAX_TTL, SIZE_LIMIT};
 /// down to a millisecond, without room for an overflow in CEL's own parser.
 const DURATION: &str = "^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$";
 /// A path of names that are not empty, hold no control characters and are not `.` or `..`.
-const NAMES: &str = "[^/\\x00-\\x1f\\x7f]+(/[^/\\x00-\\x1f\\x7f]+)*";
+const NAMES: &str = "[^/\\\\x00-\\\\x1f\\\\x7f]+(/[^/\\\\x00-\\\\x1f\\\\x7f]+)*";
 const DOTS: &str = "(^|/)[.]{1,2}(/|$)";
 const CLOCK_STEP: &str = "^[0-9]{1,7}(ms|us|ns)$";
 
@@ -23,11 +23,12 @@ pub(crate) fn limit(field: LimitField) -> Value {
     let (min, max) = (field.show(field.min()), field.show(field.max()));
     match field {
         LimitField::Timeout => duration(&min, &max, "10m or 1h30m"),
-        LimitField::Memory => quantity(&min, &max, "a quantity of bytes", "64Mi"),
+        LimitField::Memory | LimitField::Storage => {
+            quantity(&min, &max, "a quantity of bytes", "64Mi")
+        }
         LimitField::Cpu => quantity(&min, &max, "a quantity of cores", "250m"),
         LimitField::Fuel => quantity(&min, &max, "a quantity of fuel units", "5G"),
         LimitField::LogRate => quantity(&min, &max, "a quantity of bytes per second", "64Ki"),
-        LimitField::Storage => quantity(&min, &max, "a quantity of bytes", "64Mi"),
         LimitField::Inodes => quantity(&min, &max, "a number of inodes", "16k"),
         LimitField::OpenFiles => quantity(&min, &max, "a number of open files", "128"),
     }

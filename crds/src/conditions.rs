@@ -12,7 +12,8 @@
 //! # The node agent
 //! [`agent`] takes an [`AgentView`] and yields every condition that the agent owns, `False` and
 //! `Unknown` ones included: an apply by force takes over what the operator wrote while it
-//! assigned only if it names it.
+//! assigned only if it names it. [`storage_pressure`] is added while it holds and left out
+//! otherwise, which takes it away.
 //!
 //! # What programs may rely on
 //! | phase | `Ready` | `Reconciling` | `Stalled` | kstatus |
@@ -36,9 +37,9 @@ mod sentence;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-pub use agent::{AgentView, agent};
+pub use agent::{AgentView, agent, storage_pressure};
 pub use operator::{OperatorView, operator};
-pub use reason::{AcceptedReason, Cause, ImageReason, PlacedReason};
+pub use reason::{AcceptedReason, Cause, ImageReason, PlacedReason, StorageReason};
 pub use sentence::{MAX_MESSAGE_BYTES, sentence};
 
 use crate::agentvm::Phase;
@@ -65,11 +66,14 @@ pub enum ConditionType {
     /// It ended otherwise or can't start, and stays so. The agent's, or the operator's where it
     /// refuses a spec that has no node.
     Failed,
+    /// Its node is short of memory, and its files can't grow. The agent's, there only while it is
+    /// the case; says nothing about readiness.
+    StoragePressure,
 }
 
 impl ConditionType {
     /// Every type, in the order in which they are listed.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Accepted,
         Self::Placed,
         Self::Ready,
@@ -79,6 +83,7 @@ impl ConditionType {
         Self::Running,
         Self::Complete,
         Self::Failed,
+        Self::StoragePressure,
     ];
 
     /// The type as it stands in the status.
@@ -93,6 +98,7 @@ impl ConditionType {
             Self::Running => "Running",
             Self::Complete => "Complete",
             Self::Failed => "Failed",
+            Self::StoragePressure => "StoragePressure",
         }
     }
 }

@@ -1,24 +1,20 @@
 //! What a VM mounts, decided: paths checked, sizes as numbers, defaults filled in.
 
+mod files;
+mod path;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use agentvm_policy::{LimitField, human};
 
 use super::number;
-use crate::agentvm::{AgentVM, ConfigMapMount, EmptyDirMount, KeyToPath, Mount, SecretMount};
+use crate::agentvm::{AgentVM, EmptyDirMount, Mount};
 use crate::field::FieldError;
 use crate::quantity;
 
 /// Bytes that `emptyDir.sizeLimit` may ask for.
 pub(crate) const SIZE_LIMIT: RangeInclusive<u64> = 4_096..=LimitField::Storage.max();
-/// The mode of a file whose manifest names none, as everywhere in Kubernetes.
-const DEFAULT_MODE: u32 = 0o644;
-const MODES: RangeInclusive<u32> = 0..=0o777;
-/// The most bytes of one name in a path.
-const MAX_NAME: usize = 255;
-/// The most bytes of a path.
-const MAX_PATH: usize = 4_096;
 
 /// One directory that a VM sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,16 +133,11 @@ impl AgentVM {
 fn asked(index: usize, mount: &Mount) -> Result<AskedMount, FieldError> {
     let field = format!("spec.mounts[{index}]");
     let path = &mount.path;
-    check_names(
-        &format!("{field}.path"),
-        path,
-        path.strip_prefix('/'),
-        "/work",
-    )?;
+    path::absolute(&format!("{field}.path"), path)?;
     let source = match (&mount.empty_dir, &mount.config_map, &mount.secret) {
         (Some(empty), None, None) => empty_dir(&field, empty)?,
-        (None, Some(map), None) => AskedSource::Files(config_map(&field, map)?),
-        (None, None, Some(secret)) => AskedSource::Files(of_secret(&field, secret)?),
+        (None, Some(map), None) => AskedSource::Files(files::config_map(&field, map)?),
+        (None, None, Some(secret)) => AskedSource::Files(files::secret(&field, secret)?),
         _ => {
             let message = "must name exactly one of emptyDir, configMap and secret";
             return Err(FieldError::new(field, message));
@@ -183,182 +174,4 @@ fn empty_dir(
     Ok(AskedSource::EmptyDir {
         size_limit_bytes: bytes,
     })
-}
-
-fn config_map(field: &str, map: &ConfigMapMount) -> Result<AskedFiles, FieldError> {
-    let ConfigMapMount {
-        name,
-        items,
-        default_mode,
-        optional,
-    } = map;
-    files(
-        &format!("{field}.configMap"),
-        ObjectKind::ConfigMap,
-        name,
-        items,
-        *default_mode,
-        *optional,
-    )
-}
-
-fn of_secret(field: &str, secret: &SecretMount) -> Result<AskedFiles, FieldError> {
-    let SecretMount {
-        secret_name,
-        items,
-        default_mode,
-        optional,
-    } = secret;
-    files(
-        &format!("{field}.secret"),
-        ObjectKind::Secret,
-        secret_name,
-        items,
-        *default_mode,
-        *optional,
-    )
-}
-
-fn files(
-    field: &str,
-    kind: ObjectKind,
-    name: &str,
-    items: &[KeyToPath],
-    default_mode: Option<i32>,
-    optional: Option<bool>,
-) -> Result<AskedFiles, FieldError> {
-    let default_mode = mode(format!("{field}.defaultMode"), default_mode)?.unwrap_or(DEFAULT_MODE);
-    let named = items.iter().enumerate();
-    let items = named
-        .map(|(index, item)| one_item(&format!("{field}.items[{index}]"), item, default_mode))
-        .collect::<Result<Vec<_>, _>>()?;
-    check_apart(field, &items)?;
-    Ok(AskedFiles {
-        kind,
-        name: name.to_owned(),
-        items,
-        default_mode,
-        optional: optional.unwrap_or(false),
-    })
-}
-
-fn one_item(field: &str, item: &KeyToPath, default_mode: u32) -> Result<AskedItem, FieldError> {
-    let KeyToPath {
-        key,
-        path,
-        mode: asked,
-    } = item;
-    let place = format!("{field}.path");
-    check_names(
-        &place,
-        path,
-        Some(path)
-            .filter(|path| !path.is_empty())
-            .map(String::as_str),
-        "tls/server.crt",
-    )?;
-    if path.starts_with("..") {
-        return Err(FieldError::new(
-            place,
-            "must not begin with .., such names are the mount's own",
-        ));
-    }
-    Ok(AskedItem {
-        key: key.clone(),
-        path: path.clone(),
-        mode: mode(format!("{field}.mode"), *asked)?.unwrap_or(default_mode),
-    })
-}
-
-/// A file can't be a directory as well, and no two keys can be one file.
-fn check_apart(field: &str, items: &[AskedItem]) -> Result<(), FieldError> {
-    let paths: BTreeMap<&str, usize> = items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| (item.path.as_str(), index))
-        .collect();
-    for (index, item) in items.iter().enumerate() {
-        let error = |message: String| {
-            Err(FieldError::new(
-                format!("{field}.items[{index}].path"),
-                message,
-            ))
-        };
-        if paths
-            .get(item.path.as_str())
-            .is_some_and(|last| *last != index)
-        {
-            return error(format!(
-                "{:?} is the path of another item as well",
-                item.path
-            ));
-        }
-        let above = item
-            .path
-            .match_indices('/')
-            .filter_map(|(end, _)| item.path.get(..end));
-        if let Some(file) = above.into_iter().find(|above| paths.contains_key(above)) {
-            return error(format!(
-                "{:?} lies below {file:?}, which is a file of another item",
-                item.path
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn mode(field: String, mode: Option<i32>) -> Result<Option<u32>, FieldError> {
-    let Some(mode) = mode else { return Ok(None) };
-    u32::try_from(mode)
-        .ok()
-        .filter(|mode| MODES.contains(mode))
-        .map(Some)
-        .ok_or_else(|| {
-            FieldError::new(
-                field,
-                format!("is {mode}, from 0 to 511 is allowed, which is octal 0777"),
-            )
-        })
-}
-
-/// Names joined by `/`: none empty, `.`, `..`, too long or with control characters. `names` is
-/// what of `path` is names; the root alone has none.
-fn check_names(
-    field: &str,
-    path: &str,
-    names: Option<&str>,
-    example: &str,
-) -> Result<(), FieldError> {
-    let error = |message: String| Err(FieldError::new(field, message));
-    let canonical = |names: &str| {
-        names.split('/').all(|name| {
-            !matches!(name, "" | "." | "..") && !name.chars().any(|c| c.is_ascii_control())
-        })
-    };
-    if path != "/" && !names.is_some_and(canonical) {
-        let kind = if example.starts_with('/') {
-            "an absolute"
-        } else {
-            "a relative"
-        };
-        return error(format!(
-            "must be {kind} path without ., .., // and control characters, not ending with /, such as {example}"
-        ));
-    }
-    if path.len() > MAX_PATH {
-        return error(format!(
-            "has {} bytes, at most {MAX_PATH} are allowed",
-            path.len()
-        ));
-    }
-    match path
-        .split('/')
-        .map(str::len)
-        .find(|length| *length > MAX_NAME)
-    {
-        Some(length) => error(format!(
-            "holds a name of {length} bytes, at most {MAX_NAME} are allowed"
-        )),
-        None => Ok(()),
-    }
 }

@@ -2,7 +2,7 @@
 
 use agentvm_policy::EndReason;
 
-use super::{At, Cause, Condition, ConditionType, ImageReason, Report, Status, Why};
+use super::{At, Cause, Condition, ConditionType, ImageReason, Report, Status, StorageReason, Why};
 use crate::agentvm::Phase;
 
 /// What a node agent knows of one `AgentVM` that is assigned to its node.
@@ -57,6 +57,17 @@ pub fn agent(view: &AgentView<'_>, at: &At<'_>) -> Report {
         observed_generation: at.generation,
         conditions,
     }
+}
+
+/// The condition of a VM whose files can't grow since its node is short of memory.
+///
+/// Push it to the conditions of [`agent`] while that is so.
+pub fn storage_pressure(at: &At<'_>) -> Condition {
+    let why = Why {
+        reason: StorageReason::NodeMemoryPressure.as_str(),
+        message: "its node is short of memory: until that is over, every write that needs more of it fails with ENOSPC",
+    };
+    at.condition(ConditionType::StoragePressure, Status::True, why)
 }
 
 impl<'a> AgentView<'a> {

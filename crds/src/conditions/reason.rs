@@ -58,8 +58,16 @@ reasons! {
         ImagePullFailed,
         /// A ConfigMap that it names does not exist. Tried again.
         ConfigMapNotFound,
-        /// A ConfigMap that it names has no such key. Tried again.
+        /// A ConfigMap or Secret that it names has no such key. Tried again.
         KeyNotFound,
+        /// A Secret that it mounts does not exist. Tried again.
+        SecretNotFound,
+        /// The agents may not read Secrets in its namespace: it has not opted in. Tried again.
+        SecretForbidden,
+        /// What its ConfigMaps and Secrets hold is more than its limits allow. Tried again.
+        StorageLimit,
+        /// Its mounts can't be made into one tree, such as a mount below a file.
+        InvalidMounts,
         /// The bytes are no module that can run here.
         InvalidModule,
         /// The module imports what this host does not offer.
@@ -73,9 +81,26 @@ impl ImageReason {
     /// Whether trying again can help without a change of the manifest.
     pub const fn is_retried(self) -> bool {
         match self {
-            Self::ImagePullFailed | Self::ConfigMapNotFound | Self::KeyNotFound => true,
-            Self::Ready | Self::InvalidModule | Self::MissingImports | Self::CompileLimit => false,
+            Self::ImagePullFailed
+            | Self::ConfigMapNotFound
+            | Self::KeyNotFound
+            | Self::SecretNotFound
+            | Self::SecretForbidden
+            | Self::StorageLimit => true,
+            Self::Ready
+            | Self::InvalidMounts
+            | Self::InvalidModule
+            | Self::MissingImports
+            | Self::CompileLimit => false,
         }
+    }
+}
+
+reasons! {
+    /// Why a VM's files can't grow.
+    StorageReason {
+        /// Its node is short of memory.
+        NodeMemoryPressure,
     }
 }
 

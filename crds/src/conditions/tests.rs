@@ -4,7 +4,7 @@ use agentvm_policy::EndReason;
 
 use super::{
     AcceptedReason, AgentView, At, Cause, Condition, ConditionType, ImageReason, OperatorView,
-    PlacedReason, Report, Time, agent, operator,
+    PlacedReason, Report, Time, agent, operator, storage_pressure,
 };
 use crate::agentvm::Phase;
 
@@ -210,6 +210,22 @@ fn the_agent_names_every_condition_it_owns_in_every_phase() {
 }
 
 #[test]
+fn pressure_on_storage_changes_nothing_for_kstatus() {
+    let noon = noon();
+    for (view, _, expected) in agent_views() {
+        let mut report = agent(&view, &at(&noon, &[]));
+        report.conditions.push(storage_pressure(&at(&noon, &[])));
+        assert_eq!(
+            status_of(&report, ConditionType::StoragePressure),
+            Some("True")
+        );
+        assert_eq!(kstatus(7, &report), expected);
+        report.conditions.rotate_right(1);
+        assert_eq!(kstatus(7, &report), expected, "whatever the order");
+    }
+}
+
+#[test]
 fn the_operator_leaves_the_agents_part_alone_once_a_node_has_it() {
     let noon = noon();
     for refused in [None, Some((AcceptedReason::PolicyRefused, "m"))] {
@@ -302,6 +318,7 @@ fn h07_the_largest_status_fits_in_16_kib() {
         &at(&noon, &[]),
     )
     .conditions;
+    conditions.push(storage_pressure(&at(&noon, &[])));
     let node = "n".repeat(253);
     let refused = Some((AcceptedReason::PolicyRefused, hostile.as_str()));
     conditions.extend(

@@ -51,7 +51,7 @@ pub struct AgentNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub version: Option<String>,
-    /// One entry for each type: `Ready`.
+    /// One entry for each type: `Ready`, and `Constrained` where it can hold less than it was set to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

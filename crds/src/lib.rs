@@ -3,6 +3,7 @@
 pub mod agentnode;
 pub mod agentpolicy;
 pub mod agentvm;
+pub mod answer;
 mod asked;
 mod cel;
 pub mod conditions;
@@ -15,6 +16,7 @@ pub mod quantity;
 mod rules;
 mod schema;
 pub mod served;
+pub mod skew;
 pub mod validate;
 
 pub use agentnode::{AgentNode, AgentNodeSpec, AgentNodeStatus};

@@ -17,6 +17,7 @@ ClusterRole agentvm-operator: agentvm.dev/agentpolicies: get list watch
 ClusterRole agentvm-operator: agentvm.dev/agentnodes: get list watch
 ClusterRole agentvm-operator: /nodes: get list watch
 ClusterRole agentvm-operator: /namespaces: get list watch
+ClusterRole agentvm-operator: apiextensions.k8s.io/customresourcedefinitions [agentvms.agentvm.dev agentpolicies.agentvm.dev agentnodes.agentvm.dev]: get
 ClusterRole agentvm-operator-vms: agentvm.dev/agentvms: get list watch delete
 ClusterRole agentvm-operator-vms: agentvm.dev/agentvms/status: get patch
 ClusterRole agentvm-operator-vms: events.k8s.io/events: create patch

@@ -103,6 +103,7 @@ mod tests {
             jail_message: String::new(),
             max_vms_per_cell,
             max_map_count,
+            shortage: String::new(),
             stopping: false,
             pid: 1,
             resident_bytes: 0,

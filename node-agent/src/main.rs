@@ -1,12 +1,25 @@
 //! `agentvm-node-agent`: runs the `AgentVM`s that are assigned to one node.
 
+use std::process::ExitCode;
+
 use agentvm_node_agent::{cluster, flags::Flags};
 use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, the last of the container's log: `kubectl describe pod` shows it as well.
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let filter =
         EnvFilter::try_from_env("AGENTVM_LOG").unwrap_or_else(|_unset| EnvFilter::new("info"));

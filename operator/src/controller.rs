@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agentvm_crds::answer::watch_sentence;
 use agentvm_crds::{AgentNode, AgentPolicy, AgentVM, served};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -29,7 +30,6 @@ use tracing::{debug, info, warn};
 
 use crate::context::Context;
 use crate::decoded::Decoded;
-use crate::error::chain;
 use crate::feed::{Feed, Id, Seen};
 use crate::reconcile::{reconcile, retry};
 use crate::settings::Settings;
@@ -230,7 +230,7 @@ fn told<K>(
             context.metrics.watch_failed(kind);
             warn!(
                 kind,
-                error = chain(error),
+                error = watch_sentence(error),
                 "watch failed, it will be tried again"
             );
         })

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use agentvm_crds::answer::sentence;
+
 /// A reconcile that did not get through.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,20 +66,39 @@ impl Error {
 }
 
 /// An error and its causes in one line, for the log.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut parts = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        // What the API server says has a form of its own, causes included.
+        let answer = cause.downcast_ref::<kube::Error>().map(sentence);
+        next = if answer.is_some() {
+            None
+        } else {
+            cause.source()
+        };
+        parts.push(answer.unwrap_or_else(|| cause.to_string()));
     }
-    text
+    parts.join(": ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Class, Error};
+
+    #[test]
+    fn a_chain_ends_with_what_the_api_server_said() {
+        let status = kube::core::Status {
+            code: 422,
+            message: "no such quill".to_owned(),
+            ..kube::core::Status::default()
+        };
+        let error = Error::Api(kube::Error::Api(Box::new(status)));
+        assert_eq!(
+            super::chain(&error),
+            "the API server did not do what was asked: no such quill (HTTP 422)"
+        );
+    }
 
     #[test]
     fn an_answer_says_when_to_try_again() {

@@ -39,6 +39,7 @@ pub mod resources;
 pub mod run;
 pub mod serve;
 pub mod settings;
+pub mod skew;
 pub mod undecodable;
 pub mod validate;
 pub mod world;

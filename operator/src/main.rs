@@ -1,5 +1,7 @@
 //! `agentvm-operator`: parse, wire, run.
 
+use std::process::ExitCode;
+
 use agentvm_operator::run::run;
 use agentvm_operator::settings::{LogFormat, Settings};
 use anyhow::Context as _;
@@ -7,7 +9,18 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match operate().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, the last of the container's log: `kubectl describe pod` shows it as well.
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn operate() -> anyhow::Result<()> {
     let settings = Settings::parse();
     let filter = EnvFilter::try_new(&settings.log)
         .with_context(|| format!("--log {:?} is no filter", settings.log))?;

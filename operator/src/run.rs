@@ -20,7 +20,7 @@ use crate::leader::{Election, Timings};
 use crate::metrics::Metrics;
 use crate::serve::{Refresh, Stage, Status, serve};
 use crate::settings::Settings;
-use crate::{controller, notice};
+use crate::{controller, notice, skew};
 
 /// The world of the present leadership, for the gauges; empty in standby.
 type Leading = Arc<Mutex<Weak<Context>>>;
@@ -52,6 +52,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             refresh,
         },
     ));
+
+    server.spawn(skew::tell(client.clone()));
 
     let host = settings.identity.clone().unwrap_or_else(host_name);
     let election = Election::new(

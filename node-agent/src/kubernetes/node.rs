@@ -90,6 +90,12 @@ impl NodeReporter {
             ),
         };
         let info = info.ok();
+        let mut conditions = vec![condition("Ready", ready, reason, message)];
+        let shortage = info.as_ref().map(|info| info.shortage.as_str());
+        if let Some(shortage) = shortage.filter(|shortage| !shortage.is_empty()) {
+            let message = agentvm_crds::conditions::sentence(shortage);
+            conditions.push(condition("Constrained", "True", "TooFewMaps", message));
+        }
         AgentNodeStatus {
             allocatable: info.as_ref().map(|info| allocatable(&self.capacity, info)),
             jail: info.as_ref().map(|info| Jail {
@@ -98,14 +104,7 @@ impl NodeReporter {
             }),
             engine: info.as_ref().map(|info| info.engine.clone()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            conditions: vec![Condition {
-                type_: "Ready".to_owned(),
-                status: ready.to_owned(),
-                reason: reason.to_owned(),
-                message,
-                last_transition_time: Time(Timestamp::now()),
-                observed_generation: None,
-            }],
+            conditions,
         }
     }
 
@@ -141,6 +140,17 @@ impl NodeReporter {
             object.extend(part.clone());
         }
         object
+    }
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: String) -> Condition {
+    Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: Time(Timestamp::now()),
+        observed_generation: None,
     }
 }
 

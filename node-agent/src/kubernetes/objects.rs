@@ -100,11 +100,4 @@ async fn within<T>(
     }
 }
 
-/// The API server's own sentence, where the error is its answer.
-pub(super) fn say(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        format!("{} (HTTP {})", status.message, status.code)
-    } else {
-        error.to_string()
-    }
-}
+pub(super) use agentvm_crds::answer::sentence as say;

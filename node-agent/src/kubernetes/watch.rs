@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use agentvm_crds::answer::watch_sentence;
 use agentvm_crds::{AgentPolicy, AgentVM, served};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
@@ -167,7 +168,7 @@ where
     K: Send + 'static,
 {
     events
-        .inspect_err(|error| tracing::warn!(%error, "watch was broken"))
+        .inspect_err(|error| tracing::warn!(error = watch_sentence(error), "watch was broken"))
         .filter_map(|event| async move { event.ok() })
         .boxed()
 }

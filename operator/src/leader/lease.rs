@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use agentvm_crds::answer::sentence;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -12,7 +13,6 @@ use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::{Act, Election, Record};
-use crate::error::chain;
 
 /// The Lease's name.
 pub const NAME: &str = "agentvm-operator";
@@ -39,7 +39,10 @@ impl Candidate {
             match timeout(self.election.timings().renew, self.round()).await {
                 Ok(Ok(())) => on_contact(),
                 Ok(Err(error)) => {
-                    warn!(error = chain(&error), "the Lease can't be read or written");
+                    warn!(
+                        error = sentence(&error),
+                        "the Lease can't be read or written"
+                    );
                 }
                 Err(_) => warn!("the API server does not answer"),
             }
@@ -60,7 +63,7 @@ impl Candidate {
             };
             match timeout_at(until.into(), round).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(error = chain(&error), "the Lease was not renewed"),
+                Ok(Err(error)) => warn!(error = sentence(&error), "the Lease was not renewed"),
                 Err(_) => break,
             }
             if !self.election.leads(Instant::now()) {
@@ -87,7 +90,7 @@ impl Candidate {
         match released.await {
             Ok(Ok(true)) => info!("the Lease is given back"),
             Ok(Ok(false)) => {}
-            Ok(Err(error)) => warn!(error = chain(&error), "the Lease was not given back"),
+            Ok(Err(error)) => warn!(error = sentence(&error), "the Lease was not given back"),
             Err(_) => warn!("the Lease was not given back: the API server does not answer"),
         }
     }

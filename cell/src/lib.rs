@@ -9,6 +9,7 @@
 //! The warden starts the other two as `/proc/self/exe`, with an empty environment; both enter
 //! the same [`jail`] before they read a guest's byte.
 
+pub mod archive;
 pub mod cell;
 pub mod compile;
 mod control;

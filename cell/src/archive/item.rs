@@ -45,9 +45,9 @@ pub enum NameError {
     /// A name or the whole path is too long, or nested too deeply.
     #[error(
         "the name {0} is too long: a name has at most {name} bytes, a path {path}, in at most {depth} directories",
-        name = agentvm_vfs::MAX_NAME_BYTES,
-        path = agentvm_vfs::MAX_PATH_BYTES,
-        depth = agentvm_vfs::MAX_DEPTH
+        name = agentvm_runtime::vfs::MAX_NAME_BYTES,
+        path = agentvm_runtime::vfs::MAX_PATH_BYTES,
+        depth = agentvm_runtime::vfs::MAX_DEPTH
     )]
     TooLong(String),
 }
@@ -56,14 +56,14 @@ pub enum NameError {
 pub fn check_path(bytes: &[u8]) -> Result<String, NameError> {
     let shown = || shown(bytes);
     let path = str::from_utf8(bytes).map_err(|_why| NameError::NotUtf8(shown()))?;
-    if path.len() > agentvm_vfs::MAX_PATH_BYTES {
+    if path.len() > agentvm_runtime::vfs::MAX_PATH_BYTES {
         return Err(NameError::TooLong(shown()));
     }
     for (depth, name) in path.split('/').enumerate() {
         if matches!(name, "" | "." | "..") || name.contains('\0') {
             return Err(NameError::NotCanonical(shown()));
         }
-        if name.len() > agentvm_vfs::MAX_NAME_BYTES || depth >= agentvm_vfs::MAX_DEPTH {
+        if name.len() > agentvm_runtime::vfs::MAX_NAME_BYTES || depth >= agentvm_runtime::vfs::MAX_DEPTH {
             return Err(NameError::TooLong(shown()));
         }
     }

@@ -49,6 +49,7 @@ impl Host {
             stdout,
             stderr,
         } = config;
+        let open_files = usize::try_from(grants.limits.open_files).unwrap_or(usize::MAX);
         let fuel = grants.limits.fuel.unwrap_or(u64::MAX);
         Self {
             args,
@@ -60,9 +61,9 @@ impl Host {
             shared,
             fuel_at_last_yield: fuel,
             fuel_granted: fuel,
+            descriptors: Descriptors::new(&filesystem, open_files),
             filesystem,
-            open_files: usize::try_from(grants.limits.open_files).unwrap_or(usize::MAX),
-            descriptors: Descriptors::default(),
+            open_files,
             memory: None,
             preview2: None,
         }

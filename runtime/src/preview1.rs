@@ -1,5 +1,5 @@
-//! `wasi_snapshot_preview1`, linked natively: all of its 46 functions over an empty
-//! filesystem and a closed network.
+//! `wasi_snapshot_preview1`, linked natively: all of its 46 functions over the VM's
+//! files and a closed network.
 //!
 //! `docs/adr/0001-preview1-by-hand.md` says why these are written by hand.
 
@@ -8,12 +8,14 @@ mod clock;
 mod descriptors;
 mod errno;
 mod fd;
+mod filestat;
 mod iovec;
 mod memory;
 mod path;
 mod poll;
 mod proc;
 mod random;
+mod rights;
 mod sock;
 
 use wasmtime::{Engine, Linker};

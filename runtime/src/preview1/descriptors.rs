@@ -1,84 +1,188 @@
-//! The open descriptors of a core module: stdin, stdout and stderr, until it closes them.
+//! The open descriptors of a core module: its streams, `/` where something is mounted, and
+//! what it opened itself.
 
+mod descriptor;
+
+use agentvm_vfs::Filesystem;
+
+pub(super) use self::descriptor::{Descriptor, OpenDirectory, OpenFile, Stream};
 use super::errno::Errno;
+use crate::guards::{Guard, is_on};
 
-/// What a descriptor stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
-    Stdin,
-    Stdout,
-    Stderr,
-}
-
-/// One open descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Descriptor {
-    pub(super) stream: Stream,
-    /// Reads that would wait answer AGAIN.
-    pub(super) nonblocking: bool,
-}
-
-/// Descriptors 0 to 2; there are no others.
+/// The table of descriptors by number: the lowest free one is given out, so that it is never
+/// longer than the most that can be open at once, whatever numbers a guest names.
 #[derive(Debug)]
-pub(crate) struct Descriptors([Option<Descriptor>; 3]);
-
-impl Default for Descriptors {
-    fn default() -> Self {
-        let open = |stream| {
-            Some(Descriptor {
-                stream,
-                nonblocking: false,
-            })
-        };
-        Self([
-            open(Stream::Stdin),
-            open(Stream::Stdout),
-            open(Stream::Stderr),
-        ])
-    }
+pub(crate) struct Descriptors {
+    table: Vec<Option<Descriptor>>,
+    /// Every number below is taken.
+    lowest: usize,
+    /// Those that count towards `max_opened`.
+    opened: usize,
+    max_opened: usize,
 }
 
 impl Descriptors {
-    pub(super) fn get(&self, fd: u32) -> Result<Descriptor, Errno> {
-        let index = usize::try_from(fd)?;
-        self.0.get(index).copied().flatten().ok_or(Errno::BADF)
+    /// What a guest starts with; it may open `max_opened` more.
+    pub(crate) fn new(filesystem: &Filesystem, max_opened: usize) -> Self {
+        let streams = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+        let mut table: Vec<_> = streams
+            .into_iter()
+            .map(|stream| {
+                Some(Descriptor::Stream {
+                    stream,
+                    nonblocking: false,
+                })
+            })
+            .collect();
+        if !filesystem.is_empty() {
+            table.push(Some(Descriptor::Directory(OpenDirectory::preopened(
+                filesystem.root(),
+            ))));
+        }
+        Self {
+            lowest: table.len(),
+            table,
+            opened: 0,
+            max_opened,
+        }
     }
 
-    pub(super) fn set_nonblocking(&mut self, fd: u32, nonblocking: bool) -> Result<(), Errno> {
-        let slot = self.slot(fd)?.as_mut();
-        slot.ok_or(Errno::BADF)?.nonblocking = nonblocking;
-        Ok(())
+    pub(super) fn get(&self, fd: u32) -> Result<&Descriptor, Errno> {
+        let index = usize::try_from(fd)?;
+        let slot = self.table.get(index).and_then(Option::as_ref);
+        slot.ok_or(Errno::BADF)
+    }
+
+    pub(super) fn get_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
+        self.slot(fd)?.as_mut().ok_or(Errno::BADF)
+    }
+
+    /// The file at `fd`; BADF for anything else.
+    pub(super) fn file(&self, fd: u32) -> Result<&OpenFile, Errno> {
+        match self.get(fd)? {
+            Descriptor::File(file) => Ok(file),
+            Descriptor::Stream { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
+        }
+    }
+
+    pub(super) fn file_mut(&mut self, fd: u32) -> Result<&mut OpenFile, Errno> {
+        match self.get_mut(fd)? {
+            Descriptor::File(file) => Ok(file),
+            Descriptor::Stream { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
+        }
+    }
+
+    /// The directory at `fd`, which a path or a listing starts from.
+    pub(super) fn directory(&self, fd: u32) -> Result<&OpenDirectory, Errno> {
+        match self.get(fd)? {
+            Descriptor::Directory(directory) => Ok(directory),
+            Descriptor::Stream { .. } | Descriptor::File(_) => Err(Errno::NOTDIR),
+        }
+    }
+
+    /// MFILE where nothing more can be opened.
+    pub(super) fn check_room(&self) -> Result<(), Errno> {
+        if self.opened < self.max_opened || !is_on(Guard::OpenFiles) {
+            Ok(())
+        } else {
+            Err(Errno::MFILE)
+        }
+    }
+
+    /// Gives `descriptor` the lowest free number.
+    pub(super) fn open(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
+        self.check_room()?;
+        let free = self
+            .table
+            .iter()
+            .skip(self.lowest)
+            .position(Option::is_none);
+        let index = free.map_or(self.table.len(), |free| self.lowest + free);
+        let fd = u32::try_from(index)?;
+        if index == self.table.len() {
+            self.table.push(None);
+        }
+        self.opened += usize::from(descriptor.counts());
+        *self.slot(fd)? = Some(descriptor);
+        self.lowest = index + 1;
+        Ok(fd)
     }
 
     pub(super) fn close(&mut self, fd: u32) -> Result<(), Errno> {
-        self.slot(fd)?.take().map(drop).ok_or(Errno::BADF)
+        let closed = self.slot(fd)?.take().ok_or(Errno::BADF)?;
+        self.opened -= usize::from(closed.counts());
+        self.lowest = self.lowest.min(usize::try_from(fd)?);
+        Ok(())
     }
 
-    /// Moves `from` over `to`, closing what `to` was.
+    /// Moves `from` over `to`, closing what `to` was. Both must be open: a number that was
+    /// never given out can't be made up.
     pub(super) fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
-        let moved = self.get(from)?;
         self.get(to)?;
-        self.close(from)?;
-        *self.slot(to)? = Some(moved);
+        self.get(from)?;
+        if from == to {
+            return Ok(());
+        }
+        let moved = self.slot(from)?.take();
+        self.lowest = self.lowest.min(usize::try_from(from)?);
+        let closed = std::mem::replace(self.slot(to)?, moved);
+        self.opened -= usize::from(closed.is_some_and(|closed| closed.counts()));
         Ok(())
     }
 
     fn slot(&mut self, fd: u32) -> Result<&mut Option<Descriptor>, Errno> {
         let index = usize::try_from(fd)?;
-        self.0.get_mut(index).ok_or(Errno::BADF)
+        self.table.get_mut(index).ok_or(Errno::BADF)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use agentvm_vfs::{Access, Budget, Mount, Source};
+
     use super::*;
+
+    fn without_files() -> Descriptors {
+        let nothing = Filesystem::new(Budget::default(), &[], 0).unwrap();
+        Descriptors::new(&nothing, 2)
+    }
+
+    fn with_files() -> (Filesystem, Descriptors) {
+        let mount = Mount {
+            path: "/work".to_owned(),
+            access: Access::ReadWrite,
+            source: Source::Empty { max_bytes: None },
+        };
+        let budget = Budget {
+            bytes: 1 << 20,
+            inodes: 100,
+        };
+        let filesystem = Filesystem::new(budget, &[mount], 0).unwrap();
+        let descriptors = Descriptors::new(&filesystem, 3);
+        (filesystem, descriptors)
+    }
+
+    fn directory(filesystem: &Filesystem) -> Descriptor {
+        Descriptor::Directory(OpenDirectory {
+            node: filesystem.root(),
+            is_preopen: false,
+            flags: 0,
+        })
+    }
+
+    fn stream(descriptors: &Descriptors, fd: u32) -> Option<Stream> {
+        match descriptors.get(fd) {
+            Ok(Descriptor::Stream { stream, .. }) => Some(*stream),
+            Ok(Descriptor::File(_) | Descriptor::Directory(_)) | Err(_) => None,
+        }
+    }
 
     #[test]
     fn closing_is_for_once_and_only_for_what_is_open() {
-        let mut open = Descriptors::default();
+        let mut open = without_files();
         assert_eq!(open.close(1), Ok(()));
         assert_eq!(open.close(1), Err(Errno::BADF));
-        assert_eq!(open.get(1), Err(Errno::BADF));
+        assert_eq!(open.get(1).map(drop), Err(Errno::BADF));
         for fd in [3, 4, 1 << 31, u32::MAX] {
             assert_eq!(open.close(fd), Err(Errno::BADF), "{fd}");
             assert_eq!(open.renumber(0, fd), Err(Errno::BADF), "{fd}");
@@ -88,11 +192,37 @@ mod tests {
 
     #[test]
     fn renumbering_moves_a_stream() {
-        let mut open = Descriptors::default();
+        let mut open = without_files();
         assert_eq!(open.renumber(2, 1), Ok(()));
-        assert_eq!(open.get(1).map(|fd| fd.stream), Ok(Stream::Stderr));
-        assert_eq!(open.get(2), Err(Errno::BADF));
+        assert_eq!(stream(&open, 1), Some(Stream::Stderr));
+        assert_eq!(stream(&open, 2), None);
         assert_eq!(open.renumber(1, 1), Ok(()));
-        assert_eq!(open.get(1).map(|fd| fd.stream), Ok(Stream::Stderr));
+        assert_eq!(stream(&open, 1), Some(Stream::Stderr));
+    }
+
+    #[test]
+    fn the_lowest_free_number_is_given_out_and_the_table_stays_short() {
+        let (filesystem, mut open) = with_files();
+        let opened: Vec<_> = (0..4).map(|_| open.open(directory(&filesystem))).collect();
+        assert_eq!(opened, [Ok(4), Ok(5), Ok(6), Err(Errno::MFILE)]);
+        assert_eq!(open.close(5), Ok(()));
+        assert_eq!(open.close(1), Ok(()));
+        assert_eq!(open.open(directory(&filesystem)), Ok(1));
+        assert_eq!(open.open(directory(&filesystem)), Err(Errno::MFILE));
+        assert_eq!(open.renumber(6, 3), Ok(()));
+        assert_eq!(open.open(directory(&filesystem)), Err(Errno::MFILE));
+        assert_eq!(open.table.len(), 7);
+    }
+
+    #[test]
+    fn what_is_renumbered_over_no_longer_counts() {
+        let (filesystem, mut open) = with_files();
+        for _ in 0..1_000 {
+            let one = open.open(directory(&filesystem)).unwrap();
+            let two = open.open(directory(&filesystem)).unwrap();
+            assert_eq!(open.renumber(two, one), Ok(()));
+            assert_eq!(open.close(one), Ok(()));
+        }
+        assert_eq!((open.opened, open.table.len()), (0, 6));
     }
 }

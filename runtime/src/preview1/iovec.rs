@@ -7,7 +7,7 @@ use super::memory::{GuestMemory, offset};
 use crate::stdio::MAX_WRITE_BYTES;
 
 /// The most buffers of one call that are looked at; POSIX's own limit is the same.
-const MAX_BUFFERS: u32 = 1_024;
+pub(super) const MAX_BUFFERS: u32 = 1_024;
 /// Bytes of one entry: address and length.
 const ENTRY_BYTES: u32 = 8;
 
@@ -55,7 +55,8 @@ pub(super) fn total(memory: &GuestMemory<'_>, list: u32, count: u32) -> Result<u
     Ok(total)
 }
 
-fn entry(memory: &GuestMemory<'_>, list: u32, index: u32) -> Result<(u32, u32), Errno> {
+/// Where the buffer at `index` of a list lies, and how long it is.
+pub(super) fn entry(memory: &GuestMemory<'_>, list: u32, index: u32) -> Result<(u32, u32), Errno> {
     let at = offset(list, index * ENTRY_BYTES)?;
     Ok((memory.read_u32(at)?, memory.read_u32(offset(at, 4)?)?))
 }

@@ -1,5 +1,6 @@
 //! The guest's memory: every access checked, every mistake a FAULT.
 
+use agentvm_vfs::MAX_PATH_BYTES;
 use wasmtime::{Caller, Extern};
 
 use super::errno::Errno;
@@ -58,6 +59,22 @@ impl GuestMemory<'_> {
         self.read(at).map(u32::from_le_bytes)
     }
 
+    /// The path at `at`: it is looked at no further than a path can be long.
+    pub(super) fn path(&self, at: u32, len: u32) -> Result<&str, Errno> {
+        let bytes = self.slice(at, len)?;
+        if bytes.len() > MAX_PATH_BYTES {
+            return Err(Errno::NAMETOOLONG);
+        }
+        let Ok(path) = std::str::from_utf8(bytes) else {
+            return Err(Errno::ILSEQ);
+        };
+        if bytes.contains(&0) {
+            Err(Errno::INVAL)
+        } else {
+            Ok(path)
+        }
+    }
+
     pub(super) fn read<const N: usize>(&self, at: u32) -> Result<[u8; N], Errno> {
         let start = usize::try_from(at)?;
         let bytes = self.0.get(start..).and_then(|rest| rest.first_chunk::<N>());
@@ -106,5 +123,19 @@ mod tests {
         assert_eq!(memory.write_u64(9, 1), Err(Errno::FAULT));
         assert_eq!(memory.write_u64(8, 1), Ok(()));
         assert_eq!(offset(u32::MAX, 1), Err(Errno::FAULT));
+    }
+
+    #[test]
+    fn a_path_is_utf8_without_zeros_and_not_too_long() {
+        let mut bytes = vec![b'x'; MAX_PATH_BYTES + 1];
+        bytes[..4].copy_from_slice(&[b'a', 0, 0xc0, 0xae]);
+        let memory = GuestMemory(&mut bytes);
+        assert_eq!(memory.path(0, 1), Ok("a"));
+        assert_eq!(memory.path(1, 0), Ok(""));
+        assert_eq!(memory.path(0, 2), Err(Errno::INVAL));
+        assert_eq!(memory.path(2, 2), Err(Errno::ILSEQ));
+        assert_eq!(memory.path(0, 4_097), Err(Errno::NAMETOOLONG));
+        assert_eq!(memory.path(0, 4_098), Err(Errno::FAULT));
+        assert_eq!(memory.path(4, 4_093).map(str::len), Ok(4_093));
     }
 }

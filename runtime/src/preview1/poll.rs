@@ -8,7 +8,7 @@ use wasmtime::{Caller, Linker};
 
 use super::MODULE;
 use super::clock::Clock;
-use super::descriptors::{Descriptors, Stream};
+use super::descriptors::{Descriptor, Descriptors, Stream};
 use super::errno::{Answer, Errno, code};
 use super::memory::{GuestMemory, offset, split};
 use crate::charge::FUEL_PER_CALL;
@@ -50,6 +50,8 @@ enum Wanted {
     Time(Option<Instant>),
     /// Input, which is there once stdin is closed.
     Stdin,
+    /// This many bytes of a file, which never has to be waited for.
+    Bytes(u64),
     /// Room for output, which is always there.
     Room,
     /// Nothing: the subscription itself is wrong.
@@ -98,11 +100,16 @@ async fn poll(
 
 /// Waits until at least one of `subscriptions` is ready, and lets others run in any case.
 async fn wait(shared: &Shared, subscriptions: &[Subscription]) {
-    let ready = |s: &Subscription| matches!(s.wanted, Wanted::Room | Wanted::Wrong(..));
+    let ready = |s: &Subscription| {
+        matches!(
+            s.wanted,
+            Wanted::Bytes(_) | Wanted::Room | Wanted::Wrong(..)
+        )
+    };
     let stdin = subscriptions.iter().any(|s| s.wanted == Wanted::Stdin);
     let first = subscriptions.iter().filter_map(|s| match s.wanted {
         Wanted::Time(at) => at,
-        Wanted::Stdin | Wanted::Room | Wanted::Wrong(..) => None,
+        Wanted::Stdin | Wanted::Bytes(_) | Wanted::Room | Wanted::Wrong(..) => None,
     });
     let first = first.min();
     if subscriptions.iter().any(ready) || first.is_some_and(|at| at <= Instant::now()) {
@@ -185,17 +192,27 @@ fn clock(memory: &GuestMemory<'_>, host: &Host, at: u32) -> Result<Wanted, Errno
 }
 
 fn readable(descriptors: &Descriptors, fd: u32) -> Wanted {
-    match descriptors.get(fd).map(|descriptor| descriptor.stream) {
-        Ok(Stream::Stdin) => Wanted::Stdin,
-        Ok(Stream::Stdout | Stream::Stderr) => Wanted::Wrong(Errno::BADF, Kind::Read),
+    match descriptors.get(fd) {
+        Ok(Descriptor::Stream { stream, .. }) => match stream {
+            Stream::Stdin => Wanted::Stdin,
+            Stream::Stdout | Stream::Stderr => Wanted::Wrong(Errno::BADF, Kind::Read),
+        },
+        Ok(Descriptor::File(file)) => {
+            let size = file.node.metadata().size;
+            Wanted::Bytes(size.saturating_sub(file.position))
+        }
+        Ok(Descriptor::Directory(_)) => Wanted::Bytes(0),
         Err(errno) => Wanted::Wrong(errno, Kind::Read),
     }
 }
 
 fn writable(descriptors: &Descriptors, fd: u32) -> Wanted {
-    match descriptors.get(fd).map(|descriptor| descriptor.stream) {
-        Ok(Stream::Stdout | Stream::Stderr) => Wanted::Room,
-        Ok(Stream::Stdin) => Wanted::Wrong(Errno::BADF, Kind::Write),
+    match descriptors.get(fd) {
+        Ok(Descriptor::Stream { stream, .. }) => match stream {
+            Stream::Stdin => Wanted::Wrong(Errno::BADF, Kind::Write),
+            Stream::Stdout | Stream::Stderr => Wanted::Room,
+        },
+        Ok(Descriptor::File(_) | Descriptor::Directory(_)) => Wanted::Room,
         Err(errno) => Wanted::Wrong(errno, Kind::Write),
     }
 }
@@ -205,6 +222,7 @@ fn event(subscription: Subscription, now: Instant, stdin_closed: bool) -> Option
     let (errno, kind, bytes, flags) = match subscription.wanted {
         Wanted::Time(Some(at)) if at <= now => (0, Kind::Clock, 0, 0),
         Wanted::Stdin if stdin_closed => (0, Kind::Read, 0, HANGUP),
+        Wanted::Bytes(bytes) => (0, Kind::Read, bytes, 0),
         Wanted::Room => (
             0,
             Kind::Write,

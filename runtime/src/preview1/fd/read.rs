@@ -1,46 +1,103 @@
-//! Reading stdin: it waits until stdin is closed and then says that the end is reached.
+//! Reading stdin, which waits until it is closed and then says that the end is reached, and
+//! reading files.
 
 use std::sync::Arc;
 
 use wasmtime::{Caller, Linker};
 
+use super::transfer::{Piece, Place, Transfer};
 use crate::host::Host;
 use crate::preview1::MODULE;
-use crate::preview1::descriptors::Stream;
+use crate::preview1::descriptors::{Descriptor, OpenFile, Stream};
 use crate::preview1::errno::{Answer, Errno, code};
 use crate::preview1::iovec;
-use crate::preview1::memory::split;
+use crate::preview1::memory::{GuestMemory, split};
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
         MODULE,
         "fd_read",
-        |mut caller: Caller<'_, Host>, (fd, list, count, read_at): (u32, u32, u32, u32)| {
-            Box::new(async move { code(read(&mut caller, fd, list, count, read_at).await) })
+        |mut caller: Caller<'_, Host>, (fd, list, count, done_at): (u32, u32, u32, u32)| {
+            let call = call(fd, list, count, done_at, Place::Position);
+            Box::new(async move { read(&mut caller, call).await })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "fd_pread",
+        |mut caller: Caller<'_, Host>,
+         (fd, list, count, offset, done_at): (u32, u32, u32, u64, u32)| {
+            let call = call(fd, list, count, done_at, Place::Offset(offset));
+            Box::new(async move { read(&mut caller, call).await })
         },
     )?;
     Ok(())
 }
 
-async fn read(
-    caller: &mut Caller<'_, Host>,
-    fd: u32,
-    list: u32,
-    count: u32,
-    read_at: u32,
-) -> Answer {
-    let descriptor = caller.data().descriptors.get(fd)?;
-    if descriptor.stream != Stream::Stdin {
-        return Err(Errno::BADF);
+fn call(fd: u32, list: u32, count: u32, done_at: u32, place: Place) -> Transfer {
+    Transfer {
+        fd,
+        list,
+        count,
+        done_at,
+        place,
+        step,
     }
-    caller.data().charge_bytes(iovec::list_bytes(count));
-    let wanted = iovec::total(&split(caller)?.0, list, count)?;
+}
+
+/// What a call reads from.
+enum Input {
+    Stdin { nonblocking: bool },
+    File,
+}
+
+async fn read(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
+    match input(caller.data(), &call) {
+        Ok(Input::File) => call.run(caller).await,
+        Ok(Input::Stdin { nonblocking }) => Ok(code(stdin(caller, &call, nonblocking).await)),
+        Err(errno) => Ok(errno.number()),
+    }
+}
+
+fn input(host: &Host, call: &Transfer) -> Result<Input, Errno> {
+    match (host.descriptors.get(call.fd)?, call.place) {
+        (Descriptor::Stream { .. }, Place::Offset(_)) => Err(Errno::SPIPE),
+        (
+            Descriptor::Stream {
+                stream: Stream::Stdin,
+                nonblocking,
+            },
+            Place::Position,
+        ) => Ok(Input::Stdin {
+            nonblocking: *nonblocking,
+        }),
+        (Descriptor::File(file), _) if file.readable => Ok(Input::File),
+        (Descriptor::Stream { .. }, Place::Position) | (Descriptor::File(_), _) => Err(Errno::BADF),
+        (Descriptor::Directory(_), _) => Err(Errno::ISDIR),
+    }
+}
+
+fn step(
+    memory: &mut GuestMemory<'_>,
+    _: &Host,
+    file: &OpenFile,
+    piece: Piece,
+) -> Result<(usize, u64), Errno> {
+    let buffer = memory.slice_mut(piece.at, piece.len)?;
+    let read = file.node.read_at(piece.position, buffer)?;
+    let moved = u64::try_from(read)?;
+    Ok((read, piece.position.saturating_add(moved)))
+}
+
+async fn stdin(caller: &mut Caller<'_, Host>, call: &Transfer, nonblocking: bool) -> Answer {
+    caller.data().charge_bytes(iovec::list_bytes(call.count));
+    let wanted = iovec::total(&split(caller)?.0, call.list, call.count)?;
     let shared = Arc::clone(&caller.data().shared);
     if wanted > 0 && !shared.stdin.is_open() {
-        if descriptor.nonblocking {
+        if nonblocking {
             return Err(Errno::AGAIN);
         }
         shared.stdin.opened().await;
     }
-    split(caller)?.0.write_u32(read_at, 0)
+    split(caller)?.0.write_u32(call.done_at, 0)
 }

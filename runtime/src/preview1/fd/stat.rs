@@ -1,19 +1,16 @@
-//! What a descriptor is: a stream of bytes that is no terminal and has no file behind it.
+//! What a descriptor is and how it was opened.
 
 use wasmtime::{Caller, Linker};
 
 use crate::host::Host;
 use crate::preview1::MODULE;
-use crate::preview1::descriptors::{Descriptor, Stream};
+use crate::preview1::descriptors::Descriptor;
 use crate::preview1::errno::{Answer, Errno, code};
+use crate::preview1::filestat::filetype;
 use crate::preview1::memory::split;
+use crate::preview1::rights;
 
-const FD_READ: u64 = 1 << 1;
-const FD_FDSTAT_SET_FLAGS: u64 = 1 << 3;
-const FD_WRITE: u64 = 1 << 6;
-const FD_FILESTAT_GET: u64 = 1 << 21;
-const POLL_FD_READWRITE: u64 = 1 << 27;
-
+pub(in crate::preview1) const APPEND: u16 = 1;
 const NONBLOCK: u16 = 1 << 2;
 /// Every flag that exists.
 const ALL_FLAGS: u32 = 0b1_1111;
@@ -27,77 +24,86 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "fd_fdstat_set_flags",
-        |mut caller: Caller<'_, Host>, fd: u32, flags: u32| code(set_flags(&mut caller, fd, flags)),
-    )?;
-    linker.func_wrap(
-        MODULE,
-        "fd_fdstat_set_rights",
-        |caller: Caller<'_, Host>, fd: u32, base: u64, inheriting: u64| {
-            code(set_rights(&caller, fd, base, inheriting))
+        |mut caller: Caller<'_, Host>, fd: u32, flags: u32| {
+            code(set_flags(caller.data_mut(), fd, flags))
         },
     )?;
     linker.func_wrap(
         MODULE,
-        "fd_filestat_get",
-        |mut caller: Caller<'_, Host>, fd: u32, at: u32| code(filestat(&mut caller, fd, at)),
+        "fd_fdstat_set_rights",
+        |mut caller: Caller<'_, Host>, fd: u32, base: u64, inheriting: u64| {
+            code(set_rights(caller.data_mut(), fd, base, inheriting))
+        },
     )?;
     Ok(())
 }
 
-/// File type 0 is "unknown": a terminal would make programs prompt and colour.
 fn fdstat(caller: &mut Caller<'_, Host>, fd: u32, at: u32) -> Answer {
     let (mut memory, host) = split(caller)?;
     let descriptor = host.descriptors.get(fd)?;
-    let stat = memory.slice_mut(at, 24)?;
-    stat.fill(0);
-    let flags = if descriptor.nonblocking { NONBLOCK } else { 0 };
-    put(stat, 2, &flags.to_le_bytes());
-    put(stat, 8, &rights(descriptor).to_le_bytes());
-    Ok(())
+    let mut stat = [0; 24];
+    let fields: [(usize, &[u8]); 4] = [
+        (0, &[kind(descriptor)]),
+        (2, &flags(descriptor).to_le_bytes()),
+        (8, &rights::base(descriptor).to_le_bytes()),
+        (16, &rights::inheriting(descriptor).to_le_bytes()),
+    ];
+    for (at, field) in fields {
+        if let Some(place) = stat.get_mut(at..at + field.len()) {
+            place.copy_from_slice(field);
+        }
+    }
+    memory.write(at, &stat)
 }
 
-fn rights(descriptor: Descriptor) -> u64 {
-    let common = FD_FDSTAT_SET_FLAGS | FD_FILESTAT_GET | POLL_FD_READWRITE;
-    match descriptor.stream {
-        Stream::Stdin => common | FD_READ,
-        Stream::Stdout | Stream::Stderr => common | FD_WRITE,
+/// A stream is of type 0, "unknown": a terminal would make programs prompt and colour.
+fn kind(descriptor: &Descriptor) -> u8 {
+    descriptor.node().map_or(0, |node| filetype(node.kind()))
+}
+
+fn flags(descriptor: &Descriptor) -> u16 {
+    match descriptor {
+        Descriptor::Stream { nonblocking, .. } if *nonblocking => NONBLOCK,
+        Descriptor::Stream { .. } => 0,
+        Descriptor::File(file) => file.flags,
+        Descriptor::Directory(directory) => directory.flags,
     }
 }
 
-/// Only whether reads wait can be changed; the other flags are about files.
-fn set_flags(caller: &mut Caller<'_, Host>, fd: u32, flags: u32) -> Answer {
+/// Flags as a guest names them.
+///
+/// # Errors
+///
+/// INVAL for flags that don't exist.
+pub(in crate::preview1) fn known_flags(flags: u32) -> Result<u16, Errno> {
     if flags & !ALL_FLAGS != 0 {
         return Err(Errno::INVAL);
     }
-    let nonblocking = flags & u32::from(NONBLOCK) != 0;
-    caller
-        .data_mut()
-        .descriptors
-        .set_nonblocking(fd, nonblocking)
+    Ok(u16::try_from(flags)?)
 }
 
-/// Rights can be asked for within what is there; they are not narrowed for real, since the
-/// streams can't do anything else anyway.
-fn set_rights(caller: &Caller<'_, Host>, fd: u32, base: u64, inheriting: u64) -> Answer {
-    let held = rights(caller.data().descriptors.get(fd)?);
-    if base & !held != 0 || inheriting != 0 {
-        Err(Errno::NOTCAPABLE)
-    } else {
-        Ok(())
+/// Of a stream, only whether reads wait can be changed. Files never wait, and all that is
+/// written is where it can be read at once, so only APPEND makes a difference to them.
+fn set_flags(host: &mut Host, fd: u32, flags: u32) -> Answer {
+    let flags = known_flags(flags)?;
+    match host.descriptors.get_mut(fd)? {
+        Descriptor::Stream { nonblocking, .. } => *nonblocking = flags & NONBLOCK != 0,
+        Descriptor::File(file) => file.flags = flags,
+        Descriptor::Directory(directory) => directory.flags = flags,
     }
-}
-
-fn filestat(caller: &mut Caller<'_, Host>, fd: u32, at: u32) -> Answer {
-    let (mut memory, host) = split(caller)?;
-    host.descriptors.get(fd)?;
-    let stat = memory.slice_mut(at, 64)?;
-    stat.fill(0);
-    put(stat, 24, &1_u64.to_le_bytes()); // one link
     Ok(())
 }
 
-fn put(to: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(place) = to.get_mut(at..at + bytes.len()) {
-        place.copy_from_slice(bytes);
+/// Rights can only be given up, and only those to read and to write a file are.
+fn set_rights(host: &mut Host, fd: u32, base: u64, inheriting: u64) -> Answer {
+    let descriptor = host.descriptors.get_mut(fd)?;
+    let more = base & !rights::base(descriptor) | inheriting & !rights::inheriting(descriptor);
+    if more != 0 {
+        return Err(Errno::NOTCAPABLE);
     }
+    if let Descriptor::File(file) = descriptor {
+        file.readable &= base & rights::FD_READ != 0;
+        file.writable &= base & rights::FD_WRITE != 0;
+    }
+    Ok(())
 }

@@ -1,38 +1,100 @@
-//! Writing stdout and stderr, at most 64 KiB a call.
+//! Writing stdout and stderr, at most 64 KiB a call, and writing files.
 
 use wasmtime::{Caller, Linker};
 
+use super::stat::APPEND;
+use super::transfer::{Piece, Place, Transfer};
 use crate::host::Host;
 use crate::preview1::MODULE;
-use crate::preview1::descriptors::Stream;
+use crate::preview1::descriptors::{Descriptor, OpenFile, Stream};
 use crate::preview1::errno::{Answer, Errno, code};
 use crate::preview1::iovec;
-use crate::preview1::memory::split;
+use crate::preview1::memory::{GuestMemory, split};
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap(
+    linker.func_wrap_async(
         MODULE,
         "fd_write",
-        |mut caller: Caller<'_, Host>, fd: u32, list: u32, count: u32, written_at: u32| {
-            code(write(&mut caller, fd, list, count, written_at))
+        |mut caller: Caller<'_, Host>, (fd, list, count, done_at): (u32, u32, u32, u32)| {
+            let call = call(fd, list, count, done_at, Place::Position);
+            Box::new(async move { write(&mut caller, call).await })
+        },
+    )?;
+    linker.func_wrap_async(
+        MODULE,
+        "fd_pwrite",
+        |mut caller: Caller<'_, Host>,
+         (fd, list, count, offset, done_at): (u32, u32, u32, u64, u32)| {
+            let call = call(fd, list, count, done_at, Place::Offset(offset));
+            Box::new(async move { write(&mut caller, call).await })
         },
     )?;
     Ok(())
 }
 
-fn write(caller: &mut Caller<'_, Host>, fd: u32, list: u32, count: u32, written_at: u32) -> Answer {
+fn call(fd: u32, list: u32, count: u32, done_at: u32, place: Place) -> Transfer {
+    Transfer {
+        fd,
+        list,
+        count,
+        done_at,
+        place,
+        step,
+    }
+}
+
+/// What a call writes to.
+enum Target {
+    Stream(Stream),
+    File,
+}
+
+async fn write(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
+    match target(caller.data(), &call) {
+        Ok(Target::File) => call.run(caller).await,
+        Ok(Target::Stream(stream)) => Ok(code(output(caller, &call, stream))),
+        Err(errno) => Ok(errno.number()),
+    }
+}
+
+fn target(host: &Host, call: &Transfer) -> Result<Target, Errno> {
+    match (host.descriptors.get(call.fd)?, call.place) {
+        (Descriptor::Stream { .. }, Place::Offset(_)) => Err(Errno::SPIPE),
+        (Descriptor::Stream { stream, .. }, Place::Position) => Ok(Target::Stream(*stream)),
+        (Descriptor::File(file), _) if file.writable => Ok(Target::File),
+        (Descriptor::File(_) | Descriptor::Directory(_), _) => Err(Errno::BADF),
+    }
+}
+
+/// With APPEND, both calls write at the end, as on Linux.
+fn step(
+    memory: &mut GuestMemory<'_>,
+    host: &Host,
+    file: &OpenFile,
+    piece: Piece,
+) -> Result<(usize, u64), Errno> {
+    let bytes = memory.slice(piece.at, piece.len)?;
+    if file.flags & APPEND != 0 {
+        return Ok(file.node.append(bytes, host.now())?);
+    }
+    let written = file.node.write_at(piece.position, bytes, host.now())?;
+    let moved = u64::try_from(written)?;
+    Ok((written, piece.position.saturating_add(moved)))
+}
+
+fn output(caller: &mut Caller<'_, Host>, call: &Transfer, stream: Stream) -> Answer {
     let (mut memory, host) = split(caller)?;
-    let output = match host.descriptors.get(fd)?.stream {
+    let output = match stream {
         Stream::Stdin => return Err(Errno::BADF),
         Stream::Stdout => &host.outputs.stdout,
         Stream::Stderr => &host.outputs.stderr,
     };
-    memory.write_u32(written_at, 0)?;
-    let bytes = iovec::gather(&memory, list, count)?;
-    host.charge_bytes(bytes.len() + iovec::list_bytes(count));
+    memory.write_u32(call.done_at, 0)?;
+    let bytes = iovec::gather(&memory, call.list, call.count)?;
+    host.charge_bytes(bytes.len() + iovec::list_bytes(call.count));
     if !bytes.is_empty() {
         output.write(&bytes);
     }
     let written = u32::try_from(bytes.len())?;
-    memory.write_u32(written_at, written)
+    memory.write_u32(call.done_at, written)
 }

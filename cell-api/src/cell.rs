@@ -7,6 +7,8 @@
 //! | `GET /v1/vms?since=V&waitMs=N` | [`VmList`]: what changed after version `V`, at once if something did, else after at most `N` ms |
 //! | `GET /v1/vms/{uid}` | [`VmStatus`] |
 //! | `GET /v1/vms/{uid}/log` | the bounded file of that VM, one [`crate::log::Line`] of JSON a line |
+//! | `PUT /v1/archives/{name}` with a tar archive | 204; it waits for the `PUT` of the VM whose `emptyDir.archive` names it |
+//! | `GET /v1/vms/{uid}/archive?path=P` | a tar archive of what a VM with `keepFiles` left below `P`; 409 while it runs |
 //! | `GET /v1/stats` | [`Stats`] |
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 //! Each request opens its own connection: a Unix socket connects in microseconds, and a cell
 //! that was replaced is then never reached through a stale one.
 
+mod archive;
 mod wire;
 
 use std::path::{Path, PathBuf};

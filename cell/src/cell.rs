@@ -15,6 +15,7 @@
 //!
 //! Guests run on a tokio runtime of their own, so that none of these waits for a guest.
 
+mod archive;
 mod fence;
 mod link;
 mod log;
@@ -216,6 +217,7 @@ async fn serve(
     let reclaim = reclaim::Reclaim::default();
     let vms = Arc::new(Vms::new(settings.max_vms));
     let cell = Arc::new(routes::Cell {
+        archives: archive::Archives::default(),
         namespace: settings.namespace.clone(),
         vms: vms.clone(),
         programs: programs::Programs::new(engine, link.clone()),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,7 +41,23 @@ pub(super) async fn send(
     body: Bytes,
     within: Duration,
 ) -> Result<Answer, ClientError> {
-    match tokio::time::timeout(within, exchange(socket, method, path, body)).await {
+    let read = |response| Answer::of(socket, response);
+    let request = exchange(socket, method, path, Full::new(body), read);
+    self::within(socket, within, request).await
+}
+
+/// A request's body that is none.
+pub(super) fn no_body() -> Full<Bytes> {
+    Full::default()
+}
+
+/// Bounds what a request and its answer may take together.
+pub(super) async fn within<T>(
+    socket: &Path,
+    within: Duration,
+    request: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    match tokio::time::timeout(within, request).await {
         Ok(answer) => answer,
         Err(_elapsed) => Err(ClientError::Unreachable {
             socket: socket.to_owned(),
@@ -49,12 +66,19 @@ pub(super) async fn send(
     }
 }
 
-async fn exchange(
+/// Sends one request, and has `read` take the answer.
+pub(super) async fn exchange<B, T, F>(
     socket: &Path,
     method: Method,
     path: &str,
-    body: Bytes,
-) -> Result<Answer, ClientError> {
+    body: B,
+    read: impl FnOnce(Response<Incoming>) -> F,
+) -> Result<T, ClientError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    F: Future<Output = Result<T, ClientError>>,
+{
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|error| unreachable(socket, &error))?;
@@ -66,24 +90,14 @@ async fn exchange(
         .uri(path)
         .header(header::HOST, "localhost")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))
+        .body(body)
         .map_err(|error| protocol(socket, &error))?;
     let answer = async {
         let response = sender
             .send_request(request)
             .await
             .map_err(|error| unreachable(socket, &error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
-            .collect()
-            .await
-            .map_err(|error| unreachable(socket, &*error))?
-            .to_bytes();
-        Ok(Answer {
-            socket: socket.to_owned(),
-            status,
-            body,
-        })
+        read(response).await
     };
     // The connection is driven beside the request and dropped with it: no task is left behind.
     tokio::pin!(answer);
@@ -98,6 +112,24 @@ async fn exchange(
 }
 
 impl Answer {
+    /// Reads an answer to its end.
+    pub(super) async fn of(
+        socket: &Path,
+        response: Response<Incoming>,
+    ) -> Result<Self, ClientError> {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|error| unreachable(socket, &*error))?
+            .to_bytes();
+        Ok(Self {
+            socket: socket.to_owned(),
+            status,
+            body,
+        })
+    }
+
     /// The body of a success, decoded.
     pub(super) fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let socket = self.socket.clone();
@@ -144,7 +176,7 @@ impl Answer {
     }
 }
 
-fn unreachable(socket: &Path, error: &(dyn std::error::Error + 'static)) -> ClientError {
+pub(super) fn unreachable(socket: &Path, error: &(dyn std::error::Error + 'static)) -> ClientError {
     ClientError::Unreachable {
         socket: socket.to_owned(),
         cause: chain(error),

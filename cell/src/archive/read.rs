@@ -51,22 +51,13 @@ pub fn read<E: From<ReadError>>(
     let entries = archive.entries().map_err(ReadError::Tar)?.raw(true);
     for entry in entries {
         let mut entry = entry.map_err(ReadError::Tar)?;
-        match entry.header().entry_type() {
-            EntryType::GNULongName => long.take_name(&mut entry)?,
-            EntryType::GNULongLink => long.take_target(&mut entry)?,
-            EntryType::XGlobalHeader | EntryType::XHeader => {
-                return Err(ReadError::Kind {
-                    path: "an entry".to_owned(),
-                    what: "a pax header (GNU tar writes none with --format=gnu)",
-                }
-                .into());
-            }
-            _ => {
-                let named = std::mem::take(&mut long);
-                if let Some(item) = item(&entry, named)? {
-                    each(item, &mut entry)?;
-                }
-            }
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() {
+            take(&mut long.name, &mut entry)?;
+        } else if kind.is_gnu_longlink() {
+            take(&mut long.target, &mut entry)?;
+        } else if let Some(item) = item(&entry, std::mem::take(&mut long))? {
+            each(item, &mut entry)?;
         }
     }
     if long != Long::default() {
@@ -95,23 +86,26 @@ fn item<R: Read>(entry: &tar::Entry<'_, R>, long: Long) -> Result<Option<Item>, 
         let short = || header.link_name_bytes().unwrap_or_default().into_owned();
         long.target.clone().unwrap_or_else(short)
     };
-    let kind = match kind {
-        EntryType::Directory => Kind::Directory,
-        EntryType::Regular | EntryType::Continuous => Kind::File {
+    let kind = if kind.is_dir() {
+        Kind::Directory
+    } else if kind.is_file() || kind.is_contiguous() {
+        Kind::File {
             bytes: entry.size(),
-        },
-        EntryType::Symlink => Kind::Symlink {
-            target: link_target(target())?,
-        },
-        EntryType::Link => Kind::HardLink {
-            to: check_path(target().strip_prefix(b"./").unwrap_or(&target()))?,
-        },
-        other => {
-            return Err(ReadError::Kind {
-                path: shown(path.as_bytes()),
-                what: described(other),
-            });
         }
+    } else if kind.is_symlink() {
+        Kind::Symlink {
+            target: link_target(target())?,
+        }
+    } else if kind.is_hard_link() {
+        let to = target();
+        Kind::HardLink {
+            to: check_path(to.strip_prefix(b"./").unwrap_or(&to))?,
+        }
+    } else {
+        return Err(ReadError::Kind {
+            path: shown(path.as_bytes()),
+            what: described(kind),
+        });
     };
     Ok(Some(Item {
         path,
@@ -131,11 +125,16 @@ fn link_target(bytes: Vec<u8>) -> Result<String, ReadError> {
 }
 
 fn described(kind: EntryType) -> &'static str {
-    match kind {
-        EntryType::Fifo => "a FIFO",
-        EntryType::Char | EntryType::Block => "a device",
-        EntryType::GNUSparse => "a sparse file (GNU tar writes none without --sparse)",
-        _ => "of an unknown type",
+    if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_character_special() || kind.is_block_special() {
+        "a device"
+    } else if kind.is_gnu_sparse() {
+        "a sparse file (GNU tar writes none without --sparse)"
+    } else if kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+        "a pax header (GNU tar writes none with --format=gnu)"
+    } else {
+        "of an unknown type"
     }
 }
 
@@ -144,16 +143,6 @@ fn described(kind: EntryType) -> &'static str {
 struct Long {
     name: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
-}
-
-impl Long {
-    fn take_name(&mut self, entry: &mut impl Read) -> Result<(), ReadError> {
-        take(&mut self.name, entry)
-    }
-
-    fn take_target(&mut self, entry: &mut impl Read) -> Result<(), ReadError> {
-        take(&mut self.target, entry)
-    }
 }
 
 fn take(into: &mut Option<Vec<u8>>, entry: &mut impl Read) -> Result<(), ReadError> {

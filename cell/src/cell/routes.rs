@@ -11,10 +11,11 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 
+use super::archive::{Archives, get_archive, put_archive};
 use super::link::Link;
 use super::log::Writer;
 use super::mounts;
@@ -52,6 +53,7 @@ pub(super) struct Cell {
     pub(super) guests: tokio::runtime::Handle,
     pub(super) figures: Figures,
     pub(super) reclaim: Reclaim,
+    pub(super) archives: Archives,
 }
 
 /// Every route of a cell.
@@ -60,6 +62,8 @@ pub(super) fn router(cell: Arc<Cell>) -> Router {
         .route("/v1/vms", get(list))
         .route("/v1/vms/{uid}", get(vm).put(put_vm).delete(delete_vm))
         .route("/v1/vms/{uid}/log", get(log))
+        .route("/v1/vms/{uid}/archive", get(get_archive))
+        .route("/v1/archives/{name}", put(put_archive))
         .route("/v1/stats", get(stats))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
@@ -180,7 +184,7 @@ async fn stats(State(cell): State<Arc<Cell>>) -> Result<Json<Stats>, Refusal> {
     }))
 }
 
-fn checked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
+pub(super) fn checked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
     query
         .map(|Query(query)| query)
         .map_err(|error| bad_request(error.body_text()))
@@ -256,11 +260,11 @@ fn check_reason(reason: EndReason) -> Result<(), Refusal> {
     }
 }
 
-fn bad_request(message: String) -> Refusal {
+pub(super) fn bad_request(message: String) -> Refusal {
     Refusal::new(Reason::BadRequest, message)
 }
 
-fn no_such_vm(uid: &str) -> Refusal {
+pub(super) fn no_such_vm(uid: &str) -> Refusal {
     let shown: String = uid.chars().take(70).collect();
     Refusal::new(Reason::NotFound, format!("this cell has no VM {shown:?}"))
 }

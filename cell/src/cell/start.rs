@@ -10,6 +10,7 @@ use agentvm_policy::EndReason;
 use agentvm_runtime::vfs::Filesystem;
 use agentvm_runtime::{Ending, Vm, VmConfig, VmHandle};
 
+use super::archive;
 use super::log::{Names, VmLog};
 use super::mounts;
 use super::programs::Loaded;
@@ -42,6 +43,7 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     let rate = spec.grants.limits.log_rate_bytes_per_second;
     let log = cell.logs.open(names, rate, log_file);
     let filesystem = mounts::filesystem(&spec, mounts::now())?;
+    archive::unpack_all(cell, &spec, &filesystem).await?;
     let (vm, handle) = prepare(&loaded, &spec, filesystem.clone(), &log);
     let entry = Entry::new(&spec, asked, handle.clone(), log.clone(), filesystem);
     let put = cell.vms.insert(uid, entry, &spec)?;

@@ -203,6 +203,24 @@ impl Vms {
         files
     }
 
+    /// The files of a VM that has ended, and the most bytes that it could store.
+    pub(super) fn kept_files(&self, uid: &str) -> Option<Result<(Filesystem, u64), Problem>> {
+        let table = self.lock();
+        let entry = table.entries.get(uid)?;
+        let kept = entry.filesystem.clone().ok_or_else(|| Problem {
+            reason: Reason::NotFound,
+            message: format!("the files of VM {uid} are not kept: its keepFiles is not set"),
+        });
+        if entry.state != VmState::Ended {
+            return Some(Err(Problem {
+                reason: Reason::Conflict,
+                message: format!("VM {uid} runs: its files can be read when it has ended"),
+            }));
+        }
+        let most = entry.spec.grants.limits.storage_bytes;
+        Some(kept.map(|files| (files, most)))
+    }
+
     /// Has the files of every VM grow from now on, or not.
     pub(super) fn set_growth(&self, growth: Growth) {
         let mut table = self.lock();

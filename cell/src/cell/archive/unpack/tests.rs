@@ -1,0 +1,1 @@
+//! What an archive may do in a mount.

@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::desired::Want;
+use crate::mounts::{Content, Object};
 use crate::observed::Gone;
 use crate::problem::Problem;
 use crate::report::Report;
@@ -26,7 +27,16 @@ use crate::source::Source;
 #[error("{0}")]
 pub struct Unanswered(pub String);
 
-/// Where objects are read, live and not from a cache.
+/// How old an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As of the question.
+    Live,
+    /// As of a moment ago: what the API server remembers, which costs it least.
+    Recent,
+}
+
+/// Where objects are read, live and not from a cache of one's own.
 pub trait Objects: Send + Sync + 'static {
     /// A `ConfigMap`; `None` where there is none of that name.
     fn config_map<'a>(
@@ -34,6 +44,16 @@ pub trait Objects: Send + Sync + 'static {
         namespace: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>>;
+
+    /// What a `ConfigMap` or a Secret holds, for a mount.
+    ///
+    /// That there is none, or that the agent may not read it, is an answer. No error repeats
+    /// anything of what the object holds.
+    fn content<'a>(
+        &'a self,
+        object: &'a Object,
+        freshness: Freshness,
+    ) -> BoxFuture<'a, Result<Content, Unanswered>>;
 
     /// What became of an `AgentVM` that left the watch.
     fn whereabouts<'a>(
@@ -54,6 +74,10 @@ pub trait StatusSink: Send + Sync + 'static {
         report: &'a Report,
         previous: &'a [Condition],
     ) -> BoxFuture<'a, Result<(), Unanswered>>;
+
+    /// Tells that a change of mounted files does not reach the VM, once for each reason. The
+    /// object's status does not change by it.
+    fn warn_of_files<'a>(&'a self, want: &'a Arc<Want>, message: &'a str) -> BoxFuture<'a, ()>;
 }
 
 /// Where modules' bytes come from.

@@ -196,6 +196,8 @@ impl Catalogue {
             generation: vm.metadata.generation.unwrap_or_default(),
             epoch: u64::try_from(assignment.epoch).ok()?,
             spec: self.shared_spec(vm),
+            // What can't be read is refused by the ruling.
+            mounts: vm.mounts().unwrap_or_default(),
             grace: vm.grace_period().unwrap_or(agentvm_crds::DEFAULT_GRACE),
             ruling: match &source {
                 Ok(_) => self.ruling(vm, &namespace),

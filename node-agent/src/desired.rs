@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentvm_crds::AskedMount;
 use agentvm_crds::agentvm::{AgentVMSpec, RestartPolicy};
 use agentvm_policy::{Grants, Verdict};
 
@@ -38,6 +39,8 @@ pub struct Want {
     pub spec: Arc<AgentVMSpec>,
     /// Where its module comes from; `None` where the specification is invalid.
     pub source: Option<Source>,
+    /// What it mounts; nothing where the specification is invalid.
+    pub mounts: Vec<AskedMount>,
     /// Time between closing stdin and the stop.
     pub grace: Duration,
     /// What it may do.

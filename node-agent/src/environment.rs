@@ -8,6 +8,7 @@ use agentvm_crds::conditions::ImageReason;
 
 use crate::desired::Want;
 use crate::expand::expand;
+use crate::mounts::{self, Contents};
 use crate::plan::Start;
 use crate::problem::{Problem, StartReason};
 
@@ -27,7 +28,7 @@ pub fn config_maps(spec: &AgentVMSpec) -> BTreeSet<&str> {
 }
 
 /// What the cell is given for a start.
-pub fn vm_spec(start: &Start, maps: &ConfigMaps) -> Result<VmSpec, Problem> {
+pub fn vm_spec(start: &Start, maps: &ConfigMaps, contents: &Contents) -> Result<VmSpec, Problem> {
     let want = &start.want;
     let env = variables(&want.namespace, &want.spec.env, maps)?;
     Ok(VmSpec {
@@ -40,14 +41,15 @@ pub fn vm_spec(start: &Start, maps: &ConfigMaps) -> Result<VmSpec, Problem> {
         args: arguments(want, &env),
         env,
         grants: start.grants,
-        mounts: Vec::new(),
+        mounts: mounts::mounts(&want.namespace, &want.mounts, contents)?,
         keep_files: false,
     })
 }
 
 /// True where a run with `spec`, started by another agent, does not follow `want`.
 ///
-/// Values that came from a `ConfigMap` are taken as they were: a run keeps what it read.
+/// Values that came from a `ConfigMap` are taken as they were: a run keeps what it read. Mounted
+/// files follow their objects while it runs.
 pub fn runs_otherwise(spec: &VmSpec, want: &Want) -> bool {
     let declared = &want.spec.env;
     let names: BTreeSet<&str> = declared
@@ -82,7 +84,8 @@ pub fn runs_otherwise(spec: &VmSpec, want: &Want) -> bool {
             new.clock,
         )
     });
-    !(same_names && same_values && same_args && same_grants)
+    let same_mounts = mounts::are_as_asked(&spec.mounts, &want.mounts);
+    !(same_names && same_values && same_args && same_grants && same_mounts)
 }
 
 /// Literal values by name, where the last declaration of the name is literal.

@@ -13,9 +13,12 @@ use agentvm_policy::EndReason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::sync::Semaphore;
 
-use crate::border::{Modules, Objects, Plainly, Runs, StatusSink, Unanswered, text_values};
+use crate::border::{
+    Freshness, Modules, Objects, Plainly, Runs, StatusSink, Unanswered, text_values,
+};
 use crate::desired::Want;
 use crate::environment::{self, ConfigMaps};
+use crate::mounts::{self, Contents};
 use crate::observed::{Outcome, ReadyModule, StartFailure};
 use crate::plan::{Action, Start};
 use crate::problem::{Problem, StartReason};
@@ -205,7 +208,11 @@ impl Executor {
             .config_maps(&start.want)
             .await
             .map_err(|error| StartFailure::Problem(host(&error)))?;
-        let spec = environment::vm_spec(start, &maps).map_err(StartFailure::Problem)?;
+        let contents = self
+            .contents(&start.want)
+            .await
+            .map_err(|error| StartFailure::Problem(host(&error)))?;
+        let spec = environment::vm_spec(start, &maps, &contents).map_err(StartFailure::Problem)?;
         let cell = cell.ok_or_else(|| StartFailure::Problem(host(&"the cell is not up")))?;
         let started = self.runs.start(&cell, &start.want.uid, spec).await;
         started.map_err(|error| not_started(&error))
@@ -230,6 +237,15 @@ impl Executor {
             maps.insert(name.to_owned(), map.map(text_values));
         }
         Ok(maps)
+    }
+
+    async fn contents(&self, want: &Want) -> Result<Contents, Unanswered> {
+        let mut contents = Contents::new();
+        for object in mounts::objects(&want.namespace, &want.mounts) {
+            let content = self.objects.content(&object, Freshness::Live).await?;
+            contents.insert(object, content);
+        }
+        Ok(contents)
     }
 
     async fn report(&self, want: &Arc<Want>, report: &Report, conditions: &[Condition]) -> Outcome {
@@ -297,9 +313,15 @@ fn not_started(error: &ClientError) -> StartFailure {
         Some(Reason::InvalidModule | Reason::MissingImports | Reason::CompileLimit) => {
             StartFailure::Problem(of_module(error))
         }
+        Some(Reason::InvalidMounts) => image(ImageReason::InvalidMounts, error),
+        Some(Reason::NoSpace) => image(ImageReason::StorageLimit, error),
         Some(Reason::BadRequest | Reason::Conflict | Reason::Exhausted | Reason::Internal)
         | None => StartFailure::Problem(Problem::new(StartReason::Host, sentence_of(error))),
     }
+}
+
+fn image(reason: ImageReason, error: &ClientError) -> StartFailure {
+    StartFailure::Problem(Problem::new(StartReason::Image(reason), sentence_of(error)))
 }
 
 /// The refusal's own sentence: its reason stands beside it anyway.

@@ -4,6 +4,7 @@ pub mod events;
 pub mod lease;
 pub mod node;
 pub mod objects;
+mod secret;
 pub mod status;
 pub mod watch;
 

@@ -31,6 +31,7 @@ pub mod identity;
 pub mod kubernetes;
 pub mod ledger;
 pub mod metrics;
+pub mod mounts;
 pub mod observed;
 pub mod plan;
 pub mod problem;

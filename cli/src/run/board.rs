@@ -64,6 +64,11 @@ impl StatusSink for Board {
         }
         .boxed()
     }
+
+    /// What is mounted comes from files that are read once: nothing changes while a VM runs.
+    fn warn_of_files<'a>(&'a self, _want: &'a Arc<Want>, _message: &'a str) -> BoxFuture<'a, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 /// True where nothing will follow. What a start lacks now will not come during this run.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agentvm_crds::agentvm::{Assignment, Phase};
 use agentvm_crds::validate::validate;
-use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus, GROUP};
-use agentvm_node_agent::border::{Objects, Unanswered};
+use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus, GROUP, ObjectKind};
+use agentvm_node_agent::border::{Freshness, Objects, Unanswered};
 use agentvm_node_agent::catalogue::{Catalogue, Change, Labels};
 use agentvm_node_agent::desired::{Ruling, Uid};
+use agentvm_node_agent::mounts::{Content, Object, Values};
 use agentvm_node_agent::observed::Gone;
 use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -239,6 +240,19 @@ impl Objects for StagedObjects {
     ) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>> {
         let key = (namespace.to_owned(), name.to_owned());
         async move { Ok(self.config_maps.get(&key).cloned()) }.boxed()
+    }
+
+    fn content<'a>(
+        &'a self,
+        object: &'a Object,
+        _freshness: Freshness,
+    ) -> BoxFuture<'a, Result<Content, Unanswered>> {
+        let key = (object.namespace.clone(), object.name.clone());
+        let found = match object.kind {
+            ObjectKind::ConfigMap => self.config_maps.get(&key).cloned().map(Values::from),
+            ObjectKind::Secret => None,
+        };
+        async move { Ok(found.map_or(Content::Missing, Content::Found)) }.boxed()
     }
 
     fn whereabouts<'a>(

@@ -37,10 +37,34 @@ impl Events {
     /// Publishes what a status write told.
     pub async fn publish(&self, want: &Want, report: &Report) {
         let (type_, reason, action) = kind(report);
+        self.about(want, type_, reason, action, report.message())
+            .await;
+    }
+
+    /// Publishes that a change of mounted files does not reach the VM.
+    pub async fn warn_of_files(&self, want: &Want, message: &str) {
+        self.about(
+            want,
+            EventType::Warning,
+            "FilesNotUpdated",
+            "Update",
+            message,
+        )
+        .await;
+    }
+
+    async fn about(
+        &self,
+        want: &Want,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        message: &str,
+    ) {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(agentvm_crds::conditions::sentence(report.message())),
+            note: Some(agentvm_crds::conditions::sentence(message)),
             action: action.to_owned(),
             secondary: None,
         };

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use agentvm_crds::AgentVM;
+use agentvm_crds::{AgentVM, ObjectKind};
 use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, GetParams};
 use kube::{Api, Client, Resource as _};
 
-use crate::border::{Objects, Unanswered};
+use super::secret::{self, allow_command};
+use crate::border::{Freshness, Objects, Unanswered};
+use crate::mounts::{Content, Object, Values};
 use crate::observed::Gone;
 
 /// How long one read may take.
@@ -35,6 +37,35 @@ impl LiveObjects {
         Self {
             client,
             node: node.to_owned(),
+        }
+    }
+
+    async fn read_content(
+        &self,
+        object: &Object,
+        freshness: Freshness,
+    ) -> Result<Content, kube::Error> {
+        let params = match freshness {
+            Freshness::Live => GetParams::default(),
+            Freshness::Recent => GetParams::any(),
+        };
+        let read = match object.kind {
+            ObjectKind::ConfigMap => {
+                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &object.namespace);
+                api.get_with(&object.name, &params).await.map(Values::from)
+            }
+            ObjectKind::Secret => secret::read(&self.client, object, &params).await,
+        };
+        match read {
+            Ok(values) => Ok(Content::Found(values)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Content::Missing),
+            Err(kube::Error::Api(status))
+                if status.code == 403 && object.kind == ObjectKind::Secret =>
+            {
+                let command = allow_command(&object.namespace, &status.message);
+                Ok(Content::Forbidden(command))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -74,6 +105,15 @@ impl Objects for LiveObjects {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let what = format!("ConfigMap {namespace}/{name}");
         async move { within(&what, api.get_opt(name)).await }.boxed()
+    }
+
+    fn content<'a>(
+        &'a self,
+        object: &'a Object,
+        freshness: Freshness,
+    ) -> BoxFuture<'a, Result<Content, Unanswered>> {
+        let what = object.to_string();
+        async move { within(&what, self.read_content(object, freshness)).await }.boxed()
     }
 
     fn whereabouts<'a>(

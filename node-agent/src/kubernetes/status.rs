@@ -80,6 +80,10 @@ impl StatusSink for LiveStatus {
         }
         .boxed()
     }
+
+    fn warn_of_files<'a>(&'a self, want: &'a Arc<Want>, message: &'a str) -> BoxFuture<'a, ()> {
+        self.events.warn_of_files(want, message).boxed()
+    }
 }
 
 fn body(want: &Want, status: &AgentVMStatus) -> Value {

@@ -15,6 +15,7 @@ use agentvm_policy::EndReason;
 use crate::backoff::Backoff;
 use crate::catalogue::{Catalogue, Change};
 use crate::environment::{self, ConfigMaps};
+use crate::mounts::Contents;
 use crate::observed::{Gone, Notice, Observed, Outcome, ReadyModule, Record, StartFailure};
 use crate::plan::{Action, Plan};
 use crate::problem::Problem;
@@ -39,6 +40,8 @@ pub(super) struct World {
     /// What the next fetch of a module yields.
     pub(super) fetch: Result<ReadyModule, Problem>,
     pub(super) config_maps: ConfigMaps,
+    /// What mounted objects hold.
+    pub(super) contents: Contents,
     /// Status writes by UID, in their order.
     pub(super) told: BTreeMap<String, Vec<Report>>,
     /// Every action that was carried out, by its name.
@@ -69,6 +72,7 @@ impl World {
                 kind: ModuleKind::Core,
             }),
             config_maps: BTreeMap::new(),
+            contents: Contents::new(),
             told: BTreeMap::new(),
             done: Vec::new(),
             api_is_down: false,
@@ -256,7 +260,7 @@ impl World {
             Action::StartVm(start) => {
                 self.done.push("StartVm");
                 let uid = start.want.uid.clone();
-                let result = environment::vm_spec(&start, &self.config_maps)
+                let result = environment::vm_spec(&start, &self.config_maps, &self.contents)
                     .map_err(StartFailure::Problem)
                     .map(|spec| self.put(&uid, spec));
                 Outcome::Started { uid, result }

@@ -115,7 +115,7 @@ pub(crate) fn object_name() -> Value {
 pub(crate) fn config_map_key() -> Value {
     one(
         "self.matches('^[A-Za-z0-9._-]+$')",
-        "must be a key of a ConfigMap: letters, digits, -, _ and . alone",
+        "must be a key of a ConfigMap or Secret: letters, digits, -, _ and . alone",
     )
 }
 
@@ -134,10 +134,13 @@ pub(crate) fn mount() -> Value {
 }
 
 pub(crate) fn mount_path() -> Value {
-    one(
-        &format!("self == '/' || (self.matches('^/{NAMES}$') && !self.matches('{DOTS}'))"),
-        "must be an absolute path without ., .., // and control characters, not ending with /, such as /work",
-    )
+    json!([
+        {
+            "rule": format!("self == '/' || (self.matches('^/{NAMES}$') && !self.matches('{DOTS}'))"),
+            "message": "must be an absolute path without ., .., // and control characters, not ending with /, such as /work",
+        },
+        short_names(),
+    ])
 }
 
 pub(crate) fn item_path() -> Value {
@@ -150,7 +153,15 @@ pub(crate) fn item_path() -> Value {
             "rule": "!self.startsWith('..')",
             "message": "must not begin with .., such names are the mount's own",
         },
+        short_names(),
     ])
+}
+
+fn short_names() -> Value {
+    json!({
+        "rule": "!self.matches('[^/]{256}')",
+        "message": "must be of names of at most 255 bytes",
+    })
 }
 
 pub(crate) fn size_limit() -> Value {

@@ -42,7 +42,8 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn a_manifest_asks_in_plain_numbers() {
     let spec: AgentVMSpec = serde_json::from_value(json!({
         "image": "registry.example/agent:1",
-        "limits": {"memory": 67_108_864, "cpu": "250m", "fuel": "5G", "timeout": "1h30m", "logRate": "64Ki"},
+        "limits": {"memory": 67_108_864, "cpu": "250m", "fuel": "5G", "timeout": "1h30m", "logRate": "64Ki",
+            "storage": "16Mi", "inodes": "1k", "openFiles": 64},
         "capabilities": {"clock": {"resolution": "1us"}},
     }))
     .unwrap();
@@ -55,6 +56,9 @@ fn a_manifest_asks_in_plain_numbers() {
             fuel: Some(5_000_000_000),
             timeout_ms: Some(5_400_000),
             log_rate_bytes_per_second: Some(64 << 10),
+            storage_bytes: Some(16 << 20),
+            inodes: Some(1_000),
+            open_files: Some(64),
         }
     );
     assert_eq!(request.clock_resolution_ns, Some(1_000));
@@ -160,7 +164,7 @@ fn a_policy_rules_in_plain_numbers() {
             "namespaceSelector": {},
             "mode": "Audit",
             "limits": {"max": {"memory": "64Mi"}, "default": {"timeout": "10m"}},
-            "capabilities": {"clock": {"minResolution": "1us"}},
+            "capabilities": {"clock": {"minResolution": "1us"}, "secretMounts": {}},
         }),
     )
     .rules()
@@ -171,6 +175,13 @@ fn a_policy_rules_in_plain_numbers() {
         (Some(64 << 20), Some(600_000))
     );
     assert_eq!(rules.clock_min_resolution_ns, Some(1_000));
+    assert!(rules.secret_mounts);
+    for silent in [
+        json!({"namespaceSelector": {}}),
+        json!({"namespaceSelector": {}, "capabilities": {}}),
+    ] {
+        assert!(!policy("silent", silent).rules().unwrap().secret_mounts);
+    }
 }
 
 #[test]
@@ -247,7 +258,7 @@ fn the_effective_limits_are_shown_as_users_write_them() {
     let shown = serde_json::to_value(EffectiveStatus::from(&verdict)).unwrap();
     assert_eq!(
         shown,
-        json!({"limits": {"memory": "64Mi", "cpu": "250m", "logRate": "64Ki"}})
+        json!({"limits": {"memory": "64Mi", "cpu": "250m", "logRate": "64Ki", "storage": "64Mi", "inodes": "16384", "openFiles": "128"}})
     );
 }
 

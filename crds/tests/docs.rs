@@ -10,7 +10,9 @@
 use std::path::Path;
 
 use agentvm_crds::agentvm::Phase;
-use agentvm_crds::conditions::{AcceptedReason, ConditionType, ImageReason, PlacedReason};
+use agentvm_crds::conditions::{
+    AcceptedReason, ConditionType, ImageReason, PlacedReason, StorageReason,
+};
 use agentvm_crds::crd;
 use agentvm_crds::mutability::{Mutability, TABLE};
 use agentvm_crds::validate::validate_update;
@@ -97,6 +99,14 @@ fn the_rules_refuse_a_change_of_the_immutable_fields_and_of_no_other() {
         ("spec.limits.fuel", json!("1M"), json!("2M")),
         ("spec.limits.timeout", json!("1s"), json!("2s")),
         ("spec.limits.logRate", json!("1Ki"), json!("2Ki")),
+        ("spec.limits.storage", json!("1Mi"), json!("2Mi")),
+        ("spec.limits.inodes", json!(16), json!("1k")),
+        ("spec.limits.openFiles", json!(8), json!(64)),
+        (
+            "spec.mounts",
+            json!([{"path": "/work", "emptyDir": {}}]),
+            json!([{"path": "/work", "emptyDir": {}, "readOnly": true}]),
+        ),
         ("spec.suspend", json!(false), json!(true)),
         ("spec.restartPolicy", json!("Never"), json!("Always")),
         ("spec.terminationGracePeriod", json!("1s"), json!("2s")),
@@ -142,12 +152,15 @@ fn the_docs_have_a_row_for_every_field() {
         row("AgentNode", &field);
     }
     for field in properties("AgentPolicy", "spec") {
-        let named = if field.starts_with("spec.capabilities") {
-            "spec.capabilities.clock.minResolution"
+        let named: &[&str] = if field.starts_with("spec.capabilities") {
+            &[
+                "spec.capabilities.clock.minResolution",
+                "spec.capabilities.secretMounts",
+            ]
         } else {
-            &field
+            &[&field]
         };
-        row("AgentPolicy", named);
+        named.iter().for_each(|name| drop(row("AgentPolicy", name)));
     }
 }
 
@@ -173,6 +186,40 @@ fn the_docs_know_the_bounds_and_the_default_of_every_limit() {
 }
 
 #[test]
+fn the_docs_have_a_row_for_every_field_of_a_mount() {
+    let crd = serde_json::to_value(crd("AgentVM").unwrap()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let mount = &schema["spec"]["properties"]["mounts"]["items"];
+    let mut fields = Vec::new();
+    names_of(mount, "", &mut fields);
+    assert!(fields.len() > 10, "{fields:?}");
+    for field in fields {
+        // What a secret has in common with a configMap stands there.
+        let shown = match field.strip_prefix("secret.") {
+            Some("secretName") | None => field,
+            Some(rest) => format!("configMap.{rest}"),
+        };
+        row("AgentVM: mounts", &shown);
+    }
+}
+
+/// The paths of the fields that have no fields of their own.
+fn names_of(schema: &Value, path: &str, found: &mut Vec<String>) {
+    let fields = schema["properties"]
+        .as_object()
+        .or_else(|| schema["items"]["properties"].as_object());
+    for (name, child) in fields.into_iter().flatten() {
+        let list = if child["type"] == "array" { "[]" } else { "" };
+        let path = format!("{path}{name}{list}");
+        let before = found.len();
+        names_of(child, &format!("{path}."), found);
+        if found.len() == before {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
 fn the_docs_list_every_phase_condition_and_reason() {
     for phase in Phase::ALL {
         row("AgentVM: status", phase.as_str());
@@ -181,8 +228,14 @@ fn the_docs_list_every_phase_condition_and_reason() {
     let types = ConditionType::ALL.iter().map(|kind| kind.as_str());
     let accepted = AcceptedReason::ALL.iter().map(|reason| reason.as_str());
     let placed = PlacedReason::ALL.iter().map(|reason| reason.as_str());
+    let storage = StorageReason::ALL.iter().map(|reason| reason.as_str());
     let image = ImageReason::ALL.iter().map(|reason| reason.as_str());
-    for word in types.chain(accepted).chain(placed).chain(image) {
+    for word in types
+        .chain(accepted)
+        .chain(placed)
+        .chain(image)
+        .chain(storage)
+    {
         assert!(text.contains(&format!("`{word}`")), "{word} is missing");
     }
 }

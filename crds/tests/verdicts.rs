@@ -82,6 +82,26 @@ fn k04_lists_maps_and_texts_are_bounded() {
             json!({"image": "a", "nodeSelector": {"k".repeat(318): "v"}}),
             "spec.nodeSelector: a label's key has at most 317 characters",
         ),
+        (
+            json!({"image": "a", "mounts": (0..33).map(|n| json!({"path": format!("/{n}"), "emptyDir": {}})).collect::<Vec<_>>()}),
+            "spec.mounts: has 33 entries, at most 32 are allowed",
+        ),
+        (
+            json!({"image": "a", "mounts": [{"path": format!("/{}", "p".repeat(1024)), "emptyDir": {}}]}),
+            "spec.mounts[0].path: has 1025 characters, at most 1024 are allowed",
+        ),
+        (
+            json!({"image": "a", "mounts": [
+                {"path": format!("/a/{}", "n".repeat(255)), "emptyDir": {}},
+                {"path": format!("/a/{}/b", "n".repeat(256)), "emptyDir": {}},
+            ]}),
+            "spec.mounts[1].path: must be of names of at most 255 bytes",
+        ),
+        (
+            json!({"image": "a", "mounts": [{"path": "/c", "configMap": {"name": "c",
+                "items": (0..65).map(|n| json!({"key": "k", "path": n.to_string()})).collect::<Vec<_>>()}}]}),
+            "spec.mounts[0].configMap.items: has 65 entries, at most 64 are allowed",
+        ),
     ];
     for (spec, expected) in cases {
         assert_eq!(said(&validate(&object("AgentVM", &spec))), [expected]);

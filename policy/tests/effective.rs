@@ -150,6 +150,48 @@ fn outside_the_built_in_bounds_is_refused_with_a_sentence() {
             },
             "spec.limits.logRate asks for 0, the smallest value is 1Ki",
         ),
+        (
+            LimitRequest {
+                storage_bytes: Some(2 << 30),
+                ..LimitRequest::default()
+            },
+            "spec.limits.storage asks for 2Gi, the largest value is 1Gi",
+        ),
+        (
+            LimitRequest {
+                storage_bytes: Some(1 << 10),
+                ..LimitRequest::default()
+            },
+            "spec.limits.storage asks for 1Ki, the smallest value is 64Ki",
+        ),
+        (
+            LimitRequest {
+                inodes: Some(1_000_001),
+                ..LimitRequest::default()
+            },
+            "spec.limits.inodes asks for 1000001, the largest value is 1M",
+        ),
+        (
+            LimitRequest {
+                inodes: Some(15),
+                ..LimitRequest::default()
+            },
+            "spec.limits.inodes asks for 15, the smallest value is 16",
+        ),
+        (
+            LimitRequest {
+                open_files: Some(1_025),
+                ..LimitRequest::default()
+            },
+            "spec.limits.openFiles asks for 1025, the largest value is 1024",
+        ),
+        (
+            LimitRequest {
+                open_files: Some(7),
+                ..LimitRequest::default()
+            },
+            "spec.limits.openFiles asks for 7, the smallest value is 8",
+        ),
     ];
     let generous = PolicyRules {
         mode: Mode::Audit,
@@ -367,4 +409,66 @@ fn a_clock_outside_its_bounds_is_refused_even_where_it_is_audited() {
             1
         );
     }
+}
+
+fn secrets(fields: &[&str]) -> Request {
+    Request {
+        secret_mounts: fields.iter().map(|field| (*field).to_owned()).collect(),
+        ..Request::default()
+    }
+}
+
+fn with_secrets(name: &str) -> PolicyRules {
+    PolicyRules {
+        secret_mounts: true,
+        ..policy(name)
+    }
+}
+
+#[test]
+fn a_mount_of_a_secret_needs_every_policy_to_allow_it() {
+    let silent = "AgentPolicy \"silent\" allows no mount of a Secret, its spec.capabilities.secretMounts is not set";
+    let cases = [
+        (
+            vec![],
+            Some("no AgentPolicy selects the namespace, and without one no VM mounts a Secret"),
+        ),
+        (vec![policy("silent")], Some(silent)),
+        (vec![with_secrets("a"), policy("silent")], Some(silent)),
+        (vec![with_secrets("a"), with_secrets("b")], None),
+    ];
+    for (policies, refusal) in cases {
+        let verdict = effective(&secrets(&["spec.mounts[1].secret"]), &policies);
+        let expected =
+            refusal.map(|rule| format!("spec.mounts[1].secret asks for a Secret, {rule}"));
+        assert_eq!(messages(&verdict), expected.iter().collect::<Vec<_>>());
+        assert_eq!(verdict.grants == Grants::default(), refusal.is_some());
+    }
+}
+
+#[test]
+fn every_mount_of_a_secret_is_named() {
+    let fields = ["spec.mounts[0].secret", "spec.mounts[3].secret"];
+    let verdict = effective(&secrets(&fields), &[policy("silent")]);
+    let named: Vec<_> = verdict
+        .refused
+        .iter()
+        .map(|refusal| refusal.field.as_str())
+        .collect();
+    assert_eq!(named, fields);
+    let [refusal, _] = verdict.refused.as_slice() else {
+        panic!("two refusals")
+    };
+    assert_eq!(refusal.policy.as_deref(), Some("silent"));
+}
+
+#[test]
+fn an_audit_policy_grants_a_mount_of_a_secret_and_reports_it() {
+    let watcher = PolicyRules {
+        mode: Mode::Audit,
+        ..policy("watcher")
+    };
+    let verdict = effective(&secrets(&["spec.mounts[0].secret"]), &[watcher]);
+    assert_eq!((verdict.refused.len(), verdict.audited.len()), (0, 1));
+    assert_ne!(verdict.grants, Grants::default());
 }

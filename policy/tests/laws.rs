@@ -191,6 +191,18 @@ proptest! {
     }
 
     #[test]
+    fn a_secret_is_mounted_only_where_some_policy_allows_it_or_audits(request in request(), policies in policies()) {
+        let verdict = effective(&request, &policies);
+        let audits = policies.iter().any(|policy| policy.mode == Mode::Audit);
+        let allowed = policies.iter().any(|policy| policy.secret_mounts);
+        if verdict.refused.is_empty() && !request.secret_mounts.is_empty() {
+            prop_assert!(allowed || audits);
+            let strict = policies.iter().filter(|policy| policy.mode == Mode::Enforce);
+            prop_assert!(strict.into_iter().all(|policy| policy.secret_mounts));
+        }
+    }
+
+    #[test]
     fn what_is_granted_was_asked_or_is_a_default(request in request(), policies in policies()) {
         let verdict = effective(&request, &policies);
         if verdict.refused.is_empty() {

@@ -70,3 +70,17 @@ fn without_the_capability_check_a_vm_measures_nanoseconds() {
         assert_eq!(verdict.grants.clock, Some(ClockGrant { resolution_ns: 1 }));
     }
 }
+
+#[test]
+fn without_the_check_of_secret_mounts_a_vm_reads_every_secret_of_its_namespace() {
+    let request = Request {
+        secret_mounts: vec!["spec.mounts[0].secret".to_owned()],
+        ..Request::default()
+    };
+    let silent = [policy(LimitRequest::default(), LimitRequest::default())];
+    for policies in [&silent[..], &[]] {
+        assert_eq!(effective(&request, policies).refused.len(), 1);
+        let verdict = switch_off(Guard::SecretMounts, || effective(&request, policies));
+        assert!(verdict.refused.is_empty());
+    }
+}

@@ -10,6 +10,8 @@ use crate::field::FieldError;
 /// The mode of a file whose manifest names none, as everywhere in Kubernetes.
 const DEFAULT_MODE: u32 = 0o644;
 const MODES: RangeInclusive<u32> = 0..=0o777;
+/// The most characters of a name or key.
+const MAX_KEY: usize = 253;
 
 pub(super) fn config_map(field: &str, map: &ConfigMapMount) -> Result<AskedFiles, FieldError> {
     let ConfigMapMount {
@@ -53,6 +55,11 @@ fn files(
     default_mode: Option<i32>,
     optional: Option<bool>,
 ) -> Result<AskedFiles, FieldError> {
+    let name_field = match kind {
+        ObjectKind::ConfigMap => "name",
+        ObjectKind::Secret => "secretName",
+    };
+    check_object_name(format!("{field}.{name_field}"), name)?;
     let default_mode = mode(format!("{field}.defaultMode"), default_mode)?.unwrap_or(DEFAULT_MODE);
     let named = items.iter().enumerate();
     let items = named
@@ -74,12 +81,37 @@ fn one_item(field: &str, item: &KeyToPath, default_mode: u32) -> Result<AskedIte
         path,
         mode: asked,
     } = item;
+    check_key(format!("{field}.key"), key)?;
     path::relative(&format!("{field}.path"), path)?;
     Ok(AskedItem {
         key: key.clone(),
         path: path.clone(),
         mode: mode(format!("{field}.mode"), *asked)?.unwrap_or(default_mode),
     })
+}
+
+/// The name becomes part of a request's path: nothing but a name may stand here.
+fn check_object_name(field: String, name: &str) -> Result<(), FieldError> {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_name = (1..=MAX_KEY).contains(&name.len())
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+        && name.chars().all(|c| edge(c) || matches!(c, '-' | '.'));
+    let message = "must be the name of an object: lower-case letters, digits, - and ., starting and ending with a letter or digit";
+    is_name
+        .then_some(())
+        .ok_or_else(|| FieldError::new(field, message))
+}
+
+fn check_key(field: String, key: &str) -> Result<(), FieldError> {
+    let is_key = (1..=MAX_KEY).contains(&key.len())
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let message = "must be a key of a ConfigMap or Secret: letters, digits, -, _ and . alone";
+    is_key
+        .then_some(())
+        .ok_or_else(|| FieldError::new(field, message))
 }
 
 /// A file can't be a directory as well, and no two keys can be one file.

@@ -3,10 +3,10 @@
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agentvm_policy::{EndReason, Grants, LimitField, Limits};
-use agentvm_runtime::vfs::{Budget, Filesystem};
+use agentvm_runtime::vfs::{Access, Budget, Filesystem, Mount, Source};
 use agentvm_runtime::{Engine, EngineSettings, Output, Program, VmConfig, compile, prepare};
 use anyhow::{Context, Result, ensure};
 
@@ -74,14 +74,7 @@ impl Bench {
 
     async fn run_once(&self, args: &[&str], timings: &mut Timings) -> Result<()> {
         let output = Arc::new(FirstByte::default());
-        let config = VmConfig {
-            args: args.iter().map(|&arg| arg.to_owned()).collect(),
-            env: Vec::new(),
-            grants: generous(),
-            filesystem: Filesystem::new(Budget::default(), &[], 0)?,
-            stdout: output.clone(),
-            stderr: Arc::new(FirstByte::default()),
-        };
+        let config = config(args, no_files()?, output.clone());
         let start = Instant::now();
         let (vm, handle) = prepare(&self.program, config);
         let ending = vm.run().await;
@@ -101,6 +94,67 @@ impl Bench {
         );
         Ok(())
     }
+}
+
+/// Keeps what was written.
+#[derive(Debug, Default)]
+struct Everything(Mutex<Vec<u8>>);
+
+impl Output for Everything {
+    fn write(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+    }
+}
+
+impl Bench {
+    /// Runs it once with an empty, writable `/`; what it printed, and how long it took.
+    pub(crate) async fn run_with_files(&self, args: &[&str]) -> Result<(String, Duration)> {
+        let output = Arc::new(Everything::default());
+        let config = config(args, empty_root()?, output.clone());
+        let start = Instant::now();
+        let (vm, handle) = prepare(&self.program, config);
+        let ending = vm.run().await;
+        drop(handle);
+        let took = start.elapsed();
+        ensure!(
+            ending.reason == EndReason::Completed,
+            "{}: {}",
+            ending.reason.as_str(),
+            ending.message
+        );
+        let printed = output.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((String::from_utf8(printed.clone())?, took))
+    }
+}
+
+fn config(args: &[&str], filesystem: Filesystem, stdout: Arc<dyn Output>) -> VmConfig {
+    VmConfig {
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        env: Vec::new(),
+        grants: generous(),
+        filesystem,
+        stdout,
+        stderr: Arc::new(Everything::default()),
+    }
+}
+
+fn no_files() -> Result<Filesystem> {
+    Ok(Filesystem::new(Budget::default(), &[], 0)?)
+}
+
+/// A filesystem of one empty directory, as large as a VM's can be.
+pub(crate) fn empty_root() -> Result<Filesystem> {
+    let budget = Budget {
+        bytes: LimitField::Storage.max(),
+        inodes: LimitField::Inodes.max(),
+    };
+    let root = Mount {
+        path: "/".to_owned(),
+        access: Access::ReadWrite,
+        source: Source::Empty { max_bytes: None },
+    };
+    Ok(Filesystem::new(budget, &[root], 0)?)
 }
 
 /// One whole core and 512 MiB: the peers have no quota either.

@@ -4,6 +4,7 @@
 //! on a noisy machine: read the ratios.
 
 mod cluster;
+mod files;
 mod in_process;
 mod peers;
 mod report;
@@ -26,11 +27,18 @@ struct Args {
     /// Runs only these suites.
     #[arg(long, value_enum)]
     only: Vec<suites::Suite>,
+    /// Prints what a file of this many bytes takes of memory: how one row is measured.
+    #[arg(long, hide = true)]
+    weigh: Option<usize>,
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]
 fn main() -> Result<()> {
     let args = Args::parse();
+    if let Some(bytes) = args.weigh {
+        println!("{}", files::weigh(bytes)?);
+        return Ok(());
+    }
     let rows = suites::run(&args.only)?;
     println!("{}", report::table(&rows));
     if let Some(path) = args.json {

@@ -92,12 +92,38 @@ impl Peers {
         n: usize,
     ) -> Result<Samples> {
         timed(n, || {
-            let mut command = Command::new(&self.wasmtime);
-            command.args(["run", "--allow-precompiled"]);
-            command.args(module.metering.flags());
-            command.arg(&module.code).args(args);
+            let mut command = self.wasmtime(module, &[]);
+            command.args(args);
             command
         })
+    }
+
+    /// Runs a precompiled module `n` times with the host's `directory` as its `/`.
+    pub(crate) fn wasmtime_on(
+        &self,
+        module: &Precompiled,
+        directory: &Path,
+        n: usize,
+    ) -> Result<Samples> {
+        timed(n, || self.wasmtime_with_directory(module, directory))
+    }
+
+    /// A run of a precompiled module with the host's `directory` as its `/`, to add arguments to.
+    pub(crate) fn wasmtime_with_directory(
+        &self,
+        module: &Precompiled,
+        directory: &Path,
+    ) -> Command {
+        let mount = format!("--dir={}::/", directory.display());
+        self.wasmtime(module, &[&mount])
+    }
+
+    fn wasmtime(&self, module: &Precompiled, options: &[&str]) -> Command {
+        let mut command = Command::new(&self.wasmtime);
+        command.args(["run", "--allow-precompiled"]);
+        command.args(module.metering.flags()).args(options);
+        command.arg(&module.code);
+        command
     }
 }
 
@@ -151,12 +177,18 @@ fn timed(n: usize, mut command: impl FnMut() -> Command) -> Result<Samples> {
     Ok(samples)
 }
 
-fn done(command: &mut Command) -> Result<()> {
+/// Runs it to its end.
+pub(crate) fn done(command: &mut Command) -> Result<()> {
+    stdout_of(command).map(drop)
+}
+
+/// What it prints.
+pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// `runc spec`, with our program and without a terminal.

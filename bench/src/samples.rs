@@ -22,6 +22,11 @@ impl Samples {
         self.0.push(value.as_secs_f64() * 1e3);
     }
 
+    /// Adds a value in any unit.
+    pub(crate) fn push(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
     /// One value in any unit.
     pub(crate) fn one(value: f64) -> Self {
         Self(vec![value])
@@ -45,6 +50,11 @@ impl Samples {
         sorted.sort_by(f64::total_cmp);
         let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
         sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+    }
+
+    /// The same values less `part` each: what is measured besides.
+    pub(crate) fn less(&self, part: f64) -> Self {
+        Self(self.0.iter().map(|value| value - part).collect())
     }
 
     /// The same values times `factor`, for another unit.

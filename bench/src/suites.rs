@@ -11,7 +11,7 @@ use crate::in_process::Bench;
 use crate::peers::{Metering, Peers};
 use crate::report::Row;
 use crate::samples::Samples;
-use crate::{cluster, socket};
+use crate::{cluster, files, socket};
 
 /// The scratch folder of the peers: what one suite has fetched, the next finds.
 const PEERS: &str = "bench-peers";
@@ -29,6 +29,8 @@ pub(crate) enum Suite {
     Hello,
     /// `CPython`'s first print in this process, code cached.
     Cpython,
+    /// The virtual filesystem.
+    Files,
     /// From the agent's socket call to the first output.
     Socket,
     /// From `apply` to Running, many at once, and a thousand parked.
@@ -44,6 +46,7 @@ pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
             rows.extend(match suite {
                 Suite::Hello => hello()?,
                 Suite::Cpython => cpython()?,
+                Suite::Files => files::rows(&Peers::prepare(&scratch::dir(PEERS)?)?)?,
                 Suite::Socket => socket()?,
                 // The harness brings its own runtime.
                 Suite::Cluster => std::thread::spawn(cluster::rows)

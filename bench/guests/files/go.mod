@@ -1,0 +1,3 @@
+module agentvm.dev/bench/files
+
+go 1.24

@@ -1,5 +1,8 @@
 //! One VM's filesystem as a whole: its budget, what it uses, what the host changes in it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::tree::Tree;
 use crate::{Files, Mount, MountError, Node, Timestamp};
 
 /// The most that a VM may hold in all its mounts together.
@@ -43,8 +46,20 @@ pub enum Growth {
 
 /// One VM's filesystem. Clones are the same filesystem; it is freed with the last clone and the
 /// last [`Node`].
-#[derive(Clone, Debug)]
-pub struct Filesystem(());
+#[derive(Clone)]
+pub struct Filesystem {
+    shared: Arc<Shared>,
+}
+
+/// The tree, which every call works on alone.
+pub(crate) struct Shared(Mutex<Tree>);
+
+impl Shared {
+    /// A panic elsewhere leaves the tree usable: every call checks first, then changes.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Tree> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Filesystem {
     /// The filesystem of a VM with these mounts.
@@ -52,18 +67,21 @@ impl Filesystem {
     /// # Errors
     ///
     /// [`MountError`], where paths are not canonical, collide, or files exceed the budget.
-    pub fn new(_budget: Budget, _mounts: &[Mount], _now: Timestamp) -> Result<Self, MountError> {
-        Ok(Self(()))
+    pub fn new(budget: Budget, mounts: &[Mount], now: Timestamp) -> Result<Self, MountError> {
+        let tree = Tree::new(budget, mounts, now)?;
+        let shared = Arc::new(Shared(Mutex::new(tree)));
+        Ok(Self { shared })
     }
 
     /// True where nothing is mounted: the guest then gets no directory at all.
     pub fn is_empty(&self) -> bool {
-        true
+        self.shared.lock().is_empty()
     }
 
     /// The directory `/`.
     pub fn root(&self) -> Node {
-        Node::new()
+        let root = self.shared.lock().root();
+        Node::new(&self.shared, root)
     }
 
     /// Gives the mount at `path` other files, in one step. Files that are open stay as they were.
@@ -71,21 +89,42 @@ impl Filesystem {
     /// # Errors
     ///
     /// [`MountError`]; the old files stay then.
-    pub fn swap(&self, _path: &str, _files: &Files, _now: Timestamp) -> Result<(), MountError> {
-        Ok(())
+    pub fn swap(&self, path: &str, files: &Files, now: Timestamp) -> Result<(), MountError> {
+        self.shared.lock().swap(path, files, now)
     }
 
     /// What is held, and what was done.
     pub fn usage(&self) -> Usage {
-        Usage::default()
+        self.shared.lock().usage()
+    }
+
+    /// The most that may be held.
+    pub fn budget(&self) -> Budget {
+        self.shared.lock().budget()
     }
 
     /// Steps worked since this was last called: names resolved, entries looked at, blocks made.
     /// One step is about 100 ns of a processor; bytes copied are not in it.
     pub fn take_work(&self) -> u64 {
-        0
+        self.shared.lock().take_work()
     }
 
     /// Lets files grow, or not.
-    pub fn set_growth(&self, _growth: Growth) {}
+    pub fn set_growth(&self, growth: Growth) {
+        self.shared.lock().set_growth(growth);
+    }
+
+    /// Recounts everything, and says what does not hold: for tests. It takes as long as all that
+    /// is held.
+    #[doc(hidden)]
+    pub fn faults(&self) -> Vec<String> {
+        self.shared.lock().faults()
+    }
+}
+
+impl std::fmt::Debug for Filesystem {
+    /// Without any name or content.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filesystem").finish_non_exhaustive()
+    }
 }

@@ -10,9 +10,14 @@
 
 mod error;
 mod filesystem;
+#[cfg(feature = "mutants")]
+pub mod guards;
+#[cfg(not(feature = "mutants"))]
+mod guards;
 mod metadata;
 mod mount;
 mod node;
+mod tree;
 
 pub use error::Error;
 pub use filesystem::{Budget, Filesystem, Growth, Usage};

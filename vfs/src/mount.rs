@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::{MAX_NAME_BYTES, MAX_PATH_BYTES};
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -118,4 +120,22 @@ pub enum MountError {
         /// The path.
         path: String,
     },
+}
+
+/// Whether the path of a mount is absolute and canonical, and short enough.
+pub(crate) fn canonical(path: &str) -> bool {
+    match path.strip_prefix('/') {
+        Some("") => true,
+        Some(names) => path.len() <= MAX_PATH_BYTES && names.split('/').all(is_name),
+        None => false,
+    }
+}
+
+/// Whether the path of a file is relative and canonical, and does not begin with `..`.
+pub(crate) fn canonical_file(path: &str) -> bool {
+    !path.starts_with("..") && path.len() <= MAX_PATH_BYTES && path.split('/').all(is_name)
+}
+
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES && !name.contains('\0')
 }

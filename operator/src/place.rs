@@ -24,6 +24,8 @@ use crate::resources::Resources;
 pub struct Demand {
     /// What it holds for as long as it is assigned.
     pub resources: Resources,
+    /// Whether files have a part in `resources.memory_bytes`.
+    pub has_files: bool,
     /// Labels that the Node must carry.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that it tolerates.
@@ -110,12 +112,17 @@ fn obstacle(
     if agent.jail < require_jail {
         return Some(Obstacle::Jail);
     }
-    shortage(demand.resources, agent.capacity.minus(candidate.used))
+    shortage(demand, agent.capacity.minus(candidate.used))
 }
 
-fn shortage(needed: Resources, free: Resources) -> Option<Obstacle> {
+fn shortage(demand: &Demand, free: Resources) -> Option<Obstacle> {
+    let needed = demand.resources;
     if needed.memory_bytes > free.memory_bytes {
-        Some(Obstacle::Memory)
+        Some(if demand.has_files {
+            Obstacle::MemoryAndStorage
+        } else {
+            Obstacle::Memory
+        })
     } else if needed.cpu_millicores > free.cpu_millicores {
         Some(Obstacle::Cpu)
     } else if needed.vms > free.vms {

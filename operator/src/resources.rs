@@ -14,10 +14,12 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// What one VM with these limits holds.
-    pub const fn of_one(limits: &Limits) -> Self {
+    /// What one VM with these limits holds. Its files are held in memory too, where it can have
+    /// any: a VM without mounts has none.
+    pub const fn of_one(limits: &Limits, has_files: bool) -> Self {
+        let storage_bytes = if has_files { limits.storage_bytes } else { 0 };
         Self {
-            memory_bytes: limits.memory_bytes.saturating_add(limits.storage_bytes),
+            memory_bytes: limits.memory_bytes.saturating_add(storage_bytes),
             cpu_millicores: limits.cpu_millicores,
             vms: 1,
         }

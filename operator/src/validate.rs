@@ -60,9 +60,11 @@ pub fn validate(object: &Dereferenced) -> Validated {
             Some(status),
         );
     }
+    let has_files = !vm.spec.mounts.is_empty();
     Validated::Accepted {
         demand: Box::new(Demand {
-            resources: Resources::of_one(&verdict.grants.limits),
+            resources: Resources::of_one(&verdict.grants.limits, has_files),
+            has_files,
             node_selector: vm.spec.node_selector.clone(),
             tolerations: vm.spec.tolerations.clone(),
         }),
@@ -74,17 +76,19 @@ pub fn validate(object: &Dereferenced) -> Validated {
 /// What an assigned VM holds, whatever is wrong with it by now: it may be running.
 ///
 /// Where nothing is granted any more, it is what the manifest names, else the built-in default.
+/// One that can't be read may have files.
 pub fn resources(vm: &Decoded<AgentVM>, policies: &[PolicyRules]) -> Resources {
     let request =
         vm.0.as_ref()
             .ok()
             .and_then(|vm| vm.request().ok())
             .unwrap_or_default();
+    let has_files = vm.0.as_ref().map_or(true, |vm| !vm.spec.mounts.is_empty());
     let verdict = effective(&request, policies);
     if verdict.refused.is_empty() {
-        Resources::of_one(&verdict.grants.limits)
+        Resources::of_one(&verdict.grants.limits, has_files)
     } else {
-        Resources::of_one(&as_asked(&request))
+        Resources::of_one(&as_asked(&request), has_files)
     }
 }
 

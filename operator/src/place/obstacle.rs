@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Obstacle {
     /// Free memory is less than the VM's limit.
     Memory,
+    /// Free memory is less than the VM's memory and files together may take.
+    MemoryAndStorage,
     /// Free CPU is less than the VM's limit.
     Cpu,
     /// Every slot is taken.
@@ -32,6 +34,9 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("insufficient memory"),
+            Self::MemoryAndStorage => {
+                f.write_str("insufficient memory (limits.memory + limits.storage)")
+            }
             Self::Cpu => f.write_str("insufficient cpu"),
             Self::Slots => f.write_str("insufficient VM slots"),
             Self::Taint(key) => write!(f, "taint {key}"),

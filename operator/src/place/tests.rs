@@ -213,6 +213,24 @@ fn a_node_that_promises_nothing_takes_nothing() {
 }
 
 #[test]
+fn files_are_held_in_the_nodes_memory_and_the_obstacle_says_so() {
+    let demand = |memory_mib: u64, has_files: bool| Demand {
+        resources: amount(memory_mib, 250, 1),
+        has_files,
+        ..Demand::default()
+    };
+    let both = "0/1 nodes: 1 insufficient memory (limits.memory + limits.storage)";
+    let cases = [
+        (demand(1024, true), "n1"),
+        (demand(1025, true), both),
+        (demand(1025, false), "0/1 nodes: 1 insufficient memory"),
+    ];
+    for (demand, expected) in cases {
+        assert_eq!(outcome(&demand, &[bed("n1")], JailLevel::Full), expected);
+    }
+}
+
+#[test]
 fn many_different_taints_do_not_make_an_endless_message() {
     let names: [&'static str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let beds: Vec<Bed> = names

@@ -80,6 +80,14 @@ fn a_spec_that_cannot_be_read_is_invalid_and_names_its_field() {
             json!({"image": "r/a", "ttlAfterFinished": ""}),
             "spec.ttlAfterFinished: ",
         ),
+        (
+            json!({"image": "r/a", "mounts": [{"path": "../etc", "emptyDir": {}}]}),
+            "spec.mounts[0].path: ",
+        ),
+        (
+            json!({"image": "r/a", "limits": {"inodes": "many"}}),
+            "spec.limits.inodes: ",
+        ),
     ];
     for (spec, start) in cases {
         let (reason, message) = refusal(validate(&object(&spec, vec![])));
@@ -113,13 +121,21 @@ fn an_assigned_vm_counts_for_what_it_may_use() {
     let asks = vm(&json!({"image": "r/a", "limits": {"memory": "96Mi"}}));
     let silent = vm(&json!({"image": "r/a"}));
     let broken = vm(&json!({"image": 7}));
+    let files = json!([{"path": "/work", "emptyDir": {}}]);
+    let with_files = vm(&json!({"image": "r/a", "mounts": files, "limits": {"storage": "8Mi"}}));
+    let secret = json!([{"path": "/key", "secret": {"secretName": "key"}}]);
+    let refused = vm(&json!({"image": "r/a", "mounts": secret, "limits": {"storage": "8Mi"}}));
     let cases = [
         (&asks, vec![], 96),
         (&silent, vec![], 64),
         (&silent, vec![ceiling(32, Mode::Enforce)], 32),
         // Refused by now, and perhaps still running.
         (&asks, vec![ceiling(32, Mode::Enforce)], 96),
-        (&broken, vec![], 64),
+        // It may have files, and the default for them is 64 MiB as well.
+        (&broken, vec![], 128),
+        (&with_files, vec![], 72),
+        (&with_files, vec![ceiling(32, Mode::Enforce)], 40),
+        (&refused, vec![], 72),
     ];
     for (vm, policies, memory_mib) in cases {
         let counted = resources(vm, &policies);
@@ -129,4 +145,37 @@ fn an_assigned_vm_counts_for_what_it_may_use() {
             "{policies:?}"
         );
     }
+}
+
+#[test]
+fn a_mount_of_a_secret_is_refused_unless_a_policy_allows_it() {
+    let spec = json!({"image": "r/a", "mounts": [
+        {"path": "/work", "emptyDir": {}},
+        {"path": "/key", "secret": {"secretName": "key"}},
+    ]});
+    let (reason, message) = refusal(validate(&object(&spec, vec![])));
+    assert_eq!(reason, AcceptedReason::PolicyRefused);
+    assert!(
+        message.starts_with("spec.mounts[1].secret asks for a Secret, no AgentPolicy"),
+        "{message}"
+    );
+    let allows = PolicyRules {
+        secret_mounts: true,
+        ..ceiling(64, Mode::Enforce)
+    };
+    let Validated::Accepted { demand, .. } = validate(&object(&spec, vec![allows])) else {
+        panic!("refused");
+    };
+    assert!(demand.has_files);
+    assert_eq!(demand.resources.memory_bytes, 128 * MIB);
+}
+
+#[test]
+fn a_vm_without_mounts_needs_no_memory_for_files() {
+    let spec = json!({"image": "r/a", "limits": {"storage": "1Gi"}});
+    let Validated::Accepted { demand, .. } = validate(&object(&spec, vec![])) else {
+        panic!("refused");
+    };
+    assert!(!demand.has_files);
+    assert_eq!(demand.resources.memory_bytes, 64 * MIB);
 }

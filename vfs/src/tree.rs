@@ -7,7 +7,9 @@ mod blocks;
 mod bytes;
 mod create;
 mod directory;
+mod entries;
 mod faults;
+mod files;
 mod inode;
 mod layout;
 mod list;
@@ -182,6 +184,9 @@ impl Tree {
             return;
         }
         if let Some(inode) = self.inodes.remove(ino) {
+            if let Content::File { blocks, .. } = &inode.content {
+                self.step(blocks.count());
+            }
             self.quota.give_back(inode.volume, inode.cost(), 1);
         }
     }

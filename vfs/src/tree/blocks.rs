@@ -8,6 +8,8 @@ use crate::Error;
 pub(crate) const BLOCK: usize = 65_536;
 /// What a block beyond the first costs besides its bytes: its place in the map.
 pub(crate) const BLOCK_COST: u64 = 64;
+/// Bytes that are moved, or got from the host, in one step of work.
+pub(crate) const STEP_BYTES: u64 = 1_024;
 /// The least that is allocated.
 const SMALLEST: usize = 64;
 /// From this block on, one that follows a full one is allocated whole: it then wastes little.
@@ -29,8 +31,16 @@ pub(crate) struct Blocks {
 pub(crate) struct Written {
     pub(crate) bytes: usize,
     pub(crate) grown: u64,
-    pub(crate) blocks: u64,
+    pub(crate) steps: u64,
     pub(crate) stop: Option<Stop>,
+}
+
+/// What was written into one block.
+struct Put {
+    bytes: usize,
+    grown: u64,
+    /// Bytes that the host moved or had to get, besides those that were written.
+    moved: u64,
 }
 
 /// Why a write ended early.
@@ -96,12 +106,13 @@ impl Blocks {
         while let Some(rest) = bytes.get(done.bytes..).filter(|rest| !rest.is_empty()) {
             let (index, start) = place(at.saturating_add(length(done.bytes)));
             let (part, _) = rest.split_at(rest.len().min(BLOCK - start));
-            done.blocks += 1;
+            done.steps += 1;
             match self.put(index, start, part, room.saturating_sub(done.grown)) {
-                Ok((bytes, grown)) => {
-                    done.bytes += bytes;
-                    done.grown += grown;
-                    if bytes < part.len() {
+                Ok(put) => {
+                    done.bytes += put.bytes;
+                    done.grown += put.grown;
+                    done.steps += put.moved / STEP_BYTES;
+                    if put.bytes < part.len() {
                         done.stop = Some(Stop::Room);
                         break;
                     }
@@ -115,14 +126,8 @@ impl Blocks {
         done
     }
 
-    /// Writes into one block as much as fits, and says how much it was and what it cost.
-    fn put(
-        &mut self,
-        index: u32,
-        start: usize,
-        part: &[u8],
-        room: u64,
-    ) -> Result<(usize, u64), Stop> {
+    /// Writes into one block as much as fits.
+    fn put(&mut self, index: u32, start: usize, part: &[u8], room: u64) -> Result<Put, Stop> {
         let have = self.block(index).map(Vec::capacity);
         let cost = if have.is_some() { 0 } else { BLOCK_COST };
         let have = have.unwrap_or(0);
@@ -140,12 +145,18 @@ impl Blocks {
         } else {
             class(end).min(affordable)
         };
-        let grown = self.in_block(index, |block| {
+        self.in_block(index, |block| {
+            let (held, gap) = (block.len(), start.saturating_sub(block.len()));
             grow(block, capacity)?;
             fill(block, start, part);
-            Ok(length(block.capacity().saturating_sub(have)))
-        })?;
-        Ok((part.len(), grown + cost))
+            let grown = length(block.capacity().saturating_sub(have));
+            let copied = if grown > 0 { held } else { 0 };
+            Ok(Put {
+                bytes: part.len(),
+                grown: grown + cost,
+                moved: grown.saturating_add(length(copied.saturating_add(gap))),
+            })
+        })
     }
 
     fn follows_a_full_one(&self, index: u32) -> bool {
@@ -171,27 +182,28 @@ impl Blocks {
         Ok(result)
     }
 
-    /// Frees what is at `size` and behind it, and says how much that was.
-    pub(crate) fn cut(&mut self, size: u64) -> u64 {
-        let before = self.held();
+    /// Frees what is at `size` and behind it, and says how much and how many blocks that was.
+    pub(crate) fn cut(&mut self, size: u64) -> (u64, u64) {
         let (index, start) = place(size);
+        let (mut freed, mut blocks) = (0, 1);
         if let Some(rest) = &mut self.rest {
-            let behind = rest.split_off(&index.saturating_add(1));
-            drop(behind);
+            // All of a block goes where none of it is left.
+            let kept = index.saturating_add(u32::from(start > 0 || index == 0));
+            let behind = rest.split_off(&kept);
+            blocks += length(behind.len());
+            freed += behind
+                .values()
+                .fold(0, |sum, block| sum + length(block.capacity()) + BLOCK_COST);
         }
         if index == 0 {
-            shorten(&mut self.first, start);
-        } else if start == 0 {
-            if let Some(rest) = &mut self.rest {
-                rest.remove(&index);
-            }
+            freed += shorten(&mut self.first, start);
         } else if let Some(block) = self.rest.as_mut().and_then(|rest| rest.get_mut(&index)) {
-            shorten(block, start);
+            freed += shorten(block, start);
         }
         if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
             self.rest = None;
         }
-        before.saturating_sub(self.held())
+        (freed, blocks)
     }
 
     /// What it costs to have all of a range.
@@ -205,8 +217,8 @@ impl Blocks {
 
     /// Makes all of a range be there, or changes nothing; says what it cost.
     pub(crate) fn allocate(&mut self, from: u64, to: u64) -> Result<u64, Error> {
-        let before = self.held();
         let mut made: Vec<(u32, Option<usize>)> = Vec::new();
+        let mut grown = 0;
         for (index, end) in ranges(from, to) {
             let had = self.block(index).map(Vec::capacity);
             if had.is_some_and(|had| had >= end) {
@@ -216,9 +228,12 @@ impl Blocks {
                 self.undo(&made);
                 return Err(Error::NoMemory);
             }
+            let have = self.block(index).map_or(0, Vec::capacity);
+            let cost = if had.is_some() { 0 } else { BLOCK_COST };
+            grown += cost + length(have.saturating_sub(had.unwrap_or(0)));
             made.push((index, had));
         }
-        Ok(self.held().saturating_sub(before))
+        Ok(grown)
     }
 
     fn undo(&mut self, made: &[(u32, Option<usize>)]) {
@@ -284,11 +299,14 @@ fn fill(block: &mut Vec<u8>, start: usize, part: &[u8]) {
     block.extend_from_slice(added);
 }
 
-fn shorten(block: &mut Vec<u8>, bytes: usize) {
+/// Cuts a block, and says how much that freed.
+fn shorten(block: &mut Vec<u8>, bytes: usize) -> u64 {
+    let before = block.capacity();
     block.truncate(bytes);
     if bytes == 0 {
         *block = Vec::new();
-    } else if block.capacity() > class(bytes) {
+    } else if before > class(bytes) {
         block.shrink_to(class(bytes));
     }
+    length(before.saturating_sub(block.capacity()))
 }

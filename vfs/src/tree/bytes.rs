@@ -1,10 +1,13 @@
 //! Reading, writing, cutting and extending files.
 
 use super::Tree;
-use super::blocks::{BLOCK, Blocks, Stop, length};
+use super::blocks::{BLOCK, Blocks, STEP_BYTES, Stop, length};
 use super::inode::Content;
 use super::slab::Ino;
 use crate::{Error, Timestamp};
+
+/// Steps of moving one block elsewhere.
+const BLOCK_STEPS: u64 = 64;
 
 impl Tree {
     pub(crate) fn read(&mut self, ino: Ino, at: u64, buffer: &mut [u8]) -> Result<usize, Error> {
@@ -57,7 +60,7 @@ impl Tree {
             self.inode_mut(ino)?.touch(now);
         }
         self.quota.take(volume, written.grown, 0);
-        self.step(written.blocks);
+        self.step(written.steps);
         match written.stop {
             Some(Stop::Room) if written.bytes == 0 => Err(refusal),
             Some(Stop::Host) if written.bytes == 0 => Err(Error::NoMemory),
@@ -86,8 +89,8 @@ impl Tree {
         }
         let mut steps = 0;
         if to < *size {
-            steps = blocks.count();
-            let freed = blocks.cut(to);
+            let (freed, cut) = blocks.cut(to);
+            steps = cut + BLOCK_STEPS;
             self.quota.give_back(volume, freed, 0);
         }
         let (size, _) = self.file(ino)?;
@@ -116,13 +119,14 @@ impl Tree {
         }
         let (_, blocks) = self.file(ino)?;
         let needed = blocks.cost_of(at, end);
-        self.step(bytes / length(BLOCK) + 1);
         self.quota.check(volume, needed, 0)?;
         let (size, blocks) = self.file(ino)?;
         let grown = blocks.allocate(at, end)?;
+        let steps = bytes / length(BLOCK) + grown / STEP_BYTES;
         *size = (*size).max(end);
         self.quota.take(volume, grown, 0);
         self.inode_mut(ino)?.touch(now);
+        self.step(steps);
         Ok(())
     }
 

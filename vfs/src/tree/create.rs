@@ -26,7 +26,7 @@ impl Tree {
         let name = self.new_name(&parent, Slash::Allowed)?;
         self.writable(parent.directory)?;
         let depth = self.depth(parent.directory)? + 1;
-        self.may_nest(depth)?;
+        may_nest(depth)?;
         let content = Content::Directory(Box::new(Directory::new(parent.directory)));
         self.add(parent.directory, name, content, now)?;
         Ok(())
@@ -118,11 +118,12 @@ impl Tree {
         self.step(u64::try_from(depth / 16).unwrap_or(0));
         Ok(depth)
     }
+}
 
-    pub(super) fn may_nest(&self, depth: usize) -> Result<(), Error> {
-        if depth > MAX_DEPTH && guards::is_on(Guard::Depth) {
-            return Err(Error::NameTooLong);
-        }
-        Ok(())
+/// Refuses what would be too deep.
+pub(super) fn may_nest(depth: usize) -> Result<(), Error> {
+    if depth > MAX_DEPTH && guards::is_on(Guard::Depth) {
+        return Err(Error::NameTooLong);
     }
+    Ok(())
 }

@@ -47,20 +47,20 @@ impl Tree {
     fn recount(&self, recount: &mut Recount, ino: Ino, inode: &Inode) {
         recount.add(inode.volume.index(), inode.cost());
         recount.inodes += u64::from(!inode.pinned);
-        if let Content::File { size, blocks } = &inode.content {
-            if blocks.end() > *size {
-                let end = blocks.end();
-                recount.fault(ino, &format!("holds bytes up to {end} of {size}"));
-            }
+        if let Content::File { size, blocks } = &inode.content
+            && blocks.end() > *size
+        {
+            let end = blocks.end();
+            recount.fault(ino, &format!("holds bytes up to {end} of {size}"));
         }
         let Some(directory) = inode.directory() else {
             return;
         };
-        if inode.links == 0 && directory.len() > 0 {
+        if inode.links == 0 && !directory.is_empty() {
             recount.fault(ino, "is removed, and not empty");
         }
         let mut below = 2;
-        for (place, entry) in directory.after(None) {
+        for entry in directory.iter() {
             let Some(child) = self.inodes.get(entry.ino) else {
                 recount.fault(ino, "names what is not there");
                 continue;
@@ -72,7 +72,7 @@ impl Tree {
             if child.volume != inode.volume && !child.pinned {
                 recount.fault(entry.ino, "is on another mount than its directory");
             }
-            if directory.find(&self.hasher, &entry.name) != Some((place, entry.ino)) {
+            if directory.find(&self.hasher, &entry.name) != Some((entry.place, entry.ino)) {
                 recount.fault(entry.ino, "is not found by its name");
             }
             if let Some(child) = child.directory() {

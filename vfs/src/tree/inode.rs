@@ -64,9 +64,8 @@ impl Content {
         match self {
             Self::File { blocks, .. } => blocks.held(),
             Self::Shared { data, .. } => length(data.len()),
-            Self::Directory(_) => 0,
             Self::Symlink(target) if guards::is_on(Guard::TargetCounts) => length(target.len()),
-            Self::Symlink(_) => 0,
+            Self::Directory(_) | Self::Symlink(_) => 0,
         }
     }
 }

@@ -39,13 +39,13 @@ impl Tree {
             },
         };
         let mut told = 0;
-        for (place, entry) in directory.after(behind) {
+        for entry in directory.after(behind) {
             told += 1;
             let entry = Entry {
                 name: &entry.name,
                 kind: self.inode(entry.ino)?.kind(),
                 inode: entry.ino.number(),
-                next: place.cookie(),
+                next: entry.place.cookie(),
             };
             if each(entry).is_break() {
                 break;

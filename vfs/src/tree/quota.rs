@@ -86,9 +86,10 @@ impl Quota {
             self.refused_by_host = true;
             return (0, Error::NoSpace);
         }
-        let left = match guards::is_on(Guard::ByteQuota) {
-            true => self.budget.bytes.saturating_sub(self.bytes),
-            false => u64::MAX,
+        let left = if guards::is_on(Guard::ByteQuota) {
+            self.budget.bytes.saturating_sub(self.bytes)
+        } else {
+            u64::MAX
         };
         let volume = self.volume(id);
         let most = volume.and_then(|volume| volume.max_bytes);

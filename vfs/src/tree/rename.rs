@@ -1,6 +1,7 @@
 //! Renaming, as Linux does it.
 
 use super::Tree;
+use super::create::may_nest;
 use super::directory::{Place, entry_cost};
 use super::slab::Ino;
 use super::walk::Last;
@@ -8,7 +9,7 @@ use crate::guards::{self, Guard};
 use crate::{Error, Kind, Timestamp};
 
 /// A name in a directory.
-struct Name<'n> {
+struct At<'n> {
     directory: Ino,
     name: &'n str,
     slash: bool,
@@ -40,12 +41,12 @@ impl Tree {
         self.writable(old.directory)?;
         self.writable(new.directory)?;
         let (from, to) = (
-            Name {
+            At {
                 directory: old.directory,
                 name: old_name,
                 slash: old.slash,
             },
-            Name {
+            At {
                 directory: new.directory,
                 name: new_name,
                 slash: new.slash,
@@ -58,15 +59,12 @@ impl Tree {
     }
 
     /// Decides; none where both names are the same inode, which is left as it is.
-    fn may_rename<'n>(
-        &mut self,
-        from: &Name<'_>,
-        to: &Name<'n>,
-    ) -> Result<Option<Permit<'n>>, Error> {
+    fn may_rename<'n>(&mut self, from: &At<'_>, to: &At<'n>) -> Result<Option<Permit<'n>>, Error> {
         self.step(2);
         let (place, ino) = self
             .find(from.directory, from.name)?
             .ok_or(Error::NoEntry)?;
+        self.living(to.directory)?;
         let replaced = self.find(to.directory, to.name)?;
         let is_directory = self.inode(ino)?.kind() == Kind::Directory;
         if !is_directory && (from.slash || to.slash) {
@@ -81,8 +79,6 @@ impl Tree {
                 return Ok(None);
             }
             self.may_replace(replaced, is_directory, from.directory)?;
-        } else {
-            self.living(to.directory)?;
         }
         self.may_move(ino)?;
         if is_directory && from.directory != to.directory {
@@ -139,7 +135,7 @@ impl Tree {
         if to <= from {
             return Ok(());
         }
-        self.may_nest(to + 1)?;
+        may_nest(to + 1)?;
         let (mut level, mut depth, mut steps) = (vec![ino], to + 1, 0);
         while !level.is_empty() {
             let mut below = Vec::new();
@@ -149,7 +145,7 @@ impl Tree {
                 if self.inode(directory)?.links <= 2 {
                     continue;
                 }
-                for (_, entry) in self.directory(directory)?.after(None) {
+                for entry in self.directory(directory)?.iter() {
                     steps += 1;
                     if self.inode(entry.ino)?.kind() == Kind::Directory {
                         below.push(entry.ino);
@@ -162,7 +158,7 @@ impl Tree {
             level = below;
         }
         self.step(steps);
-        self.may_nest(depth)
+        may_nest(depth)
     }
 
     fn perform(&mut self, permit: &Permit<'_>, now: Timestamp) -> Result<(), Error> {

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::Tree;
 use super::inode::Content;
 use super::slab::Ino;
-use super::{Place, Tree};
 use crate::guards::{self, Guard};
 use crate::{Error, Follow, Kind, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_SYMLINKS};
 
@@ -45,6 +45,8 @@ pub(crate) enum Ending {
 struct Frame<'p> {
     text: Cow<'p, str>,
     at: usize,
+    /// Whether nothing but slashes is to be walked after it.
+    ends: bool,
 }
 
 struct Step {
@@ -70,7 +72,11 @@ struct Walk<'t, 'p> {
 impl Tree {
     /// Walks to the directory of the last name, which is not looked up.
     pub(crate) fn parent<'p>(&mut self, base: Ino, path: &'p str) -> Result<Parent<'p>, Error> {
-        self.walk(base, path, |walk| walk.parent())
+        let mut walk = Walk::new(self, base, path)?;
+        let parent = walk.parent();
+        let steps = walk.steps;
+        self.step(steps);
+        parent
     }
 
     /// Walks to the end.
@@ -80,7 +86,11 @@ impl Tree {
         path: &'p str,
         ending: Ending,
     ) -> Result<Target<'p>, Error> {
-        self.walk(base, path, |walk| walk.target(ending))
+        let mut walk = Walk::new(self, base, path)?;
+        let target = walk.target(ending);
+        let steps = walk.steps;
+        self.step(steps);
+        target
     }
 
     /// Walks to what has to be there.
@@ -89,19 +99,6 @@ impl Tree {
             Target::Found { ino } => Ok(ino),
             Target::Missing { .. } => Err(Error::NoEntry),
         }
-    }
-
-    fn walk<'p, T>(
-        &mut self,
-        base: Ino,
-        path: &'p str,
-        walk: impl for<'t> FnOnce(&mut Walk<'t, 'p>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut state = Walk::new(self, base, path)?;
-        let result = walk(&mut state);
-        let steps = state.steps;
-        self.step(steps);
-        result
     }
 }
 
@@ -138,7 +135,10 @@ impl<'t, 'p> Walk<'t, 'p> {
     }
 
     fn push(&mut self, text: Cow<'p, str>) {
-        self.frames.push(Frame { text, at: 0 });
+        let ends = self.frames.last().is_none_or(|below| {
+            below.ends && is_slashes(below.text.get(below.at..).unwrap_or_default())
+        });
+        self.frames.push(Frame { text, at: 0, ends });
     }
 
     fn here(&self) -> Result<Ino, Error> {
@@ -207,7 +207,7 @@ impl<'t, 'p> Walk<'t, 'p> {
             return Err(Error::IsDirectory);
         }
         self.must_be_directory |= slash;
-        let Some((_, ino)) = self.find(directory, &name)? else {
+        let Some((_, ino)) = self.tree.find(directory, &name)? else {
             return if self.must_be_directory {
                 Err(Error::NoEntry)
             } else {
@@ -239,11 +239,8 @@ impl<'t, 'p> Walk<'t, 'p> {
             frame.at = to;
             let behind = frame.text.get(to..).unwrap_or_default();
             let slash = !behind.is_empty();
-            let mut last = is_slashes(behind);
-            let below = self.frames.split_last().map(|(_, below)| below);
-            for frame in below.unwrap_or_default() {
-                last &= is_slashes(frame.text.get(frame.at..).unwrap_or_default());
-            }
+            let last = frame.ends && is_slashes(behind);
+            self.steps += 1;
             return Some(Step {
                 from,
                 to,
@@ -287,7 +284,6 @@ impl<'t, 'p> Walk<'t, 'p> {
             name if name.len() > MAX_NAME_BYTES => return Err(Error::NameTooLong),
             name => self.tree.find(directory, name)?,
         };
-        self.steps += 1;
         let (_, ino) = found.ok_or(Error::NoEntry)?;
         match self.tree.inode(ino)?.kind() {
             Kind::Directory => self.above.push(ino),
@@ -297,14 +293,8 @@ impl<'t, 'p> Walk<'t, 'p> {
         Ok(())
     }
 
-    fn find(&mut self, directory: Ino, name: &str) -> Result<Option<(Place, Ino)>, Error> {
-        self.steps += 1;
-        self.tree.find(directory, name)
-    }
-
     /// `..`, which never leads above the base.
     fn leave(&mut self) -> Result<(), Error> {
-        self.steps += 1;
         let left = self.above.pop().ok_or(Error::NotPermitted)?;
         if self.above.is_empty() {
             if guards::is_on(Guard::EscapeAbove) {

@@ -30,6 +30,7 @@ ClusterRole agentvm-node-agent-vms: agentvm.dev/agentvms: get list watch
 ClusterRole agentvm-node-agent-vms: agentvm.dev/agentvms/status: get patch
 ClusterRole agentvm-node-agent-vms: /configmaps: get
 ClusterRole agentvm-node-agent-vms: events.k8s.io/events: create patch
+ClusterRole agentvm-secret-reader: /secrets: get
 ClusterRole agentvm-view: agentvm.dev/agentvms: get list watch
 ClusterRole agentvm-view: agentvm.dev/agentvms/status: get list watch
 ClusterRole agentvm-edit: agentvm.dev/agentvms: create update patch delete deletecollection
@@ -101,7 +102,8 @@ fn k26_the_roles_allow_what_is_listed_and_nothing_else() {
 
 #[test]
 fn k26_no_role_reads_secrets_or_uses_a_wildcard() {
-    for line in lines() {
+    let opted_in = "ClusterRole agentvm-secret-reader: /secrets: get";
+    for line in lines().into_iter().filter(|line| line != opted_in) {
         for word in [
             "*",
             "secrets",
@@ -113,6 +115,15 @@ fn k26_no_role_reads_secrets_or_uses_a_wildcard() {
         ] {
             assert!(!line.contains(word), "{line}");
         }
+    }
+}
+
+#[test]
+fn k26_the_one_role_that_reads_secrets_is_bound_to_nobody() {
+    for document in documents("rbac.yaml") {
+        assert_ne!(document["roleRef"]["name"], "agentvm-secret-reader");
+        let labels = document["metadata"]["labels"].to_string();
+        assert!(name(&document) != "agentvm-secret-reader" || !labels.contains("aggregate"));
     }
 }
 

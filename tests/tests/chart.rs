@@ -11,7 +11,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 /// Mistakes in values, each with what Helm's error has to name.
-const MISTAKES: [(&str, &str, &str); 22] = [
+const MISTAKES: [(&str, &str, &str); 27] = [
     ("operator.replica=3", "/operator", "'replica' not allowed"),
     ("operators.replicas=3", "", "'operators' not allowed"),
     ("operator.replicas=0", "/operator/replicas", "want 1"),
@@ -78,6 +78,31 @@ const MISTAKES: [(&str, &str, &str); 22] = [
         "namespaces={Team}",
         "/namespaces/0",
         "'Team' does not match",
+    ),
+    (
+        "secrets.namespaces={Team}",
+        "/secrets/namespaces/0",
+        "'Team' does not match",
+    ),
+    (
+        "secrets.namespace=team",
+        "/secrets",
+        "'namespace' not allowed",
+    ),
+    (
+        "defaultPolicy.capabilities.secretMounts=true",
+        "/defaultPolicy/capabilities/secretMounts",
+        "want object",
+    ),
+    (
+        "defaultPolicy.limits.max.storage=1GB",
+        "/defaultPolicy/limits/max/storage",
+        "'1GB' does not match",
+    ),
+    (
+        "defaultPolicy.limits.max.openFiles=many",
+        "/defaultPolicy/limits/max/openFiles",
+        "'many' does not match",
     ),
     (
         "defaultPolicy.mode=Enforce",
@@ -195,6 +220,7 @@ fn the_default_policys_schema_knows_the_fields_of_the_crd() -> Result<()> {
         "/limits/default",
         "/capabilities",
         "/capabilities/clock",
+        "/capabilities/secretMounts",
     ] {
         let path: String = path
             .split('/')
@@ -504,10 +530,71 @@ fn with_named_namespaces_nothing_of_a_tenants_is_readable_elsewhere() -> Result<
     for role in ["agentvm-operator", "agentvm-node-agent"] {
         let rules = chart::find(&objects, "ClusterRole", role)?.to_string();
         assert!(
-            !rules.contains("agentvms") && !rules.contains("configmaps"),
+            !rules.contains("\"agentvms\"") && !rules.contains("configmaps"),
             "{rules}"
         );
     }
+    Ok(())
+}
+
+/// Where the agents may read Secrets, and for whom: one binding in each namespace that opted in.
+fn secret_readers(args: &[&str]) -> Result<Vec<String>> {
+    let objects = chart::objects("steep", args)?;
+    let text = |object: &Value, path: &str| {
+        object
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or("")
+            .to_owned()
+    };
+    let bindings = objects
+        .iter()
+        .filter(|object| text(object, "/roleRef/name") == "agentvm-secret-reader");
+    Ok(bindings
+        .map(|object| {
+            let path = ["/kind", "/metadata/namespace", "/subjects/0/namespace"];
+            let [kind, namespace, of] = path.map(|path| text(object, path));
+            format!(
+                "{kind} {namespace}: {of}/{}",
+                text(object, "/subjects/0/name")
+            )
+        })
+        .collect())
+}
+
+#[test]
+fn k26_secrets_are_readable_in_the_namespaces_that_opted_in_and_nowhere_else() -> Result<()> {
+    assert_eq!(secret_readers(&[])?, [""; 0]);
+    let opted_in = ["--set", "secrets.namespaces={teal,ochre}"];
+    let expected = [
+        "RoleBinding teal: steep/agentvm-node-agent",
+        "RoleBinding ochre: steep/agentvm-node-agent",
+    ];
+    assert_eq!(secret_readers(&opted_in)?, expected);
+    let served = [
+        "--set",
+        "namespaces={teal,ochre},secrets.namespaces={ochre}",
+    ];
+    assert_eq!(
+        secret_readers(&served)?,
+        ["RoleBinding ochre: steep/agentvm-node-agent"]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_namespace_that_opted_in_and_is_not_served_is_refused_by_name() -> Result<()> {
+    let mistake = ["--set", "namespaces={teal},secrets.namespaces={ochre}"];
+    let said = chart::template("steep", &mistake)?.refused()?;
+    let sentence =
+        "secrets.namespaces names \"ochre\", whose AgentVMs are not run: add it to namespaces";
+    assert!(said.contains(sentence), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_release_from_before_there_were_secrets_is_upgraded_with_its_values() -> Result<()> {
+    assert_eq!(secret_readers(&["--set", "secrets=null"])?, [""; 0]);
     Ok(())
 }
 

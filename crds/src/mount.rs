@@ -93,7 +93,7 @@ pub struct KeyToPath {
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = cel::config_map_key()))]
     pub key: String,
     /// The file's path below the mount, such as `tls/server.crt`.
-    #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = cel::item_path()))]
+    #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = cel::item_path()))]
     pub path: String,
     /// The file's mode, 0 to 511: decimal 256 is octal 0400. Default `defaultMode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

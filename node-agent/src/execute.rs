@@ -18,7 +18,7 @@ use crate::border::{
 };
 use crate::desired::Want;
 use crate::environment::{self, ConfigMaps};
-use crate::mounts::{self, Contents};
+use crate::mounts::{self, Contents, Object};
 use crate::observed::{Outcome, ReadyModule, StartFailure};
 use crate::plan::{Action, Start};
 use crate::problem::{Problem, StartReason};
@@ -27,6 +27,8 @@ use crate::source::Source;
 
 /// Modules that are fetched or compiled at once.
 const FETCHES_AT_ONCE: usize = 3;
+/// Mounted objects that are read at once, beside those of starts.
+const READS_AT_ONCE: usize = 8;
 /// Status writes on their way at once.
 const WRITES_AT_ONCE: usize = 64;
 
@@ -39,6 +41,7 @@ pub struct Executor {
     sink: Arc<dyn StatusSink>,
     runs: Arc<dyn Runs>,
     fetches: Semaphore,
+    reads: Semaphore,
     writes: Semaphore,
 }
 
@@ -88,6 +91,7 @@ impl Executor {
             sink,
             runs: Arc::new(Plainly),
             fetches: Semaphore::new(FETCHES_AT_ONCE),
+            reads: Semaphore::new(READS_AT_ONCE),
             writes: Semaphore::new(WRITES_AT_ONCE),
         }
     }
@@ -128,6 +132,12 @@ impl Executor {
             Action::UpdateLive { uid, spec, .. } => {
                 let result = put(cell, &uid, &spec).await;
                 Outcome::Updated { uid, result }
+            }
+            Action::ReadContent { object } => self.read_content(object).await,
+            Action::WarnOfFiles { want, message } => {
+                tracing::warn!(namespace = %want.namespace, vm = %want.name, %message, "mounted files were not updated");
+                self.sink.warn_of_files(&want, &message).await;
+                return Yield::Nothing;
             }
             Action::StopVm {
                 uid, grace, cause, ..
@@ -248,6 +258,20 @@ impl Executor {
         Ok(contents)
     }
 
+    async fn read_content(&self, object: Object) -> Outcome {
+        let result = match self.reads.acquire().await {
+            Ok(_permit) => self.objects.content(&object, Freshness::Recent).await,
+            Err(closed) => Err(Unanswered(closed.to_string())),
+        };
+        if let Err(error) = &result {
+            tracing::debug!(%object, %error, "a mounted object was not read");
+        }
+        Outcome::Content {
+            object,
+            result: result.map_err(|error| error.to_string()),
+        }
+    }
+
     async fn report(&self, want: &Arc<Want>, report: &Report, conditions: &[Condition]) -> Outcome {
         let written = match self.writes.acquire().await {
             Ok(_permit) => self.sink.write(want, report, conditions).await,
@@ -272,7 +296,7 @@ async fn put(
     let cell = cell.ok_or("the cell is not up")?;
     cell.put_vm(uid, spec)
         .await
-        .map_err(|error| error.to_string())
+        .map_err(|error| sentence_of(&error))
 }
 
 fn ready(module: Module) -> ReadyModule {

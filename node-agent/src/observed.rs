@@ -6,7 +6,9 @@
 
 mod adopt;
 mod cells;
+pub mod files;
 mod outcome;
+pub mod pressure;
 mod record;
 mod settle;
 
@@ -14,10 +16,13 @@ use std::collections::BTreeMap;
 
 use agentvm_cell_api::cell::{End, VmStatus};
 
+pub use self::files::{LiveFiles, Reading};
+pub use self::pressure::Pressure;
 pub use self::record::{Gone, ReadyModule, Record, Retry, Run, StopCause, Told, Unsettled, Verb};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid};
+use crate::mounts::{Content, Object};
 use crate::problem::Problem;
 use crate::report::{self, Key};
 use crate::source::Source;
@@ -32,6 +37,8 @@ pub struct Observed {
     pub vms: BTreeMap<Uid, Record>,
     /// Fetches on the way, or waiting after a failure.
     pub fetches: BTreeMap<Source, Fetch>,
+    /// Mounted objects, read now and then while somebody runs with them.
+    pub readings: BTreeMap<Object, Reading>,
     /// Cells by namespace.
     pub cells: BTreeMap<String, CellState>,
     /// Runs that ended since they were last taken.
@@ -183,6 +190,13 @@ pub enum Outcome {
         uid: Uid,
         /// As the cell has it, or why not.
         result: Result<VmStatus, String>,
+    },
+    /// Of `ReadContent`.
+    Content {
+        /// Which object.
+        object: Object,
+        /// What it holds, or why that can't be read.
+        result: Result<Content, String>,
     },
     /// Of `StopVm` and `ForgetVm`.
     Deleted {

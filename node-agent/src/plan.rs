@@ -18,6 +18,8 @@ use agentvm_policy::Grants;
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid, Want};
 use crate::guards::{Guard, is_on};
+use crate::mounts::Object;
+use crate::observed::files::first_read;
 use crate::observed::{CellState, Fetch, Observed, ReadyModule, StopCause};
 use crate::report::Report;
 use crate::source::Source;
@@ -62,6 +64,18 @@ pub enum Action {
         namespace: String,
         /// What it runs with, with the new limits.
         spec: Box<VmSpec>,
+    },
+    /// Read an object that running VMs mount.
+    ReadContent {
+        /// Which object.
+        object: Object,
+    },
+    /// Tell that a change of mounted files does not reach a VM.
+    WarnOfFiles {
+        /// The VM's object.
+        want: Arc<Want>,
+        /// Why.
+        message: String,
     },
     /// Close a VM's stdin, and stop it when its grace is over.
     StopVm {
@@ -143,6 +157,8 @@ impl Action {
             | Self::ConfirmGone { .. }
             | Self::DropRecord { .. }
             | Self::RenewRecord { .. }
+            | Self::ReadContent { .. }
+            | Self::WarnOfFiles { .. }
             | Self::ReportStatus { .. } => None,
         }
     }
@@ -211,6 +227,7 @@ struct Draft {
 enum Shared {
     Module(Source),
     Cell(String),
+    Content(Object),
 }
 
 impl Draft {
@@ -237,6 +254,19 @@ impl Draft {
             self.push(Action::EnsureModule {
                 source: source.clone(),
             });
+        }
+    }
+
+    /// Has an object read that a run mounts since `since`, when its time has come.
+    fn read_content(&mut self, object: Object, since: Moment, observed: &Observed) {
+        let reading = observed.readings.get(&object);
+        if reading.is_some_and(|reading| reading.busy) {
+            return;
+        }
+        let until = reading.and_then(|reading| reading.until);
+        let until = until.unwrap_or_else(|| first_read(&object, since));
+        if self.is_due(until) && self.asked.insert(Shared::Content(object.clone())) {
+            self.push(Action::ReadContent { object });
         }
     }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use agentvm_crds::agentvm::{AgentVMStatus, EffectiveStatus, ExitStatus, Phase};
-use agentvm_crds::conditions::{AcceptedReason, AgentView, At, Cause, sentence};
+use agentvm_crds::conditions::{AcceptedReason, AgentView, At, Cause, ConditionType, sentence};
 use agentvm_policy::EndReason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -36,6 +36,18 @@ pub struct Key {
     restarts: u32,
     started_unix_s: Option<i64>,
     finished_unix_s: Option<i64>,
+    storage_pressure: bool,
+}
+
+/// What is new in a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Its phase, or what is said about it.
+    Phase,
+    /// The VM's files can't grow any more.
+    StoragePressure,
+    /// They can again.
+    NoStoragePressure,
 }
 
 /// Everything that one status write says.
@@ -43,6 +55,8 @@ pub struct Key {
 pub struct Report {
     /// What tells it from others.
     pub key: Key,
+    /// What is new in it.
+    pub news: News,
     phase: Told,
     /// `status.effective`.
     pub effective: Option<EffectiveStatus>,
@@ -81,15 +95,17 @@ pub fn due(want: &Want, record: &Record) -> Option<Moment> {
 
 /// The key of the report that `record` deserves; `None` where there is nothing to tell.
 pub fn key(want: &Want, record: &Record, now: Moment) -> Option<Key> {
-    told(want, record, now).map(|told| key_of(want, record, &told))
+    told(want, record, now).map(|told| key_of(want, record, &told, now))
 }
 
 /// The report that belongs to `key`. Call it with what [`key`] was called with.
 pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
     let told = told(want, record, now)?;
     let module = record.module.as_ref();
+    let key = key_of(want, record, &told, now);
     Some(Report {
-        key: key_of(want, record, &told),
+        news: key.news(record.told.key.as_ref()),
+        key,
         released_epoch: match told {
             Told::Released(_) => i64::try_from(record.epoch).ok(),
             Told::Running
@@ -190,7 +206,7 @@ fn idle(want: &Want, record: &Record, now: Moment) -> Option<Told> {
     Some(Told::BackOff(end.reason.into(), sentence(&end.message)))
 }
 
-fn key_of(want: &Want, record: &Record, told: &Told) -> Key {
+fn key_of(want: &Want, record: &Record, told: &Told, now: Moment) -> Key {
     Key {
         epoch: record.epoch,
         generation: want.generation,
@@ -206,6 +222,7 @@ fn key_of(want: &Want, record: &Record, told: &Told) -> Key {
             .as_ref()
             .and_then(|end| time(end.finished_unix_ms))
             .map(|time| time.0.as_second()),
+        storage_pressure: matches!(told, Told::Running) && record.pressure.is_told(now),
     }
 }
 
@@ -231,6 +248,26 @@ impl Key {
                 .unwrap_or_default(),
             started_unix_s: status.started_at.as_ref().map(|time| time.0.as_second()),
             finished_unix_s: finished.map(|time| time.0.as_second()),
+            storage_pressure: status.conditions.iter().any(|condition| {
+                condition.type_ == ConditionType::StoragePressure.as_str()
+                    && condition.status == "True"
+            }),
+        }
+    }
+
+    /// What is new after `before`.
+    fn news(&self, before: Option<&Self>) -> News {
+        let otherwise_same = before.is_some_and(|before| {
+            let before = Self {
+                storage_pressure: self.storage_pressure,
+                ..before.clone()
+            };
+            before == *self
+        });
+        match (otherwise_same, self.storage_pressure) {
+            (false, _) => News::Phase,
+            (true, true) => News::StoragePressure,
+            (true, false) => News::NoStoragePressure,
         }
     }
 
@@ -264,7 +301,11 @@ impl Report {
             now: &Time(now),
             previous,
         };
-        let view = agentvm_crds::conditions::agent(&self.phase.view(), &at);
+        let mut view = agentvm_crds::conditions::agent(&self.phase.view(), &at);
+        if self.key.storage_pressure {
+            view.conditions
+                .push(agentvm_crds::conditions::storage_pressure(&at));
+        }
         AgentVMStatus {
             observed_generation: view.observed_generation,
             phase: view.phase,
@@ -281,6 +322,13 @@ impl Report {
 
     /// One sentence on it, for events.
     pub fn message(&self) -> &str {
+        match self.news {
+            News::Phase => {}
+            News::StoragePressure => {
+                return "its node is short of memory: its files can't grow until that is over";
+            }
+            News::NoStoragePressure => return "its files can grow again",
+        }
         match &self.phase {
             Told::Running => "the guest runs",
             Told::Suspended => "spec.suspend is true",

@@ -8,7 +8,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 
 use crate::desired::Want;
-use crate::report::Report;
+use crate::report::{News, Report};
 
 /// Publishes events; one that can't be published is only logged.
 #[derive(Clone)]
@@ -83,6 +83,11 @@ impl Events {
 }
 
 fn kind(report: &Report) -> (EventType, &str, &'static str) {
+    match report.news {
+        News::Phase => {}
+        News::StoragePressure => return (EventType::Warning, "StoragePressure", "Run"),
+        News::NoStoragePressure => return (EventType::Normal, "NoStoragePressure", "Run"),
+    }
     match report.key.phase() {
         Phase::Running => (EventType::Normal, "Started", "Start"),
         Phase::Suspended => (EventType::Normal, "Suspended", "Suspend"),

@@ -40,6 +40,13 @@ pub enum Content {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Values(Arc<BTreeMap<String, Arc<[u8]>>>);
 
+impl Values {
+    /// True where both are the same read, and so have the same content without a look at it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Deref for Values {
     type Target = BTreeMap<String, Arc<[u8]>>;
 

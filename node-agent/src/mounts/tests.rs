@@ -1,8 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets the unexpected must fail where it does"
-)]
+//! Mounts, by table.
 
 use agentvm_crds::AgentVM;
 use k8s_openapi::ByteString;
@@ -13,7 +9,7 @@ use super::*;
 
 const NAMESPACE: &str = "tenant-ns";
 
-fn asked(mounts: Value) -> Vec<AskedMount> {
+fn asked(mounts: &Value) -> Vec<AskedMount> {
     let vm: AgentVM = serde_json::from_value(json!({
         "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM", "metadata": {"name": "heron"},
         "spec": {"image": "registry.example/heron", "mounts": mounts},
@@ -72,14 +68,14 @@ fn file(path: &str, mode: u16, text: &str) -> (String, u16, String) {
     (path.to_owned(), mode, text.to_owned())
 }
 
-fn refused(mounts: Value, contents: &Contents) -> (StartReason, String) {
+fn refused(mounts: &Value, contents: &Contents) -> (StartReason, String) {
     let problem = super::mounts(NAMESPACE, &asked(mounts), contents).unwrap_err();
     (problem.reason, problem.message)
 }
 
 #[test]
 fn an_empty_directory_takes_its_limit_along() {
-    let asked = asked(json!([
+    let asked = asked(&json!([
         {"path": "/work", "emptyDir": {"sizeLimit": "1Mi"}},
         {"path": "/still", "readOnly": true, "emptyDir": {}},
     ]));
@@ -100,7 +96,7 @@ fn an_empty_directory_takes_its_limit_along() {
 
 #[test]
 fn without_items_every_key_is_a_file_of_its_name() {
-    let asked = asked(json!([{"path": "/etc/app", "configMap": {"name": "settings"}}]));
+    let asked = asked(&json!([{"path": "/etc/app", "configMap": {"name": "settings"}}]));
     let contents = map(values(&[("b.conf", "2"), ("a.conf", "1")]));
     let mounts = mounts(NAMESPACE, &asked, &contents).unwrap();
     assert_eq!(
@@ -135,7 +131,7 @@ fn what_is_missing_is_named_with_its_field_and_tried_again() {
     let in_map = json!([{"path": "/work", "emptyDir": {}},
         {"path": "/etc/app", "configMap": {"name": "settings"}}]);
     for contents in [Contents::new(), map(Content::Missing)] {
-        let (reason, message) = refused(in_map.clone(), &contents);
+        let (reason, message) = refused(&in_map, &contents);
         assert_eq!(reason, StartReason::Image(ImageReason::ConfigMapNotFound));
         assert!(!reason.is_final());
         assert_eq!(
@@ -144,7 +140,7 @@ fn what_is_missing_is_named_with_its_field_and_tried_again() {
         );
     }
     let in_secret = json!([{"path": "/etc/app", "secret": {"secretName": "token"}}]);
-    let (reason, message) = refused(in_secret, &secret(Content::Missing));
+    let (reason, message) = refused(&in_secret, &secret(Content::Missing));
     assert_eq!(reason, StartReason::Image(ImageReason::SecretNotFound));
     assert!(
         message.starts_with("spec.mounts[0].secret.secretName: there is no Secret token"),
@@ -152,7 +148,7 @@ fn what_is_missing_is_named_with_its_field_and_tried_again() {
     );
     let key = json!([{"path": "/etc/app", "configMap": {"name": "settings",
         "items": [{"key": "there", "path": "a"}, {"key": "not", "path": "b"}]}}]);
-    let (reason, message) = refused(key, &map(values(&[("there", "1"), ("else", "2")])));
+    let (reason, message) = refused(&key, &map(values(&[("there", "1"), ("else", "2")])));
     assert_eq!(reason, StartReason::Image(ImageReason::KeyNotFound));
     assert_eq!(
         message,
@@ -163,7 +159,7 @@ fn what_is_missing_is_named_with_its_field_and_tried_again() {
 #[test]
 fn what_is_optional_may_be_missing() {
     let whole =
-        asked(json!([{"path": "/etc/app", "configMap": {"name": "settings", "optional": true}}]));
+        asked(&json!([{"path": "/etc/app", "configMap": {"name": "settings", "optional": true}}]));
     let mounts_of =
         |asked: &[AskedMount], contents: &Contents| mounts(NAMESPACE, asked, contents).unwrap();
     assert_eq!(files(&mounts_of(&whole, &map(Content::Missing))), []);
@@ -181,7 +177,7 @@ fn a_forbidden_secret_is_told_with_the_command_even_where_it_is_optional() {
     for optional in [false, true] {
         let mounts =
             json!([{"path": "/etc/app", "secret": {"secretName": "token", "optional": optional}}]);
-        let (reason, message) = refused(mounts, &forbidden);
+        let (reason, message) = refused(&mounts, &forbidden);
         assert_eq!(reason, StartReason::Image(ImageReason::SecretForbidden));
         assert!(!reason.is_final());
         assert!(message.contains("run `kubectl do it`"), "{message}");
@@ -196,8 +192,8 @@ fn one_vm_is_not_given_more_than_a_request_can_carry() {
     let two = json!({"path": "/b", "configMap": {"name": "settings"}});
     let three = json!({"path": "/c", "configMap": {"name": "settings"}});
     let contents = map(values(&[("key", &half)]));
-    assert!(mounts(NAMESPACE, &asked(json!([one, two])), &contents).is_ok());
-    let (reason, message) = refused(json!([one, two, three]), &contents);
+    assert!(mounts(NAMESPACE, &asked(&json!([one, two])), &contents).is_ok());
+    let (reason, message) = refused(&json!([one, two, three]), &contents);
     assert_eq!(reason, StartReason::Image(ImageReason::StorageLimit));
     assert!(
         message.starts_with("spec.mounts[2].configMap: ") && message.contains("20Mi"),
@@ -234,7 +230,7 @@ fn nothing_of_a_secret_is_in_what_is_printed() {
         ..Secret::default()
     };
     let contents = secret(Content::Found(Values::from(secret_object)));
-    let asked = asked(json!([{"path": "/etc/app", "secret": {"secretName": "token"}}]));
+    let asked = asked(&json!([{"path": "/etc/app", "secret": {"secretName": "token"}}]));
     let mounts = mounts(NAMESPACE, &asked, &contents).unwrap();
     let shown = format!("{contents:?} {mounts:?}");
     assert!(
@@ -246,7 +242,7 @@ fn nothing_of_a_secret_is_in_what_is_printed() {
 #[test]
 fn a_run_has_the_mounts_that_are_asked_for_whatever_the_files_hold() {
     let manifest = |path: &str, limit: &str| {
-        asked(json!([{"path": "/work", "emptyDir": {"sizeLimit": limit}},
+        asked(&json!([{"path": "/work", "emptyDir": {"sizeLimit": limit}},
             {"path": path, "configMap": {"name": "settings"}}]))
     };
     let contents = map(values(&[("key", "1")]));

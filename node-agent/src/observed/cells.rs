@@ -7,7 +7,9 @@ use agentvm_cell_api::cell::{End, Usage, VmState, VmStatus};
 use agentvm_policy::EndReason;
 
 use super::settle::ran;
-use super::{CellState, Ended, Notice, Observed, ReadyModule, Record, Run, Unsettled};
+use super::{
+    CellState, Ended, LiveFiles, Notice, Observed, Pressure, ReadyModule, Record, Run, Unsettled,
+};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid, Want};
@@ -201,6 +203,8 @@ impl Record {
             } => (*since, from.clone(), *stopping),
             Run::Ended { .. } | Run::None => {
                 self.count_start();
+                self.files = LiveFiles::default();
+                self.pressure = Pressure::default();
                 (
                     now,
                     self.starting.take().or_else(|| self.adopted_from(want)),
@@ -209,6 +213,12 @@ impl Record {
             }
         };
         self.problem = None;
+        let before = match &self.run {
+            Run::Live { spec, .. } => spec.mounts.as_slice(),
+            Run::Ended { .. } | Run::None => &[],
+        };
+        self.files.has(&status.spec.mounts, before);
+        self.pressure.see(status.storage_pressure, now);
         self.run = Run::Live {
             instance: instance.to_owned(),
             spec: Arc::new(status.spec),

@@ -62,6 +62,12 @@ impl Observed {
             Action::ConfirmGone { uid, .. } => {
                 self.with(uid, |record| record.busy = Some(Verb::Confirm));
             }
+            Action::ReadContent { object } => {
+                self.readings.entry(object.clone()).or_default().busy = true;
+            }
+            Action::WarnOfFiles { want, message } => self.with(&want.uid, |record| {
+                record.files.warned = Some(message.clone());
+            }),
             Action::ReportStatus { want, .. } => {
                 self.with(&want.uid, |record| record.told.busy = true);
             }
@@ -92,6 +98,9 @@ impl Observed {
             Outcome::Started { uid, result } => self.started(&uid, result, desired, now),
             Outcome::Updated { uid, result } => {
                 self.called(&uid, result.map(Some), Release::No, desired, now);
+            }
+            Outcome::Content { object, result } => {
+                self.content_read(object, result, desired, now);
             }
             Outcome::Deleted { uid, result } => {
                 let release = if matches!(result, Ok(None)) {
@@ -167,6 +176,7 @@ impl Observed {
     /// Forgets failed fetches that nobody waits for any more, and notes which cells idle.
     pub fn tidy(&mut self, desired: &Desired, now: Moment) {
         self.note_idle_cells(now);
+        self.tidy_readings(desired);
         let vms = &self.vms;
         self.fetches.retain(|source, fetch| {
             let busy = matches!(fetch, Fetch::Busy { .. });
@@ -230,9 +240,14 @@ impl Observed {
             Some(CellState::Starting { .. } | CellState::Waiting { .. }) | None => String::new(),
         };
         match result {
+            // A stop must not wait for an update that fails.
+            Err(message) if verb == Some(Verb::Update) => record.not_updated(message, now),
             Err(_) => record.retry = Some(next_retry(record.retry, CALL, now)),
             Ok(status) => {
                 record.retry = None;
+                if verb == Some(Verb::Update) {
+                    record.files.updated();
+                }
                 if let Some(status) = status {
                     record.see(&instance, status, want, now);
                     record.pass_end(uid, &mut self.ends);
@@ -298,6 +313,15 @@ impl Record {
                 self.retry = Some(next_retry(self.retry, schedule, now));
                 self.hindered(problem);
             }
+        }
+    }
+
+    fn not_updated(&mut self, message: String, now: Moment) {
+        let files = &mut self.files;
+        let schedule = if files.is_current() { CALL } else { FETCH };
+        files.retry = Some(next_retry(files.retry, schedule, now));
+        if !files.is_current() {
+            files.problem = Some(message);
         }
     }
 

@@ -8,6 +8,7 @@ use agentvm_cell_api::warden::ModuleKind;
 use agentvm_crds::agentvm::AgentVMSpec;
 use agentvm_policy::EndReason;
 
+use super::{LiveFiles, Pressure};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::problem::Problem;
@@ -63,6 +64,10 @@ pub struct Record {
     pub retry: Option<Retry>,
     /// What a live read said about the object, once it left the watch.
     pub gone: Option<Gone>,
+    /// What the run lacks of its mounted files.
+    pub files: LiveFiles,
+    /// Whether the run's files can't grow.
+    pub pressure: Pressure,
     /// What the API server has been told.
     pub told: Told,
 }
@@ -218,6 +223,8 @@ impl Record {
             busy: None,
             retry: None,
             gone: None,
+            files: LiveFiles::default(),
+            pressure: Pressure::default(),
             told: Told::default(),
         }
     }

@@ -7,6 +7,7 @@ use agentvm_cell_api::cell::{VmSpec, VmState};
 use super::{Action, Draft, Start};
 use crate::desired::{Desired, Uid, Want};
 use crate::guards::{Guard, is_on};
+use crate::mounts;
 use crate::observed::{Gone, Observed, Record, Run, StopCause};
 use crate::report;
 use crate::stop::must_stop;
@@ -46,6 +47,9 @@ pub(super) fn plan(
 
 /// Writes what changed, unless a write is on its way or has to wait.
 fn tell(want: &Arc<Want>, record: &Record, draft: &mut Draft) {
+    if let Some(at) = record.pressure.due() {
+        draft.is_due(at);
+    }
     if record.told.busy || want.epoch != record.epoch || want.released {
         return;
     }
@@ -146,16 +150,16 @@ fn keep(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Draf
             spec,
             from,
             stopping,
+            since,
             ..
         } => {
             if let Some(cause) = stopping.or_else(|| must_stop(want, spec, from.as_deref())) {
                 stop(&want.uid, record, cause, draft);
-            } else if let Some(spec) = new_live_limits(want, spec) {
-                draft.push(Action::UpdateLive {
-                    uid: want.uid.clone(),
-                    namespace: want.namespace.clone(),
-                    spec: Box::new(spec),
-                });
+            } else {
+                for object in mounts::objects(&want.namespace, &want.mounts) {
+                    draft.read_content(object, *since, observed);
+                }
+                update(want, record, spec, draft);
             }
         }
         // The end must be told before the cell may forget it: until then a new agent needs it.
@@ -168,6 +172,29 @@ fn keep(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Draf
     }
 }
 
+/// Gives a run what may change while it runs.
+fn update(want: &Arc<Want>, record: &Record, spec: &VmSpec, draft: &mut Draft) {
+    let files = &record.files;
+    if let Some(message) = &files.problem
+        && files.warned.as_ref() != Some(message)
+    {
+        draft.push(Action::WarnOfFiles {
+            want: Arc::clone(want),
+            message: message.clone(),
+        });
+    }
+    let Some(new) = live_update(want, record, spec) else {
+        return;
+    };
+    if files.retry.is_none_or(|retry| draft.is_due(retry.until)) {
+        draft.push(Action::UpdateLive {
+            uid: want.uid.clone(),
+            namespace: want.namespace.clone(),
+            spec: Box::new(new),
+        });
+    }
+}
+
 /// True where nothing is left to tell, or where telling failed and a next run is due anyway.
 fn is_told(want: &Want, record: &Record, draft: &Draft) -> bool {
     if record.told.busy {
@@ -177,13 +204,18 @@ fn is_told(want: &Want, record: &Record, draft: &Draft) -> bool {
     key.is_none() || key == record.told.key || (!record.finished && record.told.retry.is_some())
 }
 
-/// What the VM runs with, with the limits that may change while it runs; `None` where they
-/// are what they should be.
-fn new_live_limits(want: &Want, spec: &VmSpec) -> Option<VmSpec> {
+/// What the VM runs with, with the limits and files that may change while it runs; `None` where
+/// they are what they should be.
+fn live_update(want: &Want, record: &Record, spec: &VmSpec) -> Option<VmSpec> {
     let wanted = want.grants()?.limits;
     let mut new = spec.clone();
     new.grants.limits.cpu_millicores = wanted.cpu_millicores;
     new.grants.limits.log_rate_bytes_per_second = wanted.log_rate_bytes_per_second;
+    for (index, mount) in record.files.batch() {
+        if let Some(held) = new.mounts.get_mut(index) {
+            held.clone_from(mount);
+        }
+    }
     (new != *spec).then_some(new)
 }
 

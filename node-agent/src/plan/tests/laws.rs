@@ -6,6 +6,7 @@ use agentvm_crds::agentvm::RestartPolicy;
 use agentvm_policy::EndReason;
 use proptest::prelude::*;
 
+use super::files::{self, mounting};
 use super::world::{World, assigned};
 use crate::observed::Run;
 use crate::plan::Action;
@@ -22,6 +23,7 @@ enum Happening {
     Ended(usize, usize),
     EndedUnseen(usize, usize),
     Reassigned(usize),
+    ContentChanged(u8),
     CellDied,
     AgentKilled,
     ApiDown(bool),
@@ -43,6 +45,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (vm.clone(), reason.clone()).prop_map(|(vm, reason)| Happening::Ended(vm, reason)),
         2 => (vm.clone(), reason).prop_map(|(vm, reason)| Happening::EndedUnseen(vm, reason)),
         1 => vm.prop_map(Happening::Reassigned),
+        2 => (0_u8..4).prop_map(Happening::ContentChanged),
         1 => Just(Happening::CellDied),
         1 => Just(Happening::AgentKilled),
         1 => any::<bool>().prop_map(Happening::ApiDown),
@@ -62,7 +65,13 @@ fn happen(world: &mut World, happening: Happening) {
                 RestartPolicy::OnFailure,
                 RestartPolicy::Always,
             ];
-            world.apply(assigned(UIDS[vm], policies[vm % policies.len()]));
+            let policy = policies[vm % policies.len()];
+            let object = if vm % 2 == 0 {
+                mounting(UIDS[vm], policy)
+            } else {
+                assigned(UIDS[vm], policy)
+            };
+            world.apply(object);
         }
         Happening::Deleted(vm) if world.objects.contains_key(UIDS[vm]) => world.delete(UIDS[vm]),
         Happening::Changed(vm) if world.objects.contains_key(UIDS[vm]) => {
@@ -89,6 +98,7 @@ fn happen(world: &mut World, happening: Happening) {
                 .epoch += 1;
             world.apply(object);
         }
+        Happening::ContentChanged(text) => files::holds(world, &text.to_string()),
         Happening::CellDied if world.cell_runs => world.cell_dies(),
         Happening::AgentKilled => {
             world.killed = true;
@@ -134,6 +144,8 @@ fn subject(action: &Action) -> String {
         | Action::DropRecord { uid }
         | Action::RenewRecord { uid, .. } => format!("run {uid}"),
         Action::ReportStatus { want, .. } => format!("status {}", want.uid),
+        Action::WarnOfFiles { want, .. } => format!("files {}", want.uid),
+        Action::ReadContent { object } => object.to_string(),
     }
 }
 
@@ -144,6 +156,7 @@ proptest! {
     #[test]
     fn no_life_holds_two_runs_at_once_and_each_comes_to_rest(life in prop::collection::vec(happening(), 1..60)) {
         let mut world = World::new();
+        files::holds(&mut world, "0");
         for happening in life {
             happen(&mut world, happening);
             let plan = world.plan();
@@ -186,6 +199,16 @@ impl World {
     /// What must be true once nothing happens any more.
     fn rest(&self) {
         assert!(self.plan().actions.is_empty());
+        let digests: Vec<String> = self
+            .cell
+            .iter()
+            .filter(|(_, vm)| !vm.spec.mounts.is_empty())
+            .map(|(uid, _)| files::digest(self, uid))
+            .collect();
+        assert!(
+            digests.windows(2).all(|pair| pair[0] == pair[1]),
+            "somebody has older files than others: {digests:?}"
+        );
         for (uid, vm) in &self.objects {
             let record = self.record(uid);
             let should_run = !vm.spec.suspend && !record.finished;

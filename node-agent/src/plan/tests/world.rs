@@ -15,7 +15,7 @@ use agentvm_policy::EndReason;
 use crate::backoff::Backoff;
 use crate::catalogue::{Catalogue, Change};
 use crate::environment::{self, ConfigMaps};
-use crate::mounts::Contents;
+use crate::mounts::{Content, Contents};
 use crate::observed::{Gone, Notice, Observed, Outcome, ReadyModule, Record, StartFailure};
 use crate::plan::{Action, Plan};
 use crate::problem::Problem;
@@ -42,6 +42,10 @@ pub(super) struct World {
     pub(super) config_maps: ConfigMaps,
     /// What mounted objects hold.
     pub(super) contents: Contents,
+    /// Why updates of running VMs fail.
+    pub(super) update_fails: Option<String>,
+    /// What was told of files that were not updated.
+    pub(super) warnings: Vec<String>,
     /// Status writes by UID, in their order.
     pub(super) told: BTreeMap<String, Vec<Report>>,
     /// Every action that was carried out, by its name.
@@ -73,6 +77,8 @@ impl World {
             }),
             config_maps: BTreeMap::new(),
             contents: Contents::new(),
+            update_fails: None,
+            warnings: Vec::new(),
             told: BTreeMap::new(),
             done: Vec::new(),
             api_is_down: false,
@@ -262,13 +268,29 @@ impl World {
                 let uid = start.want.uid.clone();
                 let result = environment::vm_spec(&start, &self.config_maps, &self.contents)
                     .map_err(StartFailure::Problem)
-                    .map(|spec| self.put(&uid, spec));
+                    .map(|spec| self.put(&uid, &spec));
                 Outcome::Started { uid, result }
             }
             Action::UpdateLive { uid, spec, .. } => {
                 self.done.push("UpdateLive");
-                let result = Ok(self.put(&uid, *spec));
+                let result = match &self.update_fails {
+                    Some(message) => Err(message.clone()),
+                    None => Ok(self.put(&uid, &spec)),
+                };
                 Outcome::Updated { uid, result }
+            }
+            Action::ReadContent { object } => {
+                self.done.push("ReadContent");
+                let content = self.contents.get(&object).cloned();
+                Outcome::Content {
+                    object,
+                    result: Ok(content.unwrap_or(Content::Missing)),
+                }
+            }
+            Action::WarnOfFiles { message, .. } => {
+                self.done.push("WarnOfFiles");
+                self.warnings.push(message);
+                return;
             }
             Action::StopVm { uid, cause, .. } => {
                 self.done.push("StopVm");
@@ -314,7 +336,7 @@ impl World {
         }
     }
 
-    fn put(&mut self, uid: &str, spec: VmSpec) -> VmStatus {
+    fn put(&mut self, uid: &str, spec: &VmSpec) -> VmStatus {
         let run = (spec.epoch, spec.attempt);
         if let Some(held) = self.cell.get_mut(uid) {
             assert_eq!(
@@ -322,14 +344,14 @@ impl World {
                 run,
                 "two runs of one VM at once"
             );
-            held.spec = spec;
+            held.spec = spec.without_files();
             return held.clone();
         }
         let starts = self.starts.entry(uid.to_owned()).or_default();
         starts.push(run);
         let status = VmStatus {
             uid: uid.to_owned(),
-            spec,
+            spec: spec.without_files(),
             state: VmState::Running,
             version: 1,
             started_unix_ms: Some(1_800_000_000_000 + u64::try_from(self.now.as_millis()).unwrap()),

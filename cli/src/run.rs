@@ -2,6 +2,7 @@
 //! same core, and streams what the guests print.
 
 mod board;
+mod copy;
 mod ending;
 mod files;
 mod output;
@@ -27,7 +28,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use self::board::Board;
-use self::ending::{Ending, Summary};
+use self::copy::{Copies, CopyIn, CopyOut, Target};
+use self::ending::{End, Ending, Summary};
 use self::files::{Files, ModuleFile};
 use self::output::Streams;
 use self::stage::Stage;
@@ -46,14 +48,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// name of its VM.
 ///
 /// EXIT CODES: the guest's own where it exits by itself (of several VMs, the first that is not
-/// 0, in the order of the files). 124: limits.timeout has passed. 125: the host failed.
+/// 0, in the order of the files). 123: it ended well, but --copy-out failed. 124: limits.timeout has passed. 125: the host failed.
 /// 126: it was refused or could not start. 130 and 143: told to stop by SIGINT and SIGTERM.
 /// 134: trap. 137: limits.memory. 152: limits.fuel is used up.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct RunArgs {
-    /// Manifests: AgentVMs, and the ConfigMaps, AgentPolicies and Namespaces that they need;
-    /// `-` is stdin.
+    /// Manifests: AgentVMs, and the ConfigMaps, Secrets, AgentPolicies and Namespaces that they
+    /// need; `-` is stdin.
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
     /// Uses a local file for an image, such as `registry.example.com/team/agent:v1=agent.wasm`;
@@ -65,6 +67,15 @@ pub(crate) struct RunArgs {
         value_delimiter = ','
     )]
     modules: Vec<ModuleFile>,
+    /// Copies what is in a folder into a writable emptyDir before the start, such as
+    /// `./input:/work`; may be given several times. Links are copied as links.
+    #[arg(long, value_name = "DIR:/PATH")]
+    copy_in: Vec<CopyIn>,
+    /// Copies what is in a directory of a writable emptyDir, or one file, into a folder after
+    /// the end, such as `/work/out:./results`; may be given several times. The folder must be
+    /// empty, or not be there.
+    #[arg(long, value_name = "/PATH:DIR")]
+    copy_out: Vec<CopyOut>,
     /// The namespace of objects that name none.
     #[arg(short, long, env = "AGENTVM_NAMESPACE", default_value = "default")]
     namespace: String,
@@ -102,10 +113,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let documents = manifest::read(&args.files)?;
     let stage = match Stage::of(&documents, &args.namespace) {
         Ok(stage) => stage,
-        Err(error) => {
-            print::error(&error.into());
-            return Ok(ExitCode::from(ending::REFUSED));
-        }
+        Err(error) => return Ok(refuse(&error.into())),
+    };
+    let copies = match copies(args, &stage) {
+        Ok(copies) => Arc::new(copies),
+        Err(error) => return Ok(refuse(&error.into())),
     };
     // Another provider than ours may be installed already; then that one holds.
     let _installed = rustls::crypto::ring::default_provider().install_default();
@@ -114,18 +126,33 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let summary = runtime.block_on(play(args, stage));
+    let summary = runtime.block_on(play(args, stage, copies));
     runtime.shutdown_background();
     let summary = summary?;
     print::final_answer(args.output, &summary.vms, || summary.lines())?;
     Ok(summary.exit_code())
 }
 
+fn refuse(error: &anyhow::Error) -> ExitCode {
+    print::error(error);
+    ExitCode::from(ending::REFUSED)
+}
+
+/// What is copied in is read before anything is started.
+fn copies(args: &RunArgs, stage: &Stage) -> Result<Copies, copy::CopyError> {
+    let target = |sight: &'_ stage::Sight| Target {
+        mounts: sight.mounts.clone(),
+        limits: sight.limits,
+    };
+    let targets: Vec<_> = stage.sights().iter().map(target).collect();
+    Copies::prepare(&args.copy_in, &args.copy_out, &targets)
+}
+
 /// Runs everything and cleans up, whatever happens.
-async fn play(args: &RunArgs, stage: Stage) -> anyhow::Result<Summary> {
+async fn play(args: &RunArgs, stage: Stage, copies: Arc<Copies>) -> anyhow::Result<Summary> {
     let streams = Streams::new(stage.vms.len());
     let mut warden = Warden::start(args.state_dir.as_deref(), &args.require_jail, streams).await?;
-    let ending = follow(args, &stage, &mut warden).await;
+    let ending = follow(args, &stage, copies, &mut warden).await;
     warden.stop().await;
     Ok(Summary::of(&stage, &ending?))
 }
@@ -134,19 +161,18 @@ async fn play(args: &RunArgs, stage: Stage) -> anyhow::Result<Summary> {
 async fn follow(
     args: &RunArgs,
     stage: &Stage,
+    copies: Arc<Copies>,
     warden: &mut Warden,
-) -> anyhow::Result<(Arc<Board>, Ending)> {
+) -> anyhow::Result<End> {
     let client = WardenClient::new(warden.socket());
     let objects = Arc::new(stage.objects());
     let registry = Registry::new(args.insecure_registries.clone(), objects.clone());
     let modules = Arc::new(Files::new(&args.modules, registry));
     let board = Arc::new(Board::default());
-    let agent = Agent::new(
-        stage::NODE,
-        Executor::new(client.clone(), objects, modules, board.clone()),
-    );
+    let executor = Executor::new(client.clone(), objects, modules, board.clone());
+    let agent = Agent::new(stage::NODE, executor.with_runs(copies.clone()));
     let inputs = agent.inputs();
-    let metrics = Metrics::new(client, inputs.clone());
+    let metrics = Metrics::new(client.clone(), inputs.clone());
 
     let mut tasks = JoinSet::new();
     if let Some(address) = args.metrics {
@@ -170,7 +196,15 @@ async fn follow(
         () = warden.ended() => Ending::WardenDied,
     };
     tasks.shutdown().await;
-    Ok((board, ending))
+    let mut not_copied = Vec::new();
+    for (uid, namespace) in uids.iter().zip(stage.namespaces()) {
+        not_copied.extend(copies.finish(&client, uid, namespace).await);
+    }
+    Ok(End {
+        board,
+        ending,
+        not_copied,
+    })
 }
 
 /// Deletes every VM, which gives each its grace; a second signal ends the waiting.

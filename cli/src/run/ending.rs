@@ -11,6 +11,8 @@ use serde::Serialize;
 use super::board::{Board, condition};
 use super::stage::Stage;
 
+/// Everything went well but `--copy-out`.
+const NOT_COPIED: u8 = 123;
 /// The host failed.
 const HOST_FAILED: u8 = 125;
 /// Refused, or could not start.
@@ -31,10 +33,23 @@ pub(super) enum Ending {
     WardenDied,
 }
 
+/// How a run ended.
+#[derive(Debug)]
+pub(super) struct End {
+    /// The last status of every VM.
+    pub(super) board: Arc<Board>,
+    /// Why it is over.
+    pub(super) ending: Ending,
+    /// One line for each `--copy-out` that failed.
+    pub(super) not_copied: Vec<String>,
+}
+
 /// Everything there is to say.
 #[derive(Debug)]
 pub(super) struct Summary {
     ending: Ending,
+    /// One line for each `--copy-out` that failed.
+    not_copied: Vec<String>,
     /// In the order of the files.
     pub(super) vms: Vec<VmSummary>,
 }
@@ -50,7 +65,12 @@ pub(super) struct VmSummary {
 
 impl Summary {
     /// The summary of a run.
-    pub(super) fn of(stage: &Stage, (board, ending): &(Arc<Board>, Ending)) -> Self {
+    pub(super) fn of(stage: &Stage, end: &End) -> Self {
+        let End {
+            board,
+            ending,
+            not_copied,
+        } = end;
         let vms = stage.vms.iter().map(|vm| VmSummary {
             namespace: vm.metadata.namespace.clone().unwrap_or_default(),
             name: vm.metadata.name.clone().unwrap_or_default(),
@@ -58,6 +78,7 @@ impl Summary {
         });
         Self {
             ending: *ending,
+            not_copied: not_copied.clone(),
             vms: vms.collect(),
         }
     }
@@ -68,6 +89,7 @@ impl Summary {
         if self.ending == Ending::WardenDied {
             lines.push("agentvm: the warden ended before the VMs did".to_owned());
         }
+        lines.extend(self.not_copied.iter().cloned());
         lines
     }
 
@@ -78,12 +100,12 @@ impl Summary {
             Ending::WardenDied => ExitCode::from(HOST_FAILED),
             Ending::ByThemselves => {
                 let codes = self.vms.iter().map(|vm| code(&vm.status));
-                ExitCode::from(
-                    codes
-                        .into_iter()
-                        .find(|code| *code != 0)
-                        .unwrap_or_default(),
-                )
+                let well = if self.not_copied.is_empty() {
+                    0
+                } else {
+                    NOT_COPIED
+                };
+                ExitCode::from(codes.into_iter().find(|code| *code != 0).unwrap_or(well))
             }
         }
     }

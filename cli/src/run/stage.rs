@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agentvm_crds::agentvm::{Assignment, Phase};
 use agentvm_crds::validate::validate;
-use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus, GROUP, ObjectKind};
+use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus, AskedMount, GROUP, ObjectKind};
 use agentvm_node_agent::border::{Freshness, Objects, Unanswered};
 use agentvm_node_agent::catalogue::{Catalogue, Change, Labels};
 use agentvm_node_agent::desired::{Ruling, Uid};
-use agentvm_node_agent::mounts::{Content, Object, Values};
+use agentvm_node_agent::mounts::{self, Content, Object};
 use agentvm_node_agent::observed::Gone;
+use agentvm_policy::Limits;
 use futures::future::{BoxFuture, FutureExt as _};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -42,6 +43,12 @@ pub(super) enum StageError {
         name: String,
         key: String,
     },
+    #[error("{object} (in {file}): {problem}")]
+    Mounts {
+        object: String,
+        file: String,
+        problem: String,
+    },
 }
 
 /// The manifests as a small cluster of one node.
@@ -52,6 +59,20 @@ pub(super) struct Stage {
     policies: Vec<AgentPolicy>,
     namespaces: BTreeMap<String, Labels>,
     config_maps: BTreeMap<(String, String), ConfigMap>,
+    secrets: BTreeMap<(String, String), Secret>,
+    /// The file that each VM stands in.
+    files: Vec<String>,
+    /// In the order of the files.
+    sights: Vec<Sight>,
+}
+
+/// What is known of a VM before it runs.
+#[derive(Debug)]
+pub(super) struct Sight {
+    /// What it mounts.
+    pub(super) mounts: Vec<AskedMount>,
+    /// What the policies leave it.
+    pub(super) limits: Limits,
 }
 
 impl Stage {
@@ -62,6 +83,9 @@ impl Stage {
             policies: Vec::new(),
             namespaces: BTreeMap::new(),
             config_maps: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            files: Vec::new(),
+            sights: Vec::new(),
         };
         for document in documents {
             stage.add(document, default_namespace)?;
@@ -85,7 +109,8 @@ impl Stage {
             .vms
             .iter()
             .try_for_each(|vm| stage.check_references(vm))?;
-        stage.check_policies()?;
+        let granted = stage.check_policies()?;
+        stage.sights = stage.check_mounts(&granted)?;
         Ok(stage)
     }
 
@@ -106,10 +131,21 @@ impl Stage {
             .collect()
     }
 
+    /// The namespace of each VM, in the order of the files.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.vms.iter().map(namespace_of)
+    }
+
+    /// What is known of each VM before it runs.
+    pub(super) fn sights(&self) -> &[Sight] {
+        &self.sights
+    }
+
     /// What the agent can read.
     pub(super) fn objects(&self) -> StagedObjects {
         StagedObjects {
             config_maps: self.config_maps.clone(),
+            secrets: self.secrets.clone(),
         }
     }
 
@@ -128,6 +164,7 @@ impl Stage {
                     return Err(refused(document, "the files hold another one of this name"));
                 }
                 self.vms.push(vm);
+                self.files.push(document.file.clone());
             }
             (Some(GROUP), "AgentPolicy") => self.policies.push(checked(document)?),
             (Some(GROUP), _) | (None, "") => {
@@ -149,6 +186,10 @@ impl Stage {
             (None, "ConfigMap") => {
                 self.config_maps
                     .insert((namespace, document.name().to_owned()), decoded(document)?);
+            }
+            (None, "Secret") => {
+                self.secrets
+                    .insert((namespace, document.name().to_owned()), secret(document)?);
             }
             // Whatever else a manifest for a cluster holds has no part in a run without one.
             (Some(_) | None, _) => {}
@@ -196,13 +237,46 @@ impl Stage {
         Ok(())
     }
 
-    /// What the policies refuse is said before anything is started.
-    fn check_policies(&self) -> Result<(), StageError> {
+    /// What is mounted is mounted as an agent would, so that what is missing is said now.
+    fn check_mounts(&self, granted: &BTreeMap<Uid, Limits>) -> Result<Vec<Sight>, StageError> {
+        let objects = self.objects();
+        let sights = self.vms.iter().zip(&self.files).map(|(vm, file)| {
+            let refused = |problem: String| StageError::Mounts {
+                object: object_of(vm),
+                file: file.clone(),
+                problem,
+            };
+            let asked = vm.mounts().map_err(|error| refused(error.to_string()))?;
+            let namespace = namespace_of(vm);
+            let named = mounts::objects(namespace, &asked).into_iter();
+            let contents = named
+                .map(|object| {
+                    let content = objects.find(&object);
+                    (object, content)
+                })
+                .collect();
+            mounts::mounts(namespace, &asked, &contents)
+                .map_err(|problem| refused(format!("{} (in the files given)", problem.message)))?;
+            let uid = vm.metadata.uid.as_deref().unwrap_or_default();
+            Ok(Sight {
+                mounts: asked,
+                limits: granted.get(uid).copied().unwrap_or_default(),
+            })
+        });
+        sights.collect()
+    }
+
+    /// What the policies refuse is said before anything is started. Yields what they leave.
+    fn check_policies(&self) -> Result<BTreeMap<Uid, Limits>, StageError> {
         let mut catalogue = Catalogue::new(NODE);
         for change in self.changes() {
             catalogue.apply(change);
         }
+        let mut granted = BTreeMap::new();
         for want in catalogue.desired().vms.values() {
+            if let Some(grants) = want.grants() {
+                granted.insert(want.uid.clone(), grants.limits);
+            }
             let problem = match &want.ruling {
                 Ruling::Granted(_) => continue,
                 Ruling::Unknown(problem) | Ruling::Invalid(problem) => problem.clone(),
@@ -222,14 +296,26 @@ impl Stage {
                 problem,
             });
         }
-        Ok(())
+        Ok(granted)
     }
 }
 
-/// `ConfigMap`s of the files. Every VM that leaves the run was deleted.
+/// `ConfigMap`s and Secrets of the files. Every VM that leaves the run was deleted.
 #[derive(Debug)]
 pub(super) struct StagedObjects {
     config_maps: BTreeMap<(String, String), ConfigMap>,
+    secrets: BTreeMap<(String, String), Secret>,
+}
+
+impl StagedObjects {
+    fn find(&self, object: &Object) -> Content {
+        let key = (object.namespace.clone(), object.name.clone());
+        let values = match object.kind {
+            ObjectKind::ConfigMap => self.config_maps.get(&key).cloned().map(Into::into),
+            ObjectKind::Secret => self.secrets.get(&key).cloned().map(Into::into),
+        };
+        values.map_or(Content::Missing, Content::Found)
+    }
 }
 
 impl Objects for StagedObjects {
@@ -247,12 +333,7 @@ impl Objects for StagedObjects {
         object: &'a Object,
         _freshness: Freshness,
     ) -> BoxFuture<'a, Result<Content, Unanswered>> {
-        let key = (object.namespace.clone(), object.name.clone());
-        let found = match object.kind {
-            ObjectKind::ConfigMap => self.config_maps.get(&key).cloned().map(Values::from),
-            ObjectKind::Secret => None,
-        };
-        async move { Ok(found.map_or(Content::Missing, Content::Found)) }.boxed()
+        async move { Ok(self.find(object)) }.boxed()
     }
 
     fn whereabouts<'a>(
@@ -280,6 +361,16 @@ fn checked<T: DeserializeOwned>(document: &Document) -> Result<T, StageError> {
 
 fn decoded<T: DeserializeOwned>(document: &Document) -> Result<T, StageError> {
     T::deserialize(&document.value).map_err(|error| refused(document, error.to_string()))
+}
+
+/// A Secret. No error repeats anything of what it holds.
+fn secret(document: &Document) -> Result<Secret, StageError> {
+    decoded::<Secret>(document).map_err(|_why| {
+        refused(
+            document,
+            "must be a Secret: under data every value is base64 text, under stringData plain text",
+        )
+    })
 }
 
 fn refused(document: &Document, problem: impl Into<String>) -> StageError {

@@ -275,6 +275,96 @@ fn k26_operator_and_agents_never_read_secrets_nor_write_specs() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn k26_an_agent_reads_secrets_by_name_where_the_namespace_opted_in_and_nowhere_else() -> Result<()>
+{
+    let scene = scene()?;
+    let (open, shut) = ("adm-secrets-open", "adm-secrets-shut");
+    let mut kept = Vec::new();
+    for name in [open, shut] {
+        let namespace = Namespace::create(scene.plane, name)?;
+        let admin = &scene.plane.kubectl;
+        let secret = [
+            "create",
+            "secret",
+            "generic",
+            "key",
+            "--from-literal=a=quill",
+        ];
+        admin.run(&[&["-n", name][..], &secret].concat())?.done()?;
+        kept.push(namespace);
+    }
+    let read = |kubectl: &Kubectl, namespace: &str| {
+        let value = "jsonpath={.data.a}";
+        kubectl.run(&["-n", namespace, "get", "secret", "key", "-o", value])
+    };
+    for namespace in [open, shut] {
+        let said = read(&scene.north, namespace)?.refused()?;
+        must_say(
+            &said,
+            &["Forbidden", "secrets", namespace],
+            "an agent, before anyone opted in",
+        );
+    }
+    // As the agent tells it to whoever waits for the VM: a namespace's own admin may do it.
+    let tina = namespace_admin(scene, open)?;
+    let account = format!("--serviceaccount={SYSTEM}:{NODE_AGENT}");
+    let role = "--clusterrole=agentvm-secret-reader";
+    let bind = [
+        "create",
+        "rolebinding",
+        "agentvm-secrets",
+        "-n",
+        open,
+        role,
+        &account,
+    ];
+    tina.run(&bind)?.done()?;
+    wait::until("the agents to read the Secret", || {
+        let said = read(&scene.north, open)?;
+        Ok(wait::yes_if(said.ok && said.stdout == "cXVpbGw=", || {
+            said.stderr
+        }))
+    })?;
+    read(&scene.north, shut)?.refused()?;
+    read(&scene.operator, open)?.refused()?;
+    for verb in ["list", "watch", "update", "patch", "delete", "create"] {
+        let may = can(&scene.north, open, verb, "secrets")?;
+        assert!(!may, "an agent can {verb} secrets where it may read them");
+    }
+    scene
+        .plane
+        .kubectl
+        .run(&["-n", open, "delete", "rolebinding", "agentvm-secrets"])?
+        .done()?;
+    wait::until("the agents to be shut out again", || {
+        let said = read(&scene.north, open)?;
+        Ok(wait::yes_if(!said.ok, || said.stdout))
+    })?;
+    Ok(())
+}
+
+/// Somebody with the role `admin` in `namespace` and no right elsewhere.
+fn namespace_admin(scene: &Scene, namespace: &str) -> Result<Kubectl> {
+    let admin = &scene.plane.kubectl;
+    let account = format!("--serviceaccount={namespace}:chief");
+    let chief = ["-n", namespace, "create", "serviceaccount", "chief"];
+    admin.run(&chief)?.done()?;
+    let binding = [
+        "-n",
+        namespace,
+        "create",
+        "rolebinding",
+        "chief",
+        "--clusterrole=admin",
+    ];
+    admin.run(&[&binding[..], &[&account]].concat())?.done()?;
+    let token = ["-n", namespace, "create", "token", "chief"];
+    let token = admin.run(&token)?.done()?;
+    let kubeconfig = scene.plane.kubeconfig_of_token("chief", token.trim())?;
+    Kubectl::new(&kubeconfig)
+}
+
 /// The mutant of the tests above: it is the admission policies that refuse, not something else.
 #[test]
 fn k14_without_the_policies_an_agent_takes_over_another_nodes_vm() -> Result<()> {

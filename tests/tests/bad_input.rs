@@ -17,7 +17,7 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// Added to a spec that has a module.
 #[rustfmt::skip]
-const BAD_FIELDS: [Row; 34] = [
+const BAD_FIELDS: [Row; 52] = [
     ("unknown field", "imgae: x", "spec.imgae"),
     ("unknown capability", "capabilities: {network: {}}", "spec.capabilities.network"),
     ("unknown limit", "limits: {disk: 1Gi}", "spec.limits.disk"),
@@ -53,6 +53,26 @@ const BAD_FIELDS: [Row; 34] = [
     ("a clock of minutes", "capabilities: {clock: {resolution: 1m}}", "spec.capabilities.clock"),
     ("a clock in words", "capabilities: {clock: {resolution: fine}}", "spec.capabilities.clock"),
     ("toleration as a string", "tolerations: gpu", "spec.tolerations"),
+    ("absurd storage", "limits: {storage: 8Ei}", "spec.limits.storage"),
+    ("no storage", "limits: {storage: 0}", "spec.limits.storage"),
+    ("inodes in words", "limits: {inodes: many}", "spec.limits.inodes"),
+    ("absurd open files", "limits: {openFiles: 1M}", "spec.limits.openFiles"),
+    ("a directory of the host", "mounts: [{path: /host, hostPath: {path: /}}]", "spec.mounts[0].hostPath"),
+    ("mounts as a string", "mounts: /work", "spec.mounts"),
+    ("a mount of nothing", "mounts: [{path: /work}]", "spec.mounts[0] emptyDir configMap secret"),
+    ("a mount of two things", "mounts: [{path: /a, emptyDir: {}, configMap: {name: a}}]", "spec.mounts[0] exactly"),
+    ("a mount nowhere", "mounts: [{emptyDir: {}}]", "spec.mounts[0].path"),
+    ("a relative mount", "mounts: [{path: work, emptyDir: {}}]", "spec.mounts[0].path absolute"),
+    ("a mount that climbs", "mounts: [{path: /a/../../etc, emptyDir: {}}]", "spec.mounts[0].path absolute"),
+    ("a mount with a newline", "mounts: [{path: \"/a\\nb\", emptyDir: {}}]", "spec.mounts[0].path control"),
+    ("two mounts at one path", "mounts: [{path: /a, emptyDir: {}}, {path: /a, emptyDir: {}}]", "spec.mounts[1]"),
+    ("a ConfigMap to write to", "mounts: [{path: /a, readOnly: false, configMap: {name: a}}]", "spec.mounts[0] read-only"),
+    ("an absurd emptyDir", "mounts: [{path: /a, emptyDir: {sizeLimit: 1Ti}}]", "spec.mounts[0].emptyDir.sizeLimit"),
+    ("an item that climbs",
+     "mounts: [{path: /a, secret: {secretName: a, items: [{key: k, path: ../../etc/passwd}]}}]", "items[0].path relative"),
+    ("an item in the mount's own place",
+     "mounts: [{path: /a, configMap: {name: a, items: [{key: k, path: ..data}]}}]", "items[0].path .."),
+    ("a mode of all bits", "mounts: [{path: /a, configMap: {name: a, defaultMode: 4095}}]", "spec.mounts[0].configMap.defaultMode 511"),
 ];
 
 /// Whole specs.
@@ -78,6 +98,13 @@ fn refused_specs() -> Result<Vec<(&'static str, Value, &'static str)>> {
     let image = "registry.test/a:1";
     let many = json!({"image": image, "args": vec!["a"; 10_000]});
     let long = json!({"image": image, "args": ["a".repeat(1 << 20)]});
+    let mounts: Vec<Value> = (0..10_000)
+        .map(|number| json!({"path": format!("/{number}"), "emptyDir": {}}))
+        .collect();
+    let mounts = json!({"image": image, "mounts": mounts});
+    let deep = json!({"image": image, "mounts": [{"path": "/a".repeat(10_000), "emptyDir": {}}]});
+    specs.push(("ten thousand mounts", mounts, "spec.mounts"));
+    specs.push(("a mount ten thousand deep", deep, "spec.mounts[0].path"));
     specs.push(("ten thousand arguments", many, "spec.args"));
     specs.push(("an argument of a megabyte", long, "spec.args[0]"));
     Ok(specs)
@@ -128,6 +155,14 @@ fn the_api_server_refuses_policies_that_rule_nothing_sensible() -> Result<()> {
         (
             json!({"capabilities": {"clock": {"minResolution": "-1ns"}}, "namespaceSelector": {}}),
             "spec.capabilities.clock",
+        ),
+        (
+            json!({"capabilities": {"secretMounts": true}, "namespaceSelector": {}}),
+            "spec.capabilities.secretMounts",
+        ),
+        (
+            json!({"limits": {"max": {"storage": "2Gi"}}, "namespaceSelector": {}}),
+            "spec.limits.max.storage",
         ),
     ];
     for (spec, field) in cases {

@@ -114,7 +114,7 @@ fn without_items_every_key_is_a_file_of_its_name() {
 #[test]
 fn items_choose_keys_paths_and_modes() {
     let asked = asked(
-        json!([{"path": "/etc/app", "secret": {"secretName": "token",
+        &json!([{"path": "/etc/app", "secret": {"secretName": "token",
         "defaultMode": 0o400, "items": [
         {"key": "a", "path": "tls/a.pem"}, {"key": "b", "path": "b", "mode": 0}]}}]),
     );
@@ -164,7 +164,7 @@ fn what_is_optional_may_be_missing() {
         |asked: &[AskedMount], contents: &Contents| mounts(NAMESPACE, asked, contents).unwrap();
     assert_eq!(files(&mounts_of(&whole, &map(Content::Missing))), []);
     let key = asked(
-        json!([{"path": "/etc/app", "configMap": {"name": "settings", "optional": true,
+        &json!([{"path": "/etc/app", "configMap": {"name": "settings", "optional": true,
         "items": [{"key": "there", "path": "a"}, {"key": "not", "path": "b"}]}}]),
     );
     let contents = map(values(&[("there", "1")]));

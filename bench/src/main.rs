@@ -5,7 +5,9 @@
 
 mod cluster;
 mod files;
+mod group;
 mod in_process;
+mod node;
 mod peers;
 mod report;
 mod resident;

@@ -1,4 +1,4 @@
-//! The suites, in the order in which they run: from one process to a whole cluster.
+//! The suites, in the order in which they run: from one process to a whole node.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::in_process::Bench;
 use crate::peers::{Metering, Peers};
 use crate::report::Row;
 use crate::samples::Samples;
-use crate::{cluster, files, socket};
+use crate::{cluster, files, node, socket};
 
 /// The scratch folder of the peers: what one suite has fetched, the next finds.
 const PEERS: &str = "bench-peers";
@@ -35,6 +35,8 @@ pub(crate) enum Suite {
     Socket,
     /// From `apply` to Running, many at once, and a thousand parked.
     Cluster,
+    /// A release on a real node, and a hundred VMs beside a hundred Pods. Needs root.
+    Node,
 }
 
 /// Runs `only`, or every suite where it is empty.
@@ -49,13 +51,19 @@ pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
                 Suite::Files => files::rows(&Peers::prepare(&scratch::dir(PEERS)?)?)?,
                 Suite::Socket => socket()?,
                 // The harness brings its own runtime.
-                Suite::Cluster => std::thread::spawn(cluster::rows)
-                    .join()
-                    .unwrap_or_else(|_panic| Err(anyhow!("the cluster suite panicked")))?,
+                Suite::Cluster => on_its_own_thread(cluster::rows)?,
+                // Moves its thread into the node's network, so it comes last.
+                Suite::Node => on_its_own_thread(node::rows)?,
             });
         }
     }
     Ok(rows)
+}
+
+fn on_its_own_thread(rows: fn() -> Result<Vec<Row>>) -> Result<Vec<Row>> {
+    std::thread::spawn(rows)
+        .join()
+        .unwrap_or_else(|_panic| Err(anyhow!("the suite panicked")))
 }
 
 fn hello() -> Result<Vec<Row>> {

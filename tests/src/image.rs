@@ -50,6 +50,8 @@ pub struct Written {
     pub digest: String,
     /// Bytes of the compressed layer.
     pub layer_bytes: usize,
+    /// Bytes of the layer as it lies on a node.
+    pub unpacked_bytes: usize,
 }
 
 impl Image {
@@ -59,6 +61,7 @@ impl Image {
         self.files.sort_by(|one, other| one.path.cmp(&other.path));
         let layer = tar::archive(&self.files)?;
         let diff = digest(&layer);
+        let unpacked_bytes = layer.len();
         let layer = gzip(&layer)?;
         let layer_bytes = layer.len();
         let config = serde_json::to_vec(&self.config(&diff))?;
@@ -85,6 +88,7 @@ impl Image {
         let written = Written {
             digest: format!("sha256:{}", digest(&manifest)),
             layer_bytes,
+            unpacked_bytes,
         };
         for blob in [config, manifest, layer] {
             parts.push(part(&format!("blobs/sha256/{}", digest(&blob)), blob));

@@ -9,6 +9,7 @@ pub mod containerd;
 pub mod kubelet;
 pub mod network;
 pub mod sandbox;
+pub mod stage;
 pub mod standing;
 
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::machine::{self, Source, Tool};
-use crate::step;
+use crate::{cluster, step};
 
 /// Flags of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,7 @@ const TOOLS: [Tool; 4] = [
 /// Builds everything as it is released, then measures.
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     machine::provide(&TOOLS)?;
+    machine::provide(&cluster::TOOLS)?;
     let build = ["build", "--release", "--workspace", "--bins", "--locked"];
     step::run(
         "building every program for release (the first time takes some minutes)",

@@ -14,10 +14,11 @@ fn main() -> anyhow::Result<()> {
     let output = PathBuf::from(output.context(usage)?);
     let written = image::image(&reference.to_string_lossy(), &folder)?.write(&output)?;
     say(&format!(
-        "{}\n{} ({} MB)",
+        "{}\n{} ({} MB, {} MB unpacked)",
         output.display(),
         written.digest,
-        written.layer_bytes / 1_000_000
+        written.layer_bytes / 1_000_000,
+        written.unpacked_bytes / 1_000_000
     ));
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::wait::{self, Look};
 use crate::{Result, cache};
 
 /// The image that holds a Pod's namespaces.
-const PAUSE: &str = "localhost/pause:1";
+pub const PAUSE: &str = "localhost/pause:1";
 
 /// A running containerd.
 #[derive(Debug)]

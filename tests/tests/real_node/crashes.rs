@@ -2,12 +2,11 @@
 
 use agentvm_tests::Result;
 use agentvm_tests::process::signal;
+use agentvm_tests::real_node::stage::Stage;
 use agentvm_tests::vm::{number, text};
 use agentvm_tests::wait;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-
-use super::stage::Stage;
 
 pub(crate) fn vms_outlive_the_agents_container(stage: &Stage) -> Result<()> {
     let guests = stage.namespace("outlive")?;

@@ -1,9 +1,8 @@
 //! CRDs that an upgrade brings to date, by the chart's own job.
 
 use agentvm_tests::Result;
+use agentvm_tests::real_node::stage::Stage;
 use anyhow::ensure;
-
-use super::stage::Stage;
 
 const CRD: &str = "customresourcedefinition/agentvms.agentvm.dev";
 

@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use agentvm_tests::real_node::stage::Stage;
 use agentvm_tests::vm::{condition, text};
 use agentvm_tests::wait;
 use agentvm_tests::{Result, scratch};
 use anyhow::{Context as _, ensure};
 
-use super::stage::{Stage, examples};
+use super::guests::{self, examples};
 
 /// What becomes of an example's VM: the condition that becomes True, and its reason.
 struct Expected {
@@ -82,7 +83,7 @@ const EXPECTED: [Expected; 7] = [
 ];
 
 pub(crate) fn every_example_ends_as_it_should(stage: &Stage) -> Result<()> {
-    stage.push_guests()?;
+    guests::push_all(stage)?;
     let files: Vec<String> = examples()?.into_iter().map(|(name, _)| name).collect();
     assert_eq!(
         files,

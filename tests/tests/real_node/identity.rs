@@ -1,14 +1,10 @@
 //! The tokens that the kubelet gave the real pods, tried where they have no business.
 
-use std::fs;
-use std::path::PathBuf;
-
 use agentvm_tests::kubectl::Kubectl;
+use agentvm_tests::real_node::stage::{SYSTEM, Stage};
 use agentvm_tests::{Result, identity};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
-
-use super::stage::{SYSTEM, Stage};
 
 /// A Node whose agent is not the real one.
 const OTHER: &str = "basalt";
@@ -26,7 +22,8 @@ pub(crate) fn no_identity_reaches_beyond_its_own(stage: &Stage) -> Result<()> {
         "hello",
         &json!({"nodeSelector": {"kubernetes.io/hostname": OTHER}}),
     )?;
-    let operator = stage.operators_of_a_pod()?;
+    let operator = *stage.operators()?.first().context("an operator runs")?;
+    let operator = stage.kubectl_of_pod("operator", operator)?;
     let assigned = json!({"assignment": {"nodeName": OTHER, "epoch": 1}});
     operator
         .patch_status("identity", "avm/elsewhere", &assigned)?
@@ -72,25 +69,4 @@ pub(crate) fn no_identity_reaches_beyond_its_own(stage: &Stage) -> Result<()> {
         .refused()?;
     ensure!(refused.contains("orbidden"), "{refused}");
     stage.kubectl(&["delete", "node", OTHER]).map(|_| ())
-}
-
-impl Stage {
-    fn operators_of_a_pod(&self) -> Result<Kubectl> {
-        let operators = self
-            .node
-            .sandbox
-            .processes(|words| words.first() == Some(&"/agentvm-operator"))?;
-        self.kubectl_of_pod("operator", *operators.first().context("an operator runs")?)
-    }
-
-    /// kubectl with the token that a process of a pod has.
-    fn kubectl_of_pod(&self, name: &str, pid: u32) -> Result<Kubectl> {
-        let token = format!("/proc/{pid}/root/var/run/secrets/kubernetes.io/serviceaccount/token");
-        let token = fs::read_to_string(&token).with_context(|| format!("reading {token}"))?;
-        let kubeconfig: PathBuf = self
-            .node
-            .plane
-            .kubeconfig_of_token(&format!("real-{name}"), token.trim())?;
-        Kubectl::new(&kubeconfig)
-    }
 }

@@ -4,40 +4,19 @@ use std::time::{Duration, Instant};
 
 use agentvm_tests::Result;
 use agentvm_tests::real_node::NODE;
+use agentvm_tests::real_node::stage::{SYSTEM, Stage};
 use agentvm_tests::vm::text;
 use agentvm_tests::wait;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::stage::{SYSTEM, Stage};
-
 /// What the issue promises from `helm install` to the first VM's output.
 const FIRST_OUTPUT_WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) fn helm_installs_a_release_that_is_ready(stage: &Stage) -> Result<()> {
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": SYSTEM, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    });
-    stage
-        .node
-        .plane
-        .api
-        .create("/api/v1/namespaces", &namespace)?;
     let started = Instant::now();
-    let registries = format!("node.insecureRegistries={{{}}}", stage.registry.address);
     // The one node will be tainted, and the operator has nowhere else to go.
-    let stays = "operator.tolerations[0].operator=Exists";
-    let wait = [
-        "--set",
-        &registries,
-        "--set",
-        stays,
-        "--wait",
-        "--timeout",
-        "90s",
-    ];
-    stage.helm(&[&["install", "agentvm", &Stage::chart()], wait.as_slice()].concat())?;
+    stage.install(&["--set", "operator.tolerations[0].operator=Exists"])?;
     let guests = stage.namespace("first")?;
     guests.run_probe("first", "hello", &json!({}))?;
     guests.wait_phase("first", "Complete")?;

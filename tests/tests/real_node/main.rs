@@ -6,19 +6,23 @@
 mod crashes;
 mod crds;
 mod examples;
+mod guests;
 mod identity;
 mod install;
+mod lacking;
 mod moves;
 mod pressure;
 mod prometheus;
-mod stage;
+mod state;
 
 use std::time::Instant;
 
 use agentvm_tests::Result;
-use anyhow::Context as _;
+use agentvm_tests::real_node::stage::Stage;
+use anyhow::{Context as _, ensure};
 
-use stage::Stage;
+/// What is promised of the image, compressed as registries keep it.
+const IMAGE_BYTES: usize = 60_000_000;
 
 type Step = (&'static str, fn(&Stage) -> Result<()>);
 
@@ -32,6 +36,10 @@ const STEPS: &[Step] = &[
         install::the_jail_is_full_inside_a_restricted_pod,
     ),
     ("helm test passes", install::helm_test_passes),
+    (
+        "a node that lacks something says so in one sentence",
+        lacking::a_node_that_lacks_something_says_so_in_one_sentence,
+    ),
     (
         "an upgrade brings older CRDs to date",
         crds::an_upgrade_brings_older_crds_to_date,
@@ -81,6 +89,10 @@ const STEPS: &[Step] = &[
         moves::a_rollback_keeps_the_objects,
     ),
     (
+        "state on the host outlives its pods",
+        state::state_on_the_host_outlives_its_pods,
+    ),
+    (
         "an uninstalled release leaves only what the docs say",
         install::an_uninstalled_release_leaves_only_what_the_docs_say,
     ),
@@ -90,6 +102,13 @@ const STEPS: &[Step] = &[
 fn a_release_lives_on_a_real_node() -> Result<()> {
     let started = Instant::now();
     let stage = Stage::set()?;
+    if let Some(image) = &stage.image {
+        let bytes = image.layer_bytes;
+        ensure!(
+            bytes < IMAGE_BYTES,
+            "the image has {bytes} bytes, and {IMAGE_BYTES} were promised"
+        );
+    }
     eprintln!("{:6.1} s  the node stands", started.elapsed().as_secs_f32());
     for (name, step) in STEPS {
         step(&stage)

@@ -2,11 +2,10 @@
 
 use agentvm_tests::Result;
 use agentvm_tests::real_node::NODE;
+use agentvm_tests::real_node::stage::Stage;
 use agentvm_tests::vm::{Namespace, condition, phase, seen, text};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-
-use super::stage::Stage;
 
 pub(crate) fn a_cordoned_node_takes_no_new_vm(stage: &Stage) -> Result<()> {
     let guests = stage.namespace("cordon")?;
@@ -69,7 +68,7 @@ pub(crate) fn an_upgrade_stops_vms_with_grace(stage: &Stage) -> Result<()> {
         &Stage::chart(),
         "--reuse-values",
         "--set",
-        "node.podAnnotations.round=two",
+        &super::state::prepare(stage)?,
     ])?;
     let new = text(&stage.node_pod()?, "/metadata/uid");
     ensure!(old != new, "the upgrade left the pod as it was");
@@ -101,22 +100,6 @@ pub(crate) fn a_rollback_keeps_the_objects(stage: &Stage) -> Result<()> {
             || seen(&echo),
         ))
     })
-}
-
-impl Stage {
-    pub(crate) fn change_release(&self, words: &[&str]) -> Result<()> {
-        self.helm(&[words, &["--wait", "--timeout", "120s"]].concat())?;
-        let rollout = [
-            "-n",
-            super::stage::SYSTEM,
-            "rollout",
-            "status",
-            "daemonset/agentvm-node",
-            "--timeout=120s",
-        ];
-        self.kubectl(&rollout)?;
-        self.wait_until_ready()
-    }
 }
 
 fn is_evicted(guests: &Namespace<'_>, vm: &str) -> Result<()> {

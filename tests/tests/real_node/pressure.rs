@@ -1,12 +1,12 @@
 //! Guests that fill the container `cells`.
 
+use agentvm_tests::real_node::stage::Stage;
 use agentvm_tests::vm::{number, text};
 use agentvm_tests::{Result, wait};
 use anyhow::ensure;
 use serde_json::json;
 
 use super::crashes::restarts;
-use super::stage::Stage;
 
 /// Half of the limit is where the largest cell has to go: guests get there within their own limits.
 const SMALL: &str = "node.cells.resources.limits.memory=320Mi,\

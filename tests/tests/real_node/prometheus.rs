@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 
 use agentvm_tests::process::Process;
 use agentvm_tests::real_node::network::NODE_ADDRESS;
+use agentvm_tests::real_node::stage::{SYSTEM, Stage};
 use agentvm_tests::vm::{number, text};
 use agentvm_tests::{Result, http, scratch, wait};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-
-use super::stage::{SYSTEM, Stage};
 
 pub(crate) fn prometheus_scrapes_operator_and_agents(stage: &Stage) -> Result<()> {
     let dir = scratch::dir("prometheus")?;

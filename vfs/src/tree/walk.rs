@@ -151,7 +151,10 @@ impl<'t, 'p> Walk<'t, 'p> {
                 self.enter(&step)?;
                 continue;
             }
-            let last = self.last(&step)?;
+            let last = self.last(&step);
+            if let Last::Name(name) = &last {
+                check_length(name)?;
+            }
             if matches!(last, Last::DotDot) && self.above.len() < 2 {
                 self.leave()?;
             }
@@ -175,7 +178,7 @@ impl<'t, 'p> Walk<'t, 'p> {
                 self.enter(&step)?;
                 continue;
             }
-            let name = match self.last(&step)? {
+            let name = match self.last(&step) {
                 Last::Name(name) => name,
                 Last::Dot => continue,
                 Last::DotDot => {
@@ -206,6 +209,7 @@ impl<'t, 'p> Walk<'t, 'p> {
         if create && slash {
             return Err(Error::IsDirectory);
         }
+        check_length(&name)?;
         self.must_be_directory |= slash;
         let Some((_, ino)) = self.tree.find(directory, &name)? else {
             return if self.must_be_directory {
@@ -257,13 +261,10 @@ impl<'t, 'p> Walk<'t, 'p> {
         name.unwrap_or_default()
     }
 
-    fn last(&self, step: &Step) -> Result<Last<'p>, Error> {
+    fn last(&self, step: &Step) -> Last<'p> {
         match self.name(step) {
-            "." => return Ok(Last::Dot),
-            ".." => return Ok(Last::DotDot),
-            name if name.len() > MAX_NAME_BYTES && guards::is_on(Guard::NameLength) => {
-                return Err(Error::NameTooLong);
-            }
+            "." => return Last::Dot,
+            ".." => return Last::DotDot,
             _ => {}
         }
         let name = match self.frames.last().map(|frame| &frame.text) {
@@ -272,7 +273,7 @@ impl<'t, 'p> Walk<'t, 'p> {
             }
             Some(Cow::Owned(_)) | None => Cow::Owned(self.name(step).to_owned()),
         };
-        Ok(Last::Name(name))
+        Last::Name(name)
     }
 
     /// Goes into a directory that is not the end, or on with a link's target.
@@ -281,8 +282,10 @@ impl<'t, 'p> Walk<'t, 'p> {
         let found = match self.name(step) {
             "." => return Ok(()),
             ".." => return self.leave(),
-            name if name.len() > MAX_NAME_BYTES => return Err(Error::NameTooLong),
-            name => self.tree.find(directory, name)?,
+            name => {
+                check_length(name)?;
+                self.tree.find(directory, name)?
+            }
         };
         let (_, ino) = found.ok_or(Error::NoEntry)?;
         match self.tree.inode(ino)?.kind() {
@@ -327,4 +330,11 @@ impl<'t, 'p> Walk<'t, 'p> {
 
 fn is_slashes(rest: &str) -> bool {
     rest.bytes().all(|byte| byte == b'/')
+}
+
+fn check_length(name: &str) -> Result<(), Error> {
+    if name.len() > MAX_NAME_BYTES && guards::is_on(Guard::NameLength) {
+        return Err(Error::NameTooLong);
+    }
+    Ok(())
 }

@@ -1,12 +1,10 @@
 //! The shortest way through everything that a guest does.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
-use agentvm_vfs::{
-    Access, Budget, Entry, Error, File, Filesystem, Follow, Kind, Mount, Node, Open, Source,
-};
+use agentvm_vfs::{Access, Budget, Error, File, Filesystem, Follow, Kind, Mount, Open, Source};
+
+use crate::seen::{WRITE, names};
 
 fn filesystem() -> Filesystem {
     let files = [("app.conf", "a=1"), ("tls/key.pem", "secret")].map(|(path, data)| {
@@ -31,26 +29,6 @@ fn filesystem() -> Filesystem {
     };
     Filesystem::new(budget, &mounts, 1).unwrap()
 }
-
-fn names(node: &Node) -> Vec<String> {
-    let mut names = Vec::new();
-    node.read_dir(0, &mut |entry: Entry<'_>| {
-        names.push(entry.name.to_owned());
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    names.sort();
-    names
-}
-
-const WRITE: Open = Open {
-    create: true,
-    exclusive: false,
-    directory: false,
-    truncate: false,
-    write: true,
-    read: true,
-};
 
 #[test]
 fn a_file_is_made_written_read_renamed_and_removed() {

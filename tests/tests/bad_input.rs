@@ -199,9 +199,9 @@ type Case = (
 );
 
 /// `PROBE` after `module:` stands for a ConfigMap with that probe; `REGISTRY` answers, `NOBODY`
-/// does not.
+/// does not. `LONG` is 200 letters of two bytes each, which the API server counts as 200.
 #[rustfmt::skip]
-const ENDINGS: [Case; 19] = [
+const ENDINGS: [Case; 24] = [
     ("missing-image", "image: REGISTRY/no/such:1", "BackOff", "ImageReady", "ImagePullFailed", "REGISTRY/no/such:1"),
     ("no-registry", "image: NOBODY/no/registry:1", "BackOff", "ImageReady", "ImagePullFailed", "NOBODY/no/registry:1"),
     ("missing-map", "module: {configMap: {name: ghost, key: a}}", "BackOff", "ImageReady", "ConfigMapNotFound", "ghost"),
@@ -219,6 +219,17 @@ const ENDINGS: [Case; 19] = [
      "small-vms spec.limits.memory 256Mi 128Mi"),
     ("fine-clock", "{module: hello, capabilities: {clock: {resolution: 1us}}}", "Failed", "Accepted", "PolicyRefused",
      "small-vms spec.capabilities.clock"),
+    ("secret", "{module: hello, mounts: [{path: /key, secret: {secretName: key}}]}", "Failed", "Accepted", "PolicyRefused",
+     "small-vms spec.mounts[0].secret spec.capabilities.secretMounts"),
+    ("file-below-file",
+     "{module: hello, mounts: [{path: /a, configMap: {name: a, items: [{key: a, path: a}, {key: b, path: a/b}]}}]}",
+     "Failed", "Accepted", "InvalidSpec", "spec.mounts[0].configMap.items[1].path a/b"),
+    ("long-name", "{module: hello, mounts: [{path: /LONG, emptyDir: {}}]}", "Failed", "Accepted", "InvalidSpec",
+     "spec.mounts[0].path 255"),
+    ("missing-files", "{module: hello, mounts: [{path: /a, configMap: {name: ghost}}]}",
+     "BackOff", "ImageReady", "ConfigMapNotFound", "ghost"),
+    ("missing-file", "{module: hello, mounts: [{path: /a, configMap: {name: hello, items: [{key: ghost, path: a}]}}]}",
+     "BackOff", "ImageReady", "KeyNotFound", "hello ghost"),
     ("trap", "module: trap", "Failed", "Failed", "Trap", "unreachable"),
     ("fuel", "{module: spin, limits: {fuel: 10M, cpu: '1'}}", "Failed", "Failed", "OutOfFuel", "spec.limits.fuel"),
     ("memory", "{module: grow, limits: {memory: 16Mi}}", "Failed", "Failed", "MemoryLimit", "spec.limits.memory"),
@@ -303,6 +314,63 @@ fn a_config_map_that_comes_late_is_found() -> Result<()> {
 }
 
 #[test]
+fn a_secret_is_mounted_once_policy_and_namespace_have_opted_in() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let kubectl = &cluster.plane.kubectl;
+    let namespace = Namespace::create(cluster.plane, "bad-secret")?;
+    let mounts = json!([{"path": "/key", "secret": {"secretName": "key"}}]);
+    namespace.run_probe("keeper", "hello", &json!({"mounts": mounts}))?;
+    let refused = namespace.wait_phase("keeper", "Failed")?;
+    let said = condition(&refused, "Accepted").context("Accepted")?.message;
+    assert!(
+        said.contains("spec.mounts[0].secret") && said.contains("no AgentPolicy"),
+        "{said}"
+    );
+    let policy = json!({
+        "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": "secrets"},
+        "spec": {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace.name}},
+            "capabilities": {"secretMounts": {}},
+        },
+    });
+    kubectl.apply(&policy.to_string())?.done()?;
+    let shut = namespace.wait_for("keeper", "ImageReady is SecretForbidden", |vm| {
+        condition(vm, "ImageReady").is_some_and(|found| found.reason == "SecretForbidden")
+    })?;
+    assert_eq!(phase(&shut), "BackOff");
+    let said = condition(&shut, "ImageReady")
+        .context("ImageReady")?
+        .message;
+    let command = said
+        .split_once("kubectl ")
+        .map(|(_, command)| {
+            command
+                .split(&['`', ',', ';'][..])
+                .next()
+                .unwrap_or(command)
+        })
+        .with_context(|| format!("no command in {said:?}"))?;
+    let command: Vec<&str> = command.split_whitespace().collect();
+    kubectl.run(&command)?.done()?;
+    namespace.wait_for("keeper", "ImageReady is SecretNotFound", |vm| {
+        condition(vm, "ImageReady").is_some_and(|found| found.reason == "SecretNotFound")
+    })?;
+    let secret = [
+        "create",
+        "secret",
+        "generic",
+        "key",
+        "--from-literal=a=quill",
+    ];
+    kubectl
+        .run(&[&["-n", namespace.name.as_str()][..], &secret].concat())?
+        .done()?;
+    let vm = namespace.wait_phase("keeper", "Complete")?;
+    assert_eq!(number(&vm, "/status/restarts"), 0, "{vm}");
+    Ok(())
+}
+
+#[test]
 fn a_refused_vm_runs_once_the_policy_allows_it() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "bad-lifted")?;
@@ -353,6 +421,7 @@ fn endings(cluster: &Cluster, namespace: &Namespace<'_>) -> Result<Vec<Ending>> 
     let fill = |text: &str| {
         text.replace("REGISTRY", &registry)
             .replace("NOBODY", &nobody)
+            .replace("LONG", &"\u{e9}".repeat(200))
     };
     let ending = |(name, spec, phase, condition, reason, says): Case| {
         let mut spec: Value = serde_yaml::from_str(&fill(spec)).context(spec)?;

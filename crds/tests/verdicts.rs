@@ -108,6 +108,26 @@ fn k04_lists_maps_and_texts_are_bounded() {
     }
 }
 
+/// Not a row of the table: `kubectl` reads it as octal before the API server sees it.
+#[test]
+fn a_mode_as_in_c_is_refused_with_what_to_write_instead() {
+    let spec: Value = serde_yaml::from_str(
+        "{image: a, mounts: [{path: /a, configMap: {name: c, defaultMode: 0400}}]}",
+    )
+    .unwrap();
+    assert_eq!(
+        said(&validate(&object("AgentVM", &spec))),
+        [
+            "spec.mounts[0].configMap.defaultMode: must be a whole number: write 256 or 0o400, 0400 is octal to some readers of YAML and text to others"
+        ]
+    );
+    let spec: Value = serde_yaml::from_str(
+        "{image: a, mounts: [{path: /a, configMap: {name: c, defaultMode: 0o400}}]}",
+    )
+    .unwrap();
+    assert_eq!(said(&validate(&object("AgentVM", &spec))), [""; 0]);
+}
+
 #[test]
 fn an_object_of_another_version_or_kind_is_refused_at_once() {
     let mut vm = object("AgentVM", &json!({"image": "a"}));

@@ -135,6 +135,24 @@ fn k01_the_api_server_refuses_what_can_never_run_and_names_the_field() -> Result
 }
 
 #[test]
+fn kubectl_reads_a_files_mode_as_the_docs_say() -> Result<()> {
+    let plane = cluster::installed()?;
+    let namespace = Namespace::create(plane, "bad-mode")?;
+    for written in ["256", "0400", "0o400"] {
+        let vm = format!(
+            "{{apiVersion: agentvm.dev/v1alpha1, kind: AgentVM, metadata: {{name: vm}}, \
+             spec: {{image: a, mounts: [{{path: /a, configMap: {{name: c, defaultMode: {written}}}}}]}}}}"
+        );
+        let mode = "jsonpath={.spec.mounts[0].configMap.defaultMode}";
+        let apply = ["apply", "--dry-run=server", "-f", "-", "-o", mode];
+        let namespaced = [&["-n", namespace.name.as_str()][..], &apply].concat();
+        let read = plane.kubectl.run_with(&namespaced, &vm)?.done()?;
+        assert_eq!(read, "256", "{written}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_api_server_refuses_policies_that_rule_nothing_sensible() -> Result<()> {
     let plane = cluster::installed()?;
     let policy = |spec: Value| json!({"apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentPolicy", "metadata": {"name": "bad"}, "spec": spec});

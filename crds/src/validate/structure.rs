@@ -49,6 +49,9 @@ fn value(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>
             errors.extend(bounds::text(schema, text, path));
         }
         (_, Value::Number(number)) if int_or_string && is_whole(number) => {}
+        ("integer", Value::String(text)) if let Some(number) = octal(text) => {
+            errors.push(FieldError::new(path, octal_is_ambiguous(text, number)));
+        }
         _ if int_or_string => wrong("a quantity in quotes or a whole number"),
         ("object", _) => wrong("an object"),
         ("array", _) => wrong("a list"),
@@ -145,6 +148,19 @@ fn described(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     }
+}
+
+/// The number that `kubectl` reads where a file mode is written as in C.
+fn octal(text: &str) -> Option<u64> {
+    let is_octal = text.starts_with('0') && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    u64::from_str_radix(text, 8).ok().filter(|_| is_octal)
+}
+
+fn octal_is_ambiguous(text: &str, number: u64) -> String {
+    format!(
+        "must be a whole number: write {number} or 0o{number:o}, \
+         {text} is octal to some readers of YAML and text to others"
+    )
 }
 
 fn is_whole(number: &serde_json::Number) -> bool {

@@ -20,6 +20,8 @@ pub enum Guard {
     FileChunks,
     /// What a component reads of a file in one call is bounded.
     FileReadBound,
+    /// The number of handles that a component holds is bounded.
+    HandleBound,
     /// The number of files that a guest has open is bounded.
     OpenFiles,
     /// Linear memory is charged to the memory limit.

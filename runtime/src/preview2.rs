@@ -19,6 +19,7 @@ use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{CommandPre, cli, clocks};
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
+use crate::guards::{Guard, is_on};
 use crate::host::Host;
 
 /// The interfaces that components find linked, in any release of WASI 0.2.
@@ -69,7 +70,9 @@ impl Preview2 {
         let mut hash_key = files::HashKey::default();
         host.random.fill_bytes(&mut hash_key);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        if is_on(Guard::HandleBound) {
+            table.set_max_capacity(MAX_HANDLES);
+        }
         let shared = &host.shared;
         let out = |to| stdio::Out {
             to,

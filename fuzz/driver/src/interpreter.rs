@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::script::{ANSWERS, HEAP, SCRIPT, TEXT};
+use crate::script::{ANSWERS, HEAP, SCRIPT};
 
 /// A function that a script can call, as the core module imports it: one letter for each
 /// parameter and the result, `i` is 32 bits and `I` is 64.
@@ -24,7 +24,7 @@ const ARGUMENTS: u32 = 0x100;
 /// Bytes of linear memory, in pages.
 pub(crate) const PAGES: u32 = 16;
 
-/// The part of a core module that interprets: `$interpret` decodes the text at [`TEXT`] and
+/// The part of a core module that interprets: `$interpret` decodes the text at an address and
 /// makes its calls. The functions are imported from `module`, after `imports`.
 pub(crate) fn interpreter(imports: &str, module: &str, functions: &[Function]) -> String {
     let mut text = imports.to_owned();
@@ -91,8 +91,7 @@ fn value_type(letter: char) -> &'static str {
 
 fn decode() -> String {
     format!(
-        "(func $decode (local $from i32) (local $to i32)
-           (local.set $from (i32.const {TEXT}))
+        "(func $decode (param $from i32) (local $to i32)
            (local.set $to (i32.const {SCRIPT}))
            (block $end (loop $next
              (br_if $end (i32.lt_u (i32.load8_u (local.get $from)) (i32.const 97)))
@@ -109,10 +108,10 @@ fn decode() -> String {
 
 fn interpret() -> String {
     format!(
-        "(func $interpret
+        "(func $interpret (param $text i32)
            (local $call i32) (local $end i32) (local $arg i32) (local $left i32) (local $to i32)
            (local $value i64)
-           (call $decode)
+           (call $decode (local.get $text))
            (local.set $call (i32.load (i32.const {SCRIPT})))
            (local.set $end (i32.load offset=4 (i32.const {SCRIPT})))
            (block $done (loop $next
@@ -124,6 +123,8 @@ fn interpret() -> String {
                (br_if $ready (i32.eqz (local.get $left)))
                (local.set $value (i64.load offset=8 (local.get $arg)))
                (if (i32.load (local.get $arg)) (then
+                 (local.set $value (i64.load32_u (i32.wrap_i64 (local.get $value))))))
+               (if (i32.eq (i32.load (local.get $arg)) (i32.const 2)) (then
                  (local.set $value (i64.load32_u (i32.wrap_i64 (local.get $value))))))
                (i64.store (local.get $to) (local.get $value))
                (local.set $to (i32.add (local.get $to) (i32.const 8)))

@@ -14,7 +14,7 @@
 
 pub mod interpreter;
 mod preview1;
-mod preview2;
+pub mod preview2;
 mod run;
 pub mod script;
 

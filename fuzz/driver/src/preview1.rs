@@ -52,7 +52,7 @@ pub(crate) fn module() -> String {
         "(module {} (memory (export \"memory\") {PAGES})
            (func (export \"_start\")
              (drop (call $args_get (i32.const 4096) (i32.const {TEXT})))
-             (call $interpret)))",
+             (call $interpret (i32.const {TEXT}))))",
         interpreter("", "wasi_snapshot_preview1", FUNCTIONS)
     )
 }

@@ -1,5 +1,6 @@
 //! A component that carries a script out by `wasi:filesystem`.
 
+pub mod calls;
 mod types;
 
 use std::fmt::Write as _;
@@ -79,7 +80,7 @@ pub(crate) fn component() -> String {
              (func (export \"run\") (result i32)
                (i32.store (i32.const {HEAP_POINTER}) (i32.const {TEXT}))
                (call $get-arguments (i32.const 4096))
-               (call $interpret)
+               (call $interpret (i32.load (i32.load (i32.const 4096))))
                (i32.const 0)))
            (core instance $main (instantiate $main
              (with \"libc\" (instance $libc))
@@ -112,6 +113,12 @@ impl Script {
     /// Calls the function named `name`; where it stores its result, the address is added.
     pub fn preview2(&mut self, name: &str, args: &[Arg]) -> Answer {
         let answer = self.answer();
+        self.preview2_into(answer, name, args);
+        answer
+    }
+
+    /// As [`Script::preview2`], with its answer over that of an earlier call.
+    pub fn preview2_into(&mut self, answer: Answer, name: &str, args: &[Arg]) {
         let number = crate::number(FUNCTIONS, name);
         let mut args = args.to_vec();
         let index = usize::try_from(number).unwrap_or(usize::MAX);
@@ -121,7 +128,6 @@ impl Script {
         }
         assert_eq!(args.len(), params, "arguments of {name}");
         self.call(number, &args, answer);
-        answer
     }
 
     /// Writes the answers to stdout, which is what a component's script ends with.

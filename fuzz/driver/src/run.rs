@@ -97,6 +97,7 @@ pub fn limits() -> Limits {
         cpu_millicores: 64_000,
         fuel: None,
         timeout_ms: None,
+        open_files: 1_000,
         ..Limits::default()
     }
 }

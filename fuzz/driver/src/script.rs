@@ -38,6 +38,8 @@ pub enum Arg {
     Is(u64),
     /// The 32 bits that lie at this address by then.
     At(u32),
+    /// The 32 bits that lie where the 32 bits at this address point by then.
+    Behind(u32),
 }
 
 impl From<u32> for Arg {
@@ -105,6 +107,7 @@ impl Script {
             let (kind, value) = match *arg {
                 Arg::Is(value) => (0_u64, value),
                 Arg::At(address) => (1, address.into()),
+                Arg::Behind(address) => (2, address.into()),
             };
             self.calls.extend(kind.to_le_bytes());
             self.calls.extend(value.to_le_bytes());

@@ -103,7 +103,7 @@ impl Host {
     }
 
     pub(super) fn drop_opened(&mut self, fd: &Resource<Descriptor>) -> wasmtime::Result<()> {
-        let opened: Arc<Opened> = self.ctx().table.delete(meant(fd))?;
+        let opened: Arc<Opened> = self.ctx().table.delete(named(fd))?;
         let preview2 = self.preview2();
         preview2.open_files -= usize::from(opened.counts);
         drop(opened); // before it is charged for
@@ -129,7 +129,7 @@ impl Host {
         &mut self,
         stream: &Resource<DirectoryEntryStream>,
     ) -> wasmtime::Result<()> {
-        self.ctx().table.delete::<Listing>(meant(stream))?;
+        self.ctx().table.delete::<Listing>(named(stream))?;
         Ok(())
     }
 
@@ -143,12 +143,12 @@ impl Host {
     }
 }
 
-/// The handle of what lies in the table, under the name that the generated code has for it.
-fn named<Ours: 'static, Theirs: 'static>(handle: &Resource<Ours>) -> Resource<Theirs> {
+/// The same handle under the other type's name, to be given to the guest or up.
+fn named<From: 'static, To: 'static>(handle: &Resource<From>) -> Resource<To> {
     Resource::new_own(handle.rep())
 }
 
-/// What lies in the table under a handle of the generated code.
+/// What lies in the table under a handle of the generated code, to be looked at.
 fn meant<Theirs: 'static, Ours: 'static>(handle: &Resource<Theirs>) -> Resource<Ours> {
     Resource::new_borrow(handle.rep())
 }

@@ -119,3 +119,74 @@ pub fn needs_another_run(a: &AgentVMSpec, b: &AgentVMSpec) -> bool {
         || *capabilities != b.capabilities
         || of_limits(limits) != of_limits(&b.limits)
 }
+
+#[cfg(test)]
+mod tests {
+    use agentvm_crds::mutability::{Mutability, TABLE};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(field: &str, value: &Value) -> AgentVMSpec {
+        let mut object = json!({"spec": {}});
+        let target = field
+            .split('.')
+            .fold(&mut object, |object, name| &mut object[name]);
+        *target = value.clone();
+        serde_json::from_value(object["spec"].take()).unwrap()
+    }
+
+    #[test]
+    fn a_vm_runs_again_for_the_fields_that_the_table_says_and_for_no_other() {
+        let samples = [
+            ("spec.image", json!("a"), json!("b")),
+            (
+                "spec.module",
+                json!({"configMap": {"name": "m", "key": "a"}}),
+                json!({"configMap": {"name": "m", "key": "b"}}),
+            ),
+            ("spec.args", json!(["a"]), json!(["b"])),
+            ("spec.env", json!([{"name": "A", "value": "a"}]), json!([])),
+            (
+                "spec.mounts",
+                json!([{"path": "/a", "emptyDir": {}}]),
+                json!([{"path": "/a", "emptyDir": {"sizeLimit": "1Mi"}}]),
+            ),
+            (
+                "spec.capabilities",
+                json!({}),
+                json!({"clock": {"resolution": "1us"}}),
+            ),
+            ("spec.limits.memory", json!("1Mi"), json!("2Mi")),
+            ("spec.limits.cpu", json!("100m"), json!("200m")),
+            ("spec.limits.fuel", json!("1M"), json!("2M")),
+            ("spec.limits.timeout", json!("1s"), json!("2s")),
+            ("spec.limits.logRate", json!("1Ki"), json!("2Ki")),
+            ("spec.limits.storage", json!("1Mi"), json!("2Mi")),
+            ("spec.limits.inodes", json!("16"), json!("1k")),
+            ("spec.limits.openFiles", json!("8"), json!("64")),
+            ("spec.suspend", json!(false), json!(true)),
+            ("spec.restartPolicy", json!("Never"), json!("Always")),
+            ("spec.terminationGracePeriod", json!("1s"), json!("2s")),
+            ("spec.ttlAfterFinished", json!("1s"), json!("2s")),
+            ("spec.nodeSelector", json!({"a": "b"}), json!({})),
+            (
+                "spec.tolerations",
+                json!([{"operator": "Exists"}]),
+                json!([]),
+            ),
+        ];
+        let fields = samples.each_ref().map(|(field, ..)| *field);
+        let mut table = TABLE.map(|(field, _)| field);
+        let mut named = fields;
+        table.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(named, table);
+        for (field, before, after) in samples {
+            let again = agentvm_crds::mutability::of(field) == Some(Mutability::Restart);
+            let (before, after) = (spec(field, &before), spec(field, &after));
+            assert_eq!(needs_another_run(&before, &after), again, "{field}");
+            assert!(!needs_another_run(&after, &after), "{field}");
+        }
+    }
+}

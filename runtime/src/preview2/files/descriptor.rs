@@ -77,9 +77,7 @@ impl HostDescriptor for Host {
 
     async fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
         let opened = self.opened(&fd)?;
-        if opened.writable().is_err() {
-            return Err(ErrorCode::Invalid.into());
-        }
+        opened.writable(ErrorCode::Invalid)?; // as ftruncate has it
         self.charged(0, opened.node.set_size(size, self.now()))
     }
 
@@ -119,7 +117,7 @@ impl HostDescriptor for Host {
     ) -> FsResult<Filesize> {
         self.charge_bytes(buffer.len()); // all of it was copied out of the guest
         let opened = self.opened(&fd)?;
-        opened.writable()?;
+        opened.writable(ErrorCode::BadDescriptor)?;
         let bytes = buffer.get(..MAX_WRITE_BYTES).unwrap_or(&buffer);
         let written = opened.node.write_at(offset, bytes, self.now());
         let written = self.charged(0, written)?;
@@ -296,7 +294,7 @@ impl Host {
         place: Place,
     ) -> FsResult<Resource<DynOutputStream>> {
         let opened = self.opened(fd)?;
-        opened.writable()?;
+        opened.writable(ErrorCode::BadDescriptor)?;
         let stream: DynOutputStream = Box::new(Writer::new(self, opened, place));
         self.add(stream)
     }

@@ -10,7 +10,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use agentvm_vfs::{Kind, Node};
+use agentvm_vfs::{Error, Kind, Node};
 use wasmtime::component::{Resource, ResourceTableError};
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
@@ -37,19 +37,21 @@ impl Opened {
         if self.node.kind() == Kind::Directory {
             return Err(ErrorCode::IsDirectory.into());
         }
-        self.opened_for(DescriptorFlags::READ)
+        if !self.flags.contains(DescriptorFlags::READ) {
+            return Err(ErrorCode::BadDescriptor.into());
+        }
+        Ok(())
     }
 
-    /// Fails unless its content can be written.
-    pub(super) fn writable(&self) -> FsResult<()> {
-        self.opened_for(DescriptorFlags::WRITE)
-    }
-
-    fn opened_for(&self, flag: DescriptorFlags) -> FsResult<()> {
-        if self.flags.contains(flag) {
-            Ok(())
-        } else {
-            Err(ErrorCode::BadDescriptor.into())
+    /// Fails with `code` unless its content can be written; a read-only mount says so first, by
+    /// an empty write, which changes nothing.
+    pub(super) fn writable(&self, code: ErrorCode) -> FsResult<()> {
+        if self.flags.contains(DescriptorFlags::WRITE) {
+            return Ok(());
+        }
+        match self.node.write_at(0, &[], 0) {
+            Err(Error::ReadOnly) => Err(ErrorCode::ReadOnly.into()),
+            Ok(_) | Err(_) => Err(code.into()),
         }
     }
 }

@@ -224,12 +224,16 @@ impl Vms {
     /// Has the files of every VM grow from now on, or not.
     pub(super) fn set_growth(&self, growth: Growth) {
         let mut table = self.lock();
-        table.growth = growth;
-        for entry in table.entries.values() {
+        let now = self.began.elapsed();
+        for entry in table.entries.values_mut() {
             if let Some(filesystem) = &entry.filesystem {
                 filesystem.set_growth(growth);
+                // What was refused until here was refused by the warden's word.
+                let count = filesystem.usage().refused_by_host;
+                entry.refusals.recent(count, Growth::Refused, now);
             }
         }
+        table.growth = growth;
         drop(table);
         self.mark_pressed();
     }

@@ -8,6 +8,7 @@
 mod cells;
 mod docs;
 mod fence;
+mod files;
 mod harness;
 mod jail;
 mod logs;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use agentvm_cell_api::cell::VmState;
 
-use crate::harness::{Node, eventually, gone, spec};
+use crate::files::work;
+use crate::harness::{Node, TestCell, eventually, gone, spec};
 use crate::wat;
 
 /// Writes what the kernel shows of a group with a limit of 100 MB, in both versions of the
@@ -29,6 +30,71 @@ fn show_used(root: &Path, bytes: u64) {
     write("memory.max", "100000000\n");
     write("memory/memory.usage_in_bytes", &format!("{bytes}\n"));
     write("memory/memory.limit_in_bytes", "100000000\n");
+}
+
+#[tokio::test]
+async fn files_stop_growing_under_memory_pressure_are_marked_and_grow_again_after_it() {
+    let groups = tempfile::tempdir().unwrap();
+    show_used(groups.path(), 50_000_000);
+    let node = Node::with(&["--cgroup-dir", groups.path().to_str().unwrap()]).await;
+    let grows = node.compile(&wat::files::grows("work/log")).await;
+    let cell = node.cell("team-a").await;
+    let mut spec = spec(&grows);
+    spec.mounts = vec![work()];
+    spec.grants.limits.storage_bytes = 1 << 30;
+    cell.put("u-1", &spec).await;
+    let said = |cell: &TestCell, lines: &'static [&'static str]| {
+        let client = cell.client.clone();
+        eventually("the guest says so", move || {
+            let client = client.clone();
+            async move {
+                let log = client.log("u-1").await.unwrap();
+                let log = String::from_utf8(log.to_vec()).unwrap();
+                let said: Vec<&str> = ["refused", "grown", "refused"]
+                    .into_iter()
+                    .take(log.lines().count())
+                    .collect();
+                (said == lines).then_some(())
+            }
+        })
+    };
+    let marked = |cell: &TestCell, uid: &'static str, marked: bool| {
+        let client = cell.client.clone();
+        eventually("the mark is as it should be", move || {
+            let client = client.clone();
+            async move {
+                let vm = client.vm(uid).await.unwrap().unwrap();
+                (vm.storage_pressure == marked).then_some(vm)
+            }
+        })
+    };
+    let running = cell.reaches("u-1", VmState::Running).await;
+    assert!(!running.storage_pressure);
+
+    show_used(groups.path(), 81_000_000);
+    said(&cell, &["refused"]).await;
+    let pressed = marked(&cell, "u-1", true).await;
+    assert!(
+        pressed.version > running.version,
+        "who follows the list hears of it"
+    );
+    // A VM and a cell that come now are under pressure as well.
+    cell.put("u-2", &spec).await;
+    marked(&cell, "u-2", true).await;
+    let late = node.cell("team-b").await;
+    late.put("u-3", &spec).await;
+    marked(&late, "u-3", true).await;
+    // One without files has nothing that could grow.
+    let waits = node.compile(&wat::waits()).await;
+    let bare = cell.put("u-4", &crate::harness::spec(&waits)).await;
+    assert!(!bare.storage_pressure);
+    let usage = cell.client.stats().await.unwrap().vms;
+    assert!(usage["u-1"].filesystem.host > 0, "{usage:?}");
+
+    show_used(groups.path(), 70_000_000);
+    said(&cell, &["refused", "grown"]).await;
+    marked(&cell, "u-1", false).await;
+    marked(&late, "u-3", false).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Guests, written in WebAssembly text.
 
+pub(crate) mod files;
+
 /// Imports, memory and two helpers that most guests share.
 const PRELUDE: &str = r#"
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -242,6 +242,37 @@ fn crds_account(site: &Site) -> Result<PathBuf> {
 }
 
 #[test]
+fn k26_a_namespace_opts_in_to_secrets_and_out_again_by_a_value() -> Result<()> {
+    let site = Site::start("secrets")?;
+    let teal = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "teal"}});
+    site.plane.api.create("/api/v1/namespaces", &teal)?;
+    let agent = format!("--as=system:serviceaccount:{NAMESPACE}:agentvm-node-agent");
+    let may = |namespace: &str, verb: &str| -> Result<bool> {
+        let asked = ["-n", namespace, "auth", "can-i", verb, "secrets", &agent];
+        Ok(site.plane.kubectl.run(&asked)?.stdout.trim() == "yes")
+    };
+    let until = |wanted: bool| {
+        wait::until("the roles to be followed", || {
+            let found = may("teal", "get")?;
+            Ok(wait::yes_if(found == wanted, || format!("{found}")))
+        })
+    };
+    site.release("install", &[])?.done()?;
+    assert!(!may("teal", "get")?);
+    let opted_in = ["--reuse-values", "--set", "secrets.namespaces={teal}"];
+    site.release("upgrade", &opted_in)?.done()?;
+    until(true)?;
+    assert!(!may("teal", "list")? && !may(NAMESPACE, "get")? && !may("default", "get")?);
+    let opted_out = ["--reuse-values", "--set-json", "secrets.namespaces=[]"];
+    site.release("upgrade", &opted_out)?.done()?;
+    until(false)?;
+    let gone = site.release("upgrade", &["--set", "secrets.namespaces={nowhere}"])?;
+    let said = gone.refused()?;
+    assert!(said.contains("\"nowhere\" not found"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn an_upgrade_brings_older_crds_to_date_and_leaves_newer_ones() -> Result<()> {
     let site = Site::start("crds")?;
     site.release("install", &[])?.done()?;

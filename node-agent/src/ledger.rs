@@ -61,8 +61,19 @@ pub struct Row {
     pub past: Usage,
     /// Its memory limit, where it is decided.
     pub memory_limit_bytes: Option<u64>,
+    /// What its files may hold, where it has mounts and that is decided.
+    pub storage_limit: Option<StorageLimit>,
     /// Requests that an `Audit` policy would have refused.
     pub audited: usize,
+}
+
+/// What a VM's files may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageLimit {
+    /// Bytes.
+    pub bytes: u64,
+    /// Inodes.
+    pub inodes: u64,
 }
 
 impl Ledger {
@@ -135,9 +146,16 @@ fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry) -> Row {
         Ruling::Unknown(_) | Ruling::Invalid(_) | Ruling::Refused(_) => None,
     });
     let held = match &record.run {
-        Run::Live { spec, .. } => Some(spec.grants.limits.memory_bytes),
+        Run::Live { spec, .. } => Some(spec.as_ref()),
         Run::Ended { .. } | Run::None => None,
     };
+    let limits = held
+        .map(|spec| spec.grants.limits)
+        .or_else(|| verdict.map(|verdict| verdict.grants.limits));
+    let has_mounts = held.map_or_else(
+        || want.is_some_and(|want| !want.mounts.is_empty()),
+        |spec| !spec.mounts.is_empty(),
+    );
     Row {
         uid: uid.clone(),
         namespace: record.namespace.clone(),
@@ -148,8 +166,11 @@ fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry) -> Row {
         restarts: record.restarts,
         exits: entry.exits.clone(),
         past: entry.past.clone(),
-        memory_limit_bytes: held
-            .or_else(|| verdict.map(|verdict| verdict.grants.limits.memory_bytes)),
+        memory_limit_bytes: limits.map(|limits| limits.memory_bytes),
+        storage_limit: limits.filter(|_| has_mounts).map(|limits| StorageLimit {
+            bytes: limits.storage_bytes,
+            inodes: limits.inodes,
+        }),
         audited: verdict.map_or(0, |verdict| verdict.audited.len()),
     }
 }

@@ -198,7 +198,10 @@ fn a_guest_that_does_not_listen_is_stopped_when_its_grace_is_over() -> Result<()
 fn metrics_carry_namespace_and_vm_and_promtool_finds_no_fault() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "cl-metrics")?;
-    let limits = json!({"limits": {"memory": "32Mi"}});
+    let limits = json!({
+        "limits": {"memory": "32Mi", "storage": "1Mi", "inodes": 100},
+        "mounts": [{"path": "/work", "emptyDir": {}}],
+    });
     namespace.run_probe("meter", "stay", &limits)?;
     namespace.run_probe("ender", "nosy", &limits)?;
     let running = namespace.wait_phase("meter", "Running")?;
@@ -231,6 +234,11 @@ fn metrics_carry_namespace_and_vm_and_promtool_finds_no_fault() -> Result<()> {
             && sample("agentvm_vm_memory_peak_bytes", "") >= 65_536.0
             && sample("agentvm_vm_memory_limit_bytes", "") >= 33_554_432.0
             && sample("agentvm_vm_log_bytes_total", "") >= 3.0
+            && sample("agentvm_vm_storage_bytes", "") >= 0.0
+            && sample("agentvm_vm_storage_limit_bytes", "") >= 1_048_576.0
+            && sample("agentvm_vm_inodes", "") >= 0.0
+            && sample("agentvm_vm_inodes_limit", "") >= 100.0
+            && sample("agentvm_vm_filesystem_operations_total", "result=\"ok\"") >= 0.0
             && sample("agentvm_vm_log_dropped_bytes_total", "") >= 0.0;
         Ok(wait::yes_if(sound, || metrics))
     })?;

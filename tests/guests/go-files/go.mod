@@ -1,0 +1,3 @@
+module agentvm.dev/tests/go-files
+
+go 1.22

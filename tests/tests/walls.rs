@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of ours that it may depend on outside its tests.
-const WALLS: [(&str, &[&str]); 12] = [
+const WALLS: [(&str, &[&str]); 13] = [
     ("agentvm-policy", &[]),
     ("agentvm-vfs", &[]),
     ("agentvm-crds", &["agentvm-policy"]),
@@ -63,6 +63,10 @@ const WALLS: [(&str, &[&str]); 12] = [
             "agentvm-tests",
             "agentvm-vfs",
         ],
+    ),
+    (
+        "agentvm-fuzz-driver",
+        &["agentvm-policy", "agentvm-runtime", "agentvm-vfs"],
     ),
     ("xtask", &[]),
 ];
@@ -179,7 +183,9 @@ fn root() -> PathBuf {
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1", "--offline"])
+        .args(["metadata", "--format-version=1", "--locked"])
+        // What is not for this machine was never downloaded on a bare one.
+        .args(["--offline", "--filter-platform", "host-tuple"])
         .current_dir(root())
         .output()
         .unwrap();

@@ -10,6 +10,7 @@ mod transfer;
 mod write;
 
 pub(super) use self::stat::known_flags;
+use agentvm_vfs::{Error, Node};
 use wasmtime::{Caller, Linker};
 
 use super::MODULE;
@@ -54,6 +55,15 @@ fn change(
     let answer = change(&mut host.descriptors);
     host.charge_files(0);
     answer
+}
+
+/// Why what is not open for writing can't be changed: a read-only mount says so before the
+/// descriptor does, by an empty write, which changes nothing.
+fn unwritable(host: &Host, node: &Node, errno: Errno) -> Errno {
+    match node.write_at(0, &[], host.now()) {
+        Err(Error::ReadOnly) => Errno::ROFS,
+        Ok(_) | Err(_) => errno,
+    }
 }
 
 /// `errno` where `fd` is open and a stream: it can't do what is asked.

@@ -33,7 +33,11 @@ impl Output for Kept {
 
 impl Kept {
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
     }
 }
 
@@ -43,6 +47,7 @@ pub(crate) struct Guest {
     args: Vec<String>,
     env: Vec<(String, String)>,
     grants: Grants,
+    filesystem: Filesystem,
     stdout: Arc<dyn Output>,
     kept: Arc<Kept>,
 }
@@ -53,6 +58,8 @@ pub(crate) struct Ran {
     pub(crate) ending: Ending,
     pub(crate) usage: Usage,
     pub(crate) stdout: String,
+    /// What `stdout` is as bytes.
+    pub(crate) bytes: Vec<u8>,
     pub(crate) wall: Duration,
 }
 
@@ -75,6 +82,7 @@ impl Running {
             ending,
             usage: self.handle.usage(),
             stdout: self.kept.text(),
+            bytes: self.kept.bytes(),
             wall: self.started.elapsed(),
         }
     }
@@ -131,6 +139,7 @@ impl Guest {
                 limits,
                 ..Grants::default()
             },
+            filesystem: Filesystem::new(Budget::default(), &[], 0).unwrap(),
             stdout: kept.clone(),
             kept,
         }
@@ -160,6 +169,11 @@ impl Guest {
         self
     }
 
+    pub(crate) fn filesystem(mut self, filesystem: &Filesystem) -> Self {
+        self.filesystem = filesystem.clone();
+        self
+    }
+
     pub(crate) fn stdout(mut self, output: impl Output) -> Self {
         self.stdout = Arc::new(output);
         self
@@ -172,6 +186,7 @@ impl Guest {
             args,
             env,
             grants,
+            filesystem,
             stdout,
             kept,
         } = self;
@@ -181,7 +196,7 @@ impl Guest {
                 args,
                 env,
                 grants,
-                filesystem: Filesystem::new(Budget::default(), &[], 0).unwrap(),
+                filesystem,
                 stdout,
                 stderr,
             },

@@ -8,6 +8,7 @@
 
 mod components;
 mod endings;
+mod files;
 mod harness;
 mod host_calls;
 mod limits;

@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use agentvm_policy::EndReason;
+use agentvm_runtime::vfs::{Filesystem, guards};
 use agentvm_runtime::{Guard, switch_off};
 
+use crate::files::script::Attack;
+use crate::files::{access, cost, descriptors, links, mounts, names, paths, quota};
 use crate::harness::{Guest, Ran, say};
 
 /// Runs `guest` with and without `guard`, on this very thread.
@@ -107,4 +110,90 @@ fn without_the_wake_a_guest_that_waits_for_input_never_learns_of_the_stop() {
         switch_off(Guard::StdinWake, || runtime().block_on(stopped())),
         None
     );
+}
+
+#[test]
+fn d12_without_the_bound_any_number_of_files_is_open() {
+    let (with, without) = with_and_without(Guard::OpenFiles, || {
+        descriptors::opens_files_until_refused().guest(&work())
+    });
+    let opened = |ran: &Ran| ran.ending.exit_code.map(|code| (code >> 8, code & 0xff));
+    assert_eq!(opened(&with), Some((65, 33)));
+    assert_eq!(opened(&without), Some((5_000, 0)));
+}
+
+#[test]
+fn c03_b03_without_the_charge_little_fuel_lists_a_large_directory_many_times() {
+    let (with, without) = with_and_without(Guard::FileCharge, || {
+        cost::lists_all_the_time(5_000).fuel(3_000_000)
+    });
+    assert_eq!(with.ending.reason, EndReason::OutOfFuel);
+    assert_eq!(without.ending.reason, EndReason::Completed);
+}
+
+#[test]
+fn c02_d06_without_the_pauses_a_large_write_is_not_paid_for_before_it_is_done() {
+    let files = [work(), work()];
+    let each = std::cell::Cell::new(0);
+    with_and_without(Guard::FileChunks, || {
+        let filesystem = files.get(each.replace(each.get() + 1)).unwrap();
+        cost::writes_much_at_once(filesystem).fuel(1_000_000)
+    });
+    let [with, without] = files.map(|filesystem| filesystem.usage().peak_bytes);
+    assert!(with < 1 << 20, "{with}");
+    assert!(without > 8 << 20, "{without}");
+}
+
+fn work() -> Filesystem {
+    crate::files::script::work()
+}
+
+/// The script is answered as it has to be, and not without `guard`.
+fn holds_and_fails_without(guard: guards::Guard, attack: fn() -> Attack) {
+    let exit_code = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (script, filesystem) = attack();
+        runtime
+            .block_on(script.guest(&filesystem).run())
+            .ending
+            .exit_code
+    };
+    assert_eq!(exit_code(), Some(0), "{guard:?}");
+    assert_ne!(guards::switch_off(guard, exit_code), Some(0), "{guard:?}");
+}
+
+#[test]
+fn without_its_guard_each_attack_on_names_and_mounts_comes_through_preview1() {
+    use guards::Guard::{
+        AbsoluteLink, AbsolutePath, CrossMount, EscapeAbove, FileSizeCap, MountPoint, NulInName,
+        ReadOnlyMount,
+    };
+    let attacks: [(guards::Guard, fn() -> Attack); 13] = [
+        (EscapeAbove, paths::walks_everywhere),             // a01
+        (EscapeAbove, paths::leads_out_by_dots),            // a01
+        (AbsolutePath, paths::leads_out_by_dots),           // a01
+        (AbsoluteLink, links::follows_absolute_links),      // a02
+        (EscapeAbove, links::follows_links_out),            // a02
+        (EscapeAbove, paths::leads_out_by_slashes),         // a03
+        (EscapeAbove, paths::leads_out_by_a_renamed_link),  // a04
+        (ReadOnlyMount, access::changes_what_is_read_only), // a08
+        (CrossMount, mounts::moves_mounts),                 // a09
+        (MountPoint, mounts::moves_mounts),                 // a09
+        (AbsolutePath, paths::walks_everywhere),            // a10
+        (NulInName, names::names_illegally),                // a13
+        (FileSizeCap, quota::makes_huge_files),             // b01
+    ];
+    for (guard, attack) in attacks {
+        holds_and_fails_without(guard, attack);
+    }
+}
+
+#[test]
+fn b01_b02_without_the_quotas_bytes_and_inodes_go_on() {
+    holds_and_fails_without(guards::Guard::ByteQuota, quota::fills_all_bytes);
+    holds_and_fails_without(guards::Guard::MountQuota, quota::fills_a_mount);
+    holds_and_fails_without(guards::Guard::InodeQuota, quota::fills_all_inodes);
 }

@@ -3,10 +3,10 @@
 use agentvm_vfs::{Error, Node, Timestamp};
 use wasmtime::{Caller, Linker};
 
-use super::not_a_stream;
+use super::{not_a_stream, unwritable};
 use crate::host::Host;
 use crate::preview1::MODULE;
-use crate::preview1::descriptors::{Descriptor, OpenFile};
+use crate::preview1::descriptors::Descriptor;
 use crate::preview1::errno::{Answer, Errno, code};
 
 /// Pieces of advice that exist.
@@ -77,16 +77,19 @@ fn set_size(host: &Host, fd: u32, size: u64) -> Answer {
 fn change(
     host: &Host,
     fd: u32,
-    unwritable: Errno,
+    errno: Errno,
     change: impl FnOnce(&Node, Timestamp) -> Result<(), Error>,
 ) -> Answer {
-    let file = match not_a_stream(host, fd, Errno::INVAL)? {
-        Descriptor::File(file @ OpenFile { writable: true, .. }) => file,
-        Descriptor::File(_) | Descriptor::Directory(_) | Descriptor::Stream { .. } => {
-            return Err(unwritable);
-        }
+    let descriptor = not_a_stream(host, fd, Errno::INVAL)?;
+    let node = descriptor.node().ok_or(errno)?;
+    let is_writable = match descriptor {
+        Descriptor::File(file) => file.writable,
+        Descriptor::Directory(_) | Descriptor::Stream { .. } => false,
     };
-    let result = change(&file.node, host.now());
+    if !is_writable {
+        return Err(unwritable(host, node, errno));
+    }
+    let result = change(node, host.now());
     host.charge_files(0);
     Ok(result?)
 }

@@ -4,6 +4,7 @@ use wasmtime::{Caller, Linker};
 
 use super::stat::APPEND;
 use super::transfer::{Piece, Place, Transfer};
+use super::unwritable;
 use crate::host::Host;
 use crate::preview1::MODULE;
 use crate::preview1::descriptors::{Descriptor, OpenFile, Stream};
@@ -62,7 +63,10 @@ fn target(host: &Host, call: &Transfer) -> Result<Target, Errno> {
         (Descriptor::Stream { .. }, Place::Offset(_)) => Err(Errno::SPIPE),
         (Descriptor::Stream { stream, .. }, Place::Position) => Ok(Target::Stream(*stream)),
         (Descriptor::File(file), _) if file.writable => Ok(Target::File),
-        (Descriptor::File(_) | Descriptor::Directory(_), _) => Err(Errno::BADF),
+        (descriptor @ (Descriptor::File(_) | Descriptor::Directory(_)), _) => {
+            let node = descriptor.node().ok_or(Errno::BADF)?;
+            Err(unwritable(host, node, Errno::BADF))
+        }
     }
 }
 

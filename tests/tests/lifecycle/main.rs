@@ -8,6 +8,7 @@
 mod changes;
 mod crashes;
 mod crowds;
+mod files;
 mod operators;
 mod placement;
 mod restarts;

@@ -61,12 +61,12 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> anyho
         .current_dir(root()?)
         .env("CARGO_TARGET_DIR", target_dir()?);
     // What `cargo xtask` says about itself is nothing to the cargo that it starts.
-    for variable in [
-        "CARGO_MANIFEST_DIR",
-        "CARGO_MANIFEST_PATH",
-        "CARGO_PKG_NAME",
-    ] {
-        command.env_remove(variable);
+    // Build scripts that look at such variables would run again whenever somebody else builds.
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&variable);
+        }
     }
     Ok(command)
 }

@@ -19,6 +19,8 @@ use crate::capacity::Capacity;
 
 /// How often the warden is asked for its facts.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Bytes.
+const MIB: u64 = 1 << 20;
 
 /// Reports one node.
 #[derive(Clone)]
@@ -158,12 +160,21 @@ fn allocatable(capacity: &Capacity, info: &Info) -> NodeCapacity {
     let decided = capacity.decide(info);
     NodeCapacity {
         memory: k8s_openapi::apimachinery::pkg::api::resource::Quantity(
-            LimitField::Memory.show(decided.memory_bytes),
+            LimitField::Memory.show(whole_mib(decided.memory_bytes)),
         ),
         cpu: k8s_openapi::apimachinery::pkg::api::resource::Quantity(
             LimitField::Cpu.show(decided.cpu_millicores),
         ),
         vms: i64::from(decided.vms),
+    }
+}
+
+/// Less by the part of a MiB: nobody reads ten digits.
+const fn whole_mib(bytes: u64) -> u64 {
+    if bytes < MIB {
+        bytes
+    } else {
+        bytes / MIB * MIB
     }
 }
 

@@ -34,12 +34,12 @@ pub(crate) fn state_on_the_host_outlives_its_pods(stage: &Stage) -> Result<()> {
     let facts = fs::metadata(&code)?;
     assert_eq!((facts.uid(), facts.mode() & 0o777), (USER, 0o700));
     // Each entry is compiled once: what this pod did not compile, one before it did.
-    let compiled: usize = stage
-        .metrics()?
-        .lines()
-        .filter_map(|line| line.strip_prefix("agentvm_compiles_total{outcome=\"succeeded\"} "))
-        .filter_map(|count| count.parse::<usize>().ok())
-        .sum();
+    let metrics = stage.metrics()?;
+    let compiled = metrics.lines().find_map(|line| {
+        let count = line.strip_prefix("agentvm_compiles_total{outcome=\"succeeded\"} ");
+        count?.parse::<usize>().ok()
+    });
+    let compiled = compiled.context("a count of compilations")?;
     ensure!(
         compiled < entries,
         "{compiled} compiled by this pod, {entries} kept in {}",

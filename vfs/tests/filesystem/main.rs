@@ -1,8 +1,14 @@
 //! The virtual filesystem as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod escape;
 mod laws;
 mod linux;
+mod listing;
 mod model;
+mod mounts;
+mod naming;
+mod quotas;
+mod read_only;
 mod seen;
-mod smoke;
+mod times;

@@ -13,6 +13,7 @@ pub mod archive;
 pub mod cell;
 pub mod compile;
 mod control;
+mod guards;
 pub mod jail;
 mod refusal;
 pub mod warden;

@@ -1,5 +1,7 @@
 //! One thing of an archive, and what it may be called.
 
+use crate::guards::{Guard, is_on};
+
 /// One thing of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -60,10 +62,13 @@ pub fn check_path(bytes: &[u8]) -> Result<String, NameError> {
         return Err(NameError::TooLong(shown()));
     }
     for (depth, name) in path.split('/').enumerate() {
-        if matches!(name, "" | "." | "..") || name.contains('\0') {
+        let leads_elsewhere = matches!(name, "" | "." | "..") || name.contains('\0');
+        if leads_elsewhere && is_on(Guard::ArchiveNames) {
             return Err(NameError::NotCanonical(shown()));
         }
-        if name.len() > agentvm_runtime::vfs::MAX_NAME_BYTES || depth >= agentvm_runtime::vfs::MAX_DEPTH {
+        if name.len() > agentvm_runtime::vfs::MAX_NAME_BYTES
+            || depth >= agentvm_runtime::vfs::MAX_DEPTH
+        {
             return Err(NameError::TooLong(shown()));
         }
     }

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use tar::{Archive, EntryType};
 
 use super::item::{Item, Kind, NameError, check_path, shown};
+use crate::guards::{Guard, is_on};
 
 /// The longest name or target that is read: a path and its final zero.
 const MAX_LONG_BYTES: u64 = 4_097;
@@ -88,7 +89,7 @@ fn item<R: Read>(entry: &tar::Entry<'_, R>, long: Long) -> Result<Option<Item>, 
     };
     let kind = if kind.is_dir() {
         Kind::Directory
-    } else if kind.is_file() || kind.is_contiguous() {
+    } else if kind.is_file() || kind.is_contiguous() || !is_on(Guard::ArchiveKinds) {
         Kind::File {
             bytes: entry.size(),
         }

@@ -9,6 +9,7 @@
 
 mod flag;
 mod gather;
+mod guards;
 mod place;
 mod scatter;
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::archive::Writer;
+use crate::guards::switch_off;
 
 fn item(path: &str, kind: Kind) -> Item {
     Item {
@@ -176,7 +177,7 @@ fn a17_special_files_are_refused_with_their_name() {
 }
 
 #[test]
-fn a_claimed_size_is_not_allocated() {
+fn e08_a_claimed_size_is_not_allocated() {
     let bomb = raw(b"f", b'0', b"", 1 << 40, b"few");
     let mut read_bytes = 0;
     let refused = read(&bomb[..], |item, content| {
@@ -192,10 +193,30 @@ fn a_claimed_size_is_not_allocated() {
 }
 
 #[test]
-fn long_names_are_not_taken_twice_or_for_nothing() {
+fn e08_long_names_are_not_taken_twice_or_for_nothing() {
     let one = &raw(b"n", b'L', b"", 3, b"abc")[..1024];
     let twice = [one, one, &[0; 1024]].concat();
     assert!(matches!(seen(&twice), Err(ReadError::StrayName)));
     let alone = [one, &[0; 1024]].concat();
     assert!(matches!(seen(&alone), Err(ReadError::StrayName)));
+}
+
+#[test]
+fn a01_without_its_guard_a_name_that_leads_elsewhere_is_handed_on() {
+    switch_off(Guard::ArchiveNames);
+    for name in ["../x", "/etc/passwd", "a/../../x"] {
+        let all = seen(&raw(name.as_bytes(), b'0', b"", 0, b"")).unwrap();
+        let found = all.first().map(|(item, _)| item.path.as_str());
+        assert_eq!(found, Some(name));
+    }
+}
+
+#[test]
+fn a17_without_its_guard_a_device_becomes_a_file() {
+    switch_off(Guard::ArchiveKinds);
+    for kind in [b'3', b'4', b'6'] {
+        let all = seen(&raw(b"odd", kind, b"", 0, b"")).unwrap();
+        let found = all.first().map(|(item, _)| item.kind.clone());
+        assert_eq!(found, Some(Kind::File { bytes: 0 }));
+    }
 }

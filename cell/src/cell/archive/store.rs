@@ -8,6 +8,7 @@ use agentvm_cell_api::problem::{Problem, Reason};
 use bytes::{Buf as _, Bytes};
 
 use crate::archive::MAX_ARCHIVE_BYTES;
+use crate::guards::{Guard, is_on};
 
 /// Archives that wait at once.
 const MAX_ARCHIVES: usize = 64;
@@ -49,7 +50,8 @@ impl Archives {
     pub(super) fn add(&self, name: &str, chunk: Bytes) -> Result<(), Problem> {
         let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         let mut waiting = self.lock();
-        if waiting.bytes.saturating_add(bytes) > MAX_ARCHIVE_BYTES {
+        let too_much = waiting.bytes.saturating_add(bytes) > MAX_ARCHIVE_BYTES;
+        if too_much && is_on(Guard::ArchiveBytes) {
             waiting.forget(name);
             return Err(full(&format!(
                 "{} MiB of archives",
@@ -138,6 +140,7 @@ fn missing(name: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guards::switch_off;
 
     #[test]
     fn an_archive_is_taken_once_and_as_it_came() {
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn all_archives_together_are_bounded() {
+    fn e08_all_archives_together_are_bounded() {
         let archives = Archives::default();
         for index in 0..MAX_ARCHIVES {
             archives.begin(&format!("a{index}")).unwrap();
@@ -188,5 +191,17 @@ mod tests {
         assert!(archives.take("a1").is_err(), "it is forgotten as a whole");
         archives.take("a0").unwrap();
         archives.add("a2", piece).unwrap();
+    }
+
+    #[test]
+    fn e08_without_its_guard_archives_take_what_they_like() {
+        switch_off(Guard::ArchiveBytes);
+        let archives = Archives::default();
+        archives.begin("a").unwrap();
+        let piece = Bytes::from(vec![0; 64 << 20]);
+        for _ in 0..64 {
+            archives.add("a", piece.clone()).unwrap();
+        }
+        assert!(archives.lock().bytes > MAX_ARCHIVE_BYTES);
     }
 }

@@ -11,6 +11,7 @@ use agentvm_runtime::vfs::{self, Filesystem, Follow, Node, Open, SetTime, Timest
 use crate::archive::{Item, Kind, ReadError, read};
 use crate::cell::mounts::now;
 use crate::cell::routes::Cell;
+use crate::guards::{Guard, is_on};
 
 /// Bytes that are copied at once.
 const COPY_BYTES: usize = 256 << 10;
@@ -206,7 +207,12 @@ impl Place {
             Ok(()) | Err(vfs::Error::Exists | vfs::Error::ReadOnly) => {}
             Err(error) => return Err(refused(error)),
         }
-        match parent.open(name, Follow::No, DIRECTORY, self.now) {
+        let follow = if is_on(Guard::UnpackNoFollow) {
+            Follow::No
+        } else {
+            Follow::Yes
+        };
+        match parent.open(name, follow, DIRECTORY, self.now) {
             Ok(node) => Ok(node),
             Err(vfs::Error::NotDirectory | vfs::Error::Loop) => Err(UnpackError::Through {
                 path: path.to_owned(),

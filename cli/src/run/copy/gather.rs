@@ -15,6 +15,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::guards::{Guard, is_on};
+
 /// Why a folder can't be copied in.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::run) enum GatherError {
@@ -160,6 +162,22 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
+/// `flags` as they are: only a test that switches the guard off opens in another way.
+fn guarded(flags: OFlags) -> OFlags {
+    if is_on(Guard::NoFollow) {
+        return flags;
+    }
+    flags.difference(OFlags::NOFOLLOW)
+}
+
+fn looking() -> AtFlags {
+    if is_on(Guard::NoFollow) {
+        AtFlags::SYMLINK_NOFOLLOW
+    } else {
+        AtFlags::empty()
+    }
+}
+
 fn listed(fd: OwnedFd, path: String) -> Result<Open, GatherError> {
     let read = |cause| GatherError::Read {
         path: path.clone(),
@@ -191,7 +209,7 @@ fn add<W: Write>(
         path: path.clone(),
         cause,
     };
-    let found = statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(read)?;
+    let found = statat(&parent.fd, name, looking()).map_err(read)?;
     let mut item = Item {
         path: check_path(&joined(below.as_bytes(), path.as_bytes()))?,
         kind: Kind::Directory,
@@ -200,7 +218,7 @@ fn add<W: Write>(
     let kind = FileType::from_raw_mode(found.st_mode);
     if kind == FileType::Directory {
         bounds.count(0)?;
-        let fd = openat(&parent.fd, name, DIRECTORY, Mode::empty()).map_err(read)?;
+        let fd = openat(&parent.fd, name, guarded(DIRECTORY), Mode::empty()).map_err(read)?;
         writer.add(&item, &mut std::io::empty())?;
         return listed(fd, path).map(Some);
     }
@@ -213,14 +231,14 @@ fn add<W: Write>(
         writer.add(&item, &mut std::io::empty())?;
         return Ok(None);
     }
-    if kind != FileType::RegularFile {
+    if kind != FileType::RegularFile && is_on(Guard::SpecialFiles) {
         let what = described(kind);
         return Err(GatherError::Special { path, what });
     }
-    let file = openat(&parent.fd, name, FILE, Mode::empty()).map_err(read)?;
+    let file = openat(&parent.fd, name, guarded(FILE), Mode::empty()).map_err(read)?;
     let found = fstat(file.as_fd()).map_err(read)?;
     let kind = FileType::from_raw_mode(found.st_mode);
-    if kind != FileType::RegularFile {
+    if kind != FileType::RegularFile && is_on(Guard::SpecialFiles) {
         let what = described(kind);
         return Err(GatherError::Special { path, what });
     }

@@ -14,6 +14,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::guards::{Guard, is_on};
+
 /// Why a folder can't be filled.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::run) enum ScatterError {
@@ -88,7 +90,8 @@ pub(super) fn scatter(mut archive: &File, dir: &Path) -> Result<(), ScatterError
         Mode::empty(),
     );
     let top = top.map_err(|errno| folder(errno.into()))?;
-    if !is_empty(&top).map_err(|errno| folder(errno.into()))? {
+    let empty = is_empty(&top).map_err(|errno| folder(errno.into()))?;
+    if !empty && is_on(Guard::NewFiles) {
         let dir = dir.display().to_string();
         return Err(ScatterError::NotEmpty { dir });
     }
@@ -112,6 +115,18 @@ const NEW_FILE: OFlags = OFlags::WRONLY
     .union(OFlags::EXCL)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+/// `flags` as they are: only a test that switches the guards off opens in another way.
+fn guarded(flags: OFlags) -> OFlags {
+    let mut flags = flags;
+    if !is_on(Guard::NoFollow) {
+        flags.remove(OFlags::NOFOLLOW);
+    }
+    if !is_on(Guard::NewFiles) {
+        flags.remove(OFlags::EXCL);
+    }
+    flags
+}
 
 fn is_empty(dir: &OwnedFd) -> Result<bool, Errno> {
     for entry in Dir::read_from(dir)? {
@@ -153,7 +168,12 @@ impl Filled {
                 linkat(&first_parent, first, &parent, name, AtFlags::empty()).map_err(failed)
             }
             Kind::File { bytes } => {
-                let file = openat(&parent, name, NEW_FILE, Mode::from_bits_retain(0o666));
+                let file = openat(
+                    &parent,
+                    name,
+                    guarded(NEW_FILE),
+                    Mode::from_bits_retain(0o666),
+                );
                 self.files.insert(path.to_owned());
                 fill(File::from(file.map_err(failed)?), item, *bytes, content)
             }
@@ -175,7 +195,7 @@ impl Filled {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut parent = openat(&self.top, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
         for name in directory.split('/').filter(|name| !name.is_empty()) {
-            parent = openat(&parent, name, DIRECTORY, Mode::empty()).map_err(failed)?;
+            parent = openat(&parent, name, guarded(DIRECTORY), Mode::empty()).map_err(failed)?;
         }
         Ok((parent, name))
     }

@@ -7,6 +7,7 @@ use agentvm_runtime::vfs::{Access, Budget, Error, Files, Mount, Source, Usage};
 use super::*;
 use crate::archive::Writer;
 use crate::cell::archive::pack::{Pack, PackError};
+use crate::guards::switch_off;
 
 const NOW: Timestamp = 1_800_000_000_000_000_000;
 
@@ -157,6 +158,7 @@ fn a06_nothing_is_unpacked_through_a_link() {
             ),
         ],
         [file("f", 1), file("f/g", 1)],
+        [link("l", "d"), file("l/f", 1)],
     ] {
         let files = roomy();
         let refused = put(&files, &items).unwrap_err();
@@ -182,7 +184,7 @@ fn a06_nothing_is_unpacked_through_a_link() {
 }
 
 #[test]
-fn b02_a_bomb_of_names_or_bytes_ends_at_the_quota() {
+fn e08_a_bomb_of_names_or_bytes_ends_at_the_quota() {
     let count = |usage: Usage| (usage.bytes, usage.inodes);
     let names: Vec<Item> = (0..2000).map(|index| file(&index.to_string(), 0)).collect();
     for (files, items, says) in [
@@ -258,4 +260,13 @@ fn what_is_not_there_or_no_directory_is_named() {
         let refused = Pack::new(files.clone(), path, NOW).check(1).unwrap_err();
         assert!(refused.to_string().contains(path), "{refused}");
     }
+}
+
+#[test]
+fn a06_without_its_guard_a_file_is_written_through_a_link() {
+    switch_off(Guard::UnpackNoFollow);
+    let files = roomy();
+    let items = [item("d", Kind::Directory), link("l", "d"), file("l/f", 1)];
+    put(&files, &items).unwrap();
+    assert!(listed(&files, "/work").contains(&"d/f 1".to_owned()));
 }

@@ -9,6 +9,7 @@ use agentvm_cell::archive::{ReadError, read};
 use tempfile::TempDir;
 
 use super::*;
+use crate::run::copy::guards::switch_off;
 
 fn folder(make: impl FnOnce(&Path)) -> TempDir {
     let dir = TempDir::new().unwrap();
@@ -160,4 +161,23 @@ fn what_is_no_folder_is_named() {
     let missing = PathBuf::from("/no/such/folder");
     let refused = gathered(&missing, "", &plenty()).unwrap_err().to_string();
     assert!(refused.contains("/no/such/folder"), "{refused}");
+}
+
+#[test]
+fn a06_without_its_guard_what_a_link_leads_to_is_copied_in() {
+    switch_off(Guard::NoFollow);
+    let outside = folder(|dir| std::fs::write(dir.join("canary"), "CANARY").unwrap());
+    let dir = folder(|dir| symlink(outside.path(), dir.join("l")).unwrap());
+    let all = gathered(dir.path(), "", &plenty()).unwrap();
+    assert_eq!(all, ["l/", "l/canary CANARY"]);
+}
+
+#[test]
+fn a17_without_its_guard_a_fifo_is_copied_in() {
+    switch_off(Guard::SpecialFiles);
+    let dir = folder(|dir| {
+        let mode = Mode::from_bits_retain(0o600);
+        rustix::fs::mkfifoat(CWD, dir.join("pipe"), mode).unwrap();
+    });
+    assert_eq!(gathered(dir.path(), "", &plenty()).unwrap(), ["pipe "]);
 }

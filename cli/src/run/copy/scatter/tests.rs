@@ -7,6 +7,7 @@ use agentvm_cell::archive::Writer;
 use tempfile::TempDir;
 
 use super::*;
+use crate::run::copy::guards::switch_off;
 
 fn item(path: &str, kind: Kind) -> Item {
     Item {
@@ -180,4 +181,26 @@ fn an_archive_that_is_cut_short_is_an_error() {
     whole.set_len(cut).unwrap();
     let dir = TempDir::new().unwrap();
     assert!(scatter(&whole, dir.path()).is_err());
+}
+
+#[test]
+fn a06_without_its_guard_a_file_is_written_through_a_link() {
+    switch_off(Guard::NoFollow);
+    let outside = Outside::new();
+    let etc = format!("{}/etc", outside.path());
+    let dir = TempDir::new().unwrap();
+    scatter(&archive(&[link("l", &etc), file("l/new")]), dir.path()).unwrap();
+    assert!(outside.dir.path().join("etc/new").exists());
+}
+
+#[test]
+fn a06_without_its_guard_a_file_is_replaced() {
+    switch_off(Guard::NewFiles);
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("f"), "mine").unwrap();
+    scatter(&archive(&[file("f")]), dir.path()).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("f")).unwrap(),
+        "heron"
+    );
 }

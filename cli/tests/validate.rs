@@ -212,3 +212,24 @@ fn text_that_is_no_manifest_is_one_sentence_on_stderr() {
         );
     }
 }
+
+#[test]
+fn key_of_a_mount_that_an_object_of_the_files_lacks_is_noted() {
+    let objects = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: team}\nstringData: {there: x}\n---\n\
+                   apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m, namespace: team}\ndata: {there: x}\n---\n";
+    let policy = "apiVersion: agentvm.dev/v1alpha1\nkind: AgentPolicy\nmetadata: {name: p}\n\
+                  spec: {namespaceSelector: {}, capabilities: {secretMounts: {}}}\n---\n";
+    let items = "items: [{key: there, path: a}, {key: gone, path: b}]";
+    let mounts = format!(
+        "  mounts:\n  - {{path: /s, secret: {{secretName: s, {items}}}}}\n  \
+         - {{path: /m, configMap: {{name: m, {items}}}}}\n  \
+         - {{path: /o, configMap: {{name: m, optional: true, {items}}}}}\n"
+    );
+    let (code, out, _) = validate(&[objects, policy, &vm(&mounts)].concat(), &[]);
+    assert_eq!(code, Some(0), "{out}");
+    assert_eq!(out.matches("note: ").count(), 2, "{out}");
+    for kind in ["Secret \"s\"", "ConfigMap \"m\""] {
+        let note = format!("note: {kind} of these files has no key \"gone\"");
+        assert!(out.contains(&note), "{out}");
+    }
+}

@@ -36,7 +36,8 @@ struct Cluster<'a> {
     policies: Vec<AgentPolicy>,
     unreadable_policies: Vec<&'a str>,
     namespaces: BTreeMap<&'a str, BTreeMap<String, String>>,
-    config_maps: BTreeMap<(&'a str, &'a str), &'a Value>,
+    /// ConfigMaps and Secrets by kind, namespace and name.
+    contents: BTreeMap<(&'a str, &'a str, &'a str), &'a Value>,
 }
 
 impl<'a> Cluster<'a> {
@@ -55,21 +56,18 @@ impl<'a> Cluster<'a> {
         }
         let namespaces =
             of_kind("Namespace").map(|document| (document.name(), labels(&document.value)));
-        let config_maps = of_kind("ConfigMap").map(|document| {
-            (
-                (
-                    document.namespace().unwrap_or(default_namespace),
-                    document.name(),
-                ),
-                &document.value,
-            )
+        let contents = of_kind("ConfigMap").chain(of_kind("Secret"));
+        let contents = contents.map(|document| {
+            let namespace = document.namespace().unwrap_or(default_namespace);
+            let key = (document.kind(), namespace, document.name());
+            (key, &document.value)
         });
         Self {
             default_namespace,
             policies,
             unreadable_policies,
             namespaces: namespaces.collect(),
-            config_maps: config_maps.collect(),
+            contents: contents.collect(),
         }
     }
 
@@ -154,27 +152,55 @@ impl<'a> Cluster<'a> {
         unknown.then(|| format!("Namespace {namespace:?} is not in the files: policies are matched by its name alone"))
     }
 
-    /// Keys that the VM reads from a ConfigMap of these files, and that are not in it.
+    /// Keys that the VM reads from a ConfigMap or a Secret of these files, and that are not in it.
     fn missing_keys(&self, vm: &Value, namespace: &str) -> Vec<String> {
-        let env = vm
-            .pointer("/spec/env")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        let references = env.filter_map(|variable| variable.pointer("/valueFrom/configMapKeyRef"));
-        let references = references.chain(vm.pointer("/spec/module/configMap"));
-        references
-            .filter_map(|reference| {
-                let text = |field: &str| reference.get(field).and_then(Value::as_str);
-                let (name, key) = (text("name")?, text("key")?);
-                let map = self.config_maps.get(&(namespace, name))?;
-                let held = ["data", "binaryData"]
-                    .iter()
-                    .any(|field| map.get(field).and_then(|data| data.get(key)).is_some());
-                (!held).then(|| format!("ConfigMap {name:?} of these files has no key {key:?}"))
-            })
-            .collect()
+        let read = keys(vm).into_iter();
+        read.filter_map(|(kind, name, key)| {
+            let object = self.contents.get(&(kind, namespace, name))?;
+            let held = ["data", "binaryData", "stringData"]
+                .iter()
+                .any(|field| object.get(field).and_then(|data| data.get(key)).is_some());
+            (!held).then(|| format!("{kind} {name:?} of these files has no key {key:?}"))
+        })
+        .collect()
     }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+    value.get(field)?.as_str()
+}
+
+/// Kind and name of an object, and a key in it, wherever the VM needs one.
+fn keys(vm: &Value) -> Vec<(&'static str, &str, &str)> {
+    let list = |pointer: &str| vm.pointer(pointer).and_then(Value::as_array);
+    let mut keys = Vec::new();
+    let env = list("/spec/env").into_iter().flatten();
+    let env = env.filter_map(|variable| variable.pointer("/valueFrom/configMapKeyRef"));
+    for reference in env.chain(vm.pointer("/spec/module/configMap")) {
+        if let (Some(name), Some(key)) = (text(reference, "name"), text(reference, "key")) {
+            keys.push(("ConfigMap", name, key));
+        }
+    }
+    for mount in list("/spec/mounts").into_iter().flatten() {
+        for (kind, source, field) in [
+            ("ConfigMap", "configMap", "name"),
+            ("Secret", "secret", "secretName"),
+        ] {
+            let Some(source) = mount.get(source) else {
+                continue;
+            };
+            let optional = source.get("optional").and_then(Value::as_bool);
+            let items = source.get("items").and_then(Value::as_array);
+            for item in items.into_iter().flatten() {
+                if let (Some(name), Some(key), None | Some(false)) =
+                    (text(source, field), text(item, "key"), optional)
+                {
+                    keys.push((kind, name, key));
+                }
+            }
+        }
+    }
+    keys
 }
 
 /// Whether an object is ours to judge.

@@ -112,7 +112,7 @@ fn go_names_walks_and_encodes() -> Result<()> {
             made.as_str(),
             "listed 10000 00000 09999",
             "removed true",
-            "records 100000 624993750.00 e807e49d234c9965332aeb6db7d668142638f59b997bf8d2b64d2610e6746994",
+            "records 100000 624993750.00 6588900 e807e49d234c9965332aeb6db7d668142638f59b997bf8d2b64d2610e6746994",
             "exists true",
             "not empty true",
             "not a directory true",

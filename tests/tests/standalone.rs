@@ -79,6 +79,10 @@ impl Stage {
     }
 }
 
+/// Where the tests of files are: beside this one, since a process runs its tests at once.
+#[path = "standalone/files.rs"]
+mod files;
+
 /// What a call of `agentvm run` did.
 #[derive(Debug)]
 struct Ran {

@@ -38,7 +38,7 @@ const fn expected(
     }
 }
 
-const EXPECTED: [Expected; 7] = [
+const EXPECTED: [Expected; 8] = [
     expected(
         "agent.yaml",
         "detective",
@@ -46,6 +46,16 @@ const EXPECTED: [Expected; 7] = [
         &["Completed"],
         "pool exhausted",
     ),
+    Expected {
+        namespace: "bookkeeping",
+        ..expected(
+            "files.yaml",
+            "bookkeeper",
+            "Complete",
+            &["Completed"],
+            "Egret",
+        )
+    },
     expected(
         "hello.yaml",
         "hello",

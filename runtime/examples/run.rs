@@ -1,5 +1,6 @@
 //! Runs a module, binary or text, the way a cell does, with unlimited fuel and one whole core:
-//! `run [--bench N | --park N] [--memory MIB] [--env NAME=VALUE]... [--stop-after MS] FILE ARGS...`
+//! `run [--bench N | --park N] [--memory MIB] [--env NAME=VALUE]... [--mount PATH]... [--stop-after MS]
+//! FILE ARGS...`; each mount is an empty directory that can be written.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentvm_policy::{EndReason, Grants, Limits};
-use agentvm_runtime::vfs::{Budget, Filesystem};
+use agentvm_runtime::vfs::{Access, Budget, Filesystem, Mount, Source};
 use agentvm_runtime::{
     Ending, Engine, EngineSettings, Output, Program, Usage, VmConfig, compile, prepare,
 };
@@ -44,6 +45,7 @@ struct Options {
     parked: Option<u32>,
     memory_bytes: u64,
     env: Vec<(String, String)>,
+    mounts: Vec<Mount>,
     stop_after: Option<Duration>,
     args: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Options {
             parked: None,
             memory_bytes: 1 << 30,
             env: Vec::new(),
+            mounts: Vec::new(),
             stop_after: None,
             args: Vec::new(),
         };
@@ -73,6 +76,11 @@ impl Options {
                     let (name, value) = pair.split_once('=').ok_or("--env takes NAME=VALUE")?;
                     options.env.push((name.to_owned(), value.to_owned()));
                 }
+                "--mount" => options.mounts.push(Mount {
+                    path: value()?,
+                    access: Access::ReadWrite,
+                    source: Source::Empty { max_bytes: None },
+                }),
                 _ => {
                     options.args = std::iter::once(word).chain(words).collect();
                     break;
@@ -86,7 +94,12 @@ impl Options {
         let limits = Limits {
             memory_bytes: self.memory_bytes,
             cpu_millicores: 1_000,
+            open_files: 1_024,
             ..Limits::default()
+        };
+        let budget = Budget {
+            bytes: 1 << 30,
+            inodes: 1_000_000,
         };
         Ok(VmConfig {
             args: self.args.clone(),
@@ -95,7 +108,7 @@ impl Options {
                 limits,
                 ..Grants::default()
             },
-            filesystem: Filesystem::new(Budget::default(), &[], 0)?,
+            filesystem: Filesystem::new(budget, &self.mounts, 0)?,
             stdout: Arc::new(stdout),
             stderr: Arc::new(stderr),
         })

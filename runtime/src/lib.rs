@@ -6,13 +6,21 @@
 //! [`Ending`] while a [`VmHandle`] meters, limits and stops it from outside.
 //!
 //! A guest is denied everything but computing, its arguments and environment, a clock of
-//! 1 ms, random bytes, and writing to stdout and stderr. Its stdin stays open and silent
-//! until [`VmHandle::stop`] closes it: this is how a guest learns that it shall end. A guest
-//! that has other things to do meanwhile polls its stdin, which turns readable with the stop:
+//! 1 ms, random bytes, writing to stdout and stderr, and the files that are mounted for it.
+//! Its stdin stays open and silent until [`VmHandle::stop`] closes it: this is how a guest
+//! learns that it shall end. A guest that has other things to do meanwhile polls its stdin,
+//! which turns readable with the stop:
 //! `select.select([0], [], [], seconds)` in Python; in Go, where a plain read would hold up
 //! every goroutine, `syscall.SetNonblock(0, true)` before `os.NewFile(0, "stdin")` is read.
 //!
-//! Nothing here opens a file, a socket or a process for a guest. The one task is the
+//! Files it has only where [`VmConfig::filesystem`] mounts something: then `/` is the one
+//! directory that it finds open (descriptor 3 of a core module, the one entry of
+//! `get-directories` of a component), and all of it is in memory, under the budget of that
+//! filesystem. What its calls work on files is paid for in fuel like any host call, and how many
+//! files it has open at once is bounded. Both guest interfaces stand over the same [`vfs::Node`]s,
+//! one in `preview1`, one in `preview2`, and neither knows more of a file than they tell.
+//!
+//! Nothing here opens a file of the host, a socket or a process for a guest. The one task is the
 //! future of [`Vm::run`]; whoever polls it owns it, and dropping it frees everything.
 
 mod charge;

@@ -3,6 +3,7 @@
 use agentvm_runtime::vfs::{Access, File, Mount, Source};
 
 use super::script::*;
+use crate::harness::functions;
 
 #[tokio::test]
 async fn the_rights_asked_for_decide_what_a_file_can_do() {
@@ -268,4 +269,66 @@ async fn a_file_whose_mode_does_not_let_it_be_read_can_only_be_looked_at() {
     call!(s, BADF, fd_read(4, list, count, OUT));
     call!(s, NOTCAPABLE, fd_fdstat_set_rights(4, READ, 0));
     s.run(&mounted(&[secret])).await;
+}
+
+/// Turns memory of random bytes into one of names, dots and slashes.
+const LETTERS: &str = "
+    (local.set $j (i32.const 0))
+    (loop $letter
+      (i32.store8 (local.get $j)
+        (i32.load8_u offset=65536 (i32.and (i32.load8_u (local.get $j)) (i32.const 15))))
+      (local.set $j (i32.add (local.get $j) (i32.const 1)))
+      (br_if $letter (i32.lt_u (local.get $j) (i32.const 32768))))";
+
+#[tokio::test]
+async fn no_random_call_on_files_traps_fails_the_host_or_exceeds_the_budget() {
+    for (name, types) in functions() {
+        if !name.starts_with("fd_") && !name.starts_with("path_") {
+            continue;
+        }
+        let mut s = Script::new();
+        s.text(b"ab./.a\0/l//dd..f");
+        s.file(4, "work/f", "hello");
+        s.open(4, "work/f", 0, BOTH);
+        s.open(5, "work", DIRECTORY, READ);
+        call!(s, OK, path_symlink("..", ROOT, "work/l"));
+        call!(s, OK, path_create_directory(ROOT, "work/d"));
+        call!(s, OK, fd_fdstat_set_flags(0, 4));
+        s.code(&format!(
+            "(loop $again
+               (drop (call $random_get (i32.const 0) (i32.const 65536))) {LETTERS}
+               (drop (call $random_get (i32.const 0) (i32.const 256)))
+               {}
+               (local.set $i (i32.add (local.get $i) (i32.const 1)))
+               (br_if $again (i32.lt_u (local.get $i) (i32.const 200))))",
+            at_random(name, &types)
+        ));
+        let filesystem = limited(100_000, 50, &[empty("/work")]);
+        let ran = s.guest(&filesystem).run().await;
+        s.check(&ran);
+        let usage = filesystem.usage();
+        assert!(
+            usage.peak_bytes <= 100_000 && usage.inodes <= 50,
+            "{name}: {usage:?}"
+        );
+    }
+}
+
+/// Calls `name` with small random descriptors, lengths and flags, and addresses anywhere.
+fn at_random(name: &str, types: &[&str]) -> String {
+    let mut call = format!("(drop (call ${name}");
+    for (index, ty) in (0..).zip(types) {
+        let word = format!("({ty}.load (i32.const {}))", index * 8);
+        let small = format!("({ty}.and {word} ({ty}.const 7))");
+        let medium = format!("({ty}.and {word} ({ty}.const 0xffff))");
+        let coin = |bit: i32| {
+            format!(
+                "(i32.and (i32.load8_u (i32.const {})) (i32.const {bit}))",
+                200 + index
+            )
+        };
+        let number = format!("(select {small} {medium} {})", coin(1));
+        call += &format!(" (select {word} {number} (i32.eqz {}))", coin(14));
+    }
+    call + "))"
 }

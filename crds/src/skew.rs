@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_crd_of_another_version_is_complained_of_with_both_versions() {
         let ours = crd("0.4.0", SPOKEN);
-        let complaint = |live| complaint(&ours, live);
+        let complaint = |live: Option<&CustomResourceDefinition>| complaint(&ours, live);
         assert_eq!(complaint(Some(&crd("0.4.0", SPOKEN))), None);
         for (live, words) in [
             (None, "is not installed"),

@@ -160,7 +160,9 @@ fn the_docs_have_a_row_for_every_field() {
         } else {
             &[&field]
         };
-        named.iter().for_each(|name| drop(row("AgentPolicy", name)));
+        for name in named {
+            row("AgentPolicy", name);
+        }
     }
 }
 

@@ -1,11 +1,7 @@
 //! `spec.mounts` as the types that the agent works on, where no rule of the API server has
 //! looked at it: a file, or an object from an older CRD.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on fails"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use agentvm_crds::validate::validate;
 use agentvm_crds::{AgentVM, AskedFiles, AskedItem, AskedMount, AskedSource, ObjectKind};
@@ -23,7 +19,7 @@ fn vm(mounts: &Value) -> AgentVM {
     serde_json::from_value(object(mounts)).unwrap()
 }
 
-fn asked(mount: Value) -> Result<AskedMount, String> {
+fn asked(mount: &Value) -> Result<AskedMount, String> {
     let mounts = vm(&json!([mount]))
         .mounts()
         .map_err(|error| error.to_string())?;
@@ -73,7 +69,7 @@ fn a_mount_is_decided_with_its_defaults() {
             read_only,
             source,
         };
-        assert_eq!(asked(mount), Ok(expected));
+        assert_eq!(asked(&mount), Ok(expected));
     }
 }
 
@@ -83,7 +79,7 @@ fn an_item_has_the_mode_of_its_mount_unless_it_names_one() {
         "secretName": "key", "defaultMode": 256, "optional": true,
         "items": [{"key": "crt", "path": "tls/crt"}, {"key": "crt", "path": "again", "mode": 0}],
     }});
-    let AskedSource::Files(files) = asked(mount).unwrap().source else {
+    let AskedSource::Files(files) = asked(&mount).unwrap().source else {
         unreachable!("a secret has files")
     };
     let item = |path: &str, mode| AskedItem {
@@ -177,7 +173,7 @@ fn a_mount_that_is_wrong_is_named_with_its_field() {
         ),
     ];
     for (mount, sentence) in cases {
-        let said = asked(mount.clone()).unwrap_err();
+        let said = asked(&mount).unwrap_err();
         assert!(said.starts_with(sentence), "{mount}: {said}");
     }
     let twice = vm(&json!([named("/a"), named("/a")]));

@@ -94,9 +94,9 @@ pub struct Settings {
     #[arg(long, env = "AGENTVM_MEMORY_PERCENT", default_value_t = 88, value_parser = clap::value_parser!(u64).range(50..=95), value_name = "PERCENT")]
     pub memory_percent: u64,
     /// Percent of the container's memory limit at which VMs' files may not grow any more; they
-    /// may again five percent below.
-    #[arg(long, env = "AGENTVM_GROWTH_PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u64).range(30..=95), value_name = "PERCENT")]
-    pub growth_percent: u64,
+    /// may again five percent below. Default: eight percent before the largest cell is ended.
+    #[arg(long, env = "AGENTVM_GROWTH_PERCENT", value_parser = clap::value_parser!(u64).range(20..=95), value_name = "PERCENT")]
+    pub growth_percent: Option<u64>,
     /// Where the control groups are mounted, which tell the container's memory.
     #[arg(
         long,

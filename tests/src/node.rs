@@ -53,6 +53,8 @@ pub struct NodeSettings {
     pub through: Option<SocketAddr>,
     /// VMs that one of its cells can hold.
     pub vms_per_cell: u32,
+    /// Where its warden finds control groups, if not where the machine has them.
+    pub cgroups: Option<PathBuf>,
 }
 
 impl NodeSettings {
@@ -65,6 +67,7 @@ impl NodeSettings {
             cores: 16,
             through: None,
             vms_per_cell: 64,
+            cgroups: None,
         }
     }
 
@@ -78,6 +81,7 @@ impl NodeSettings {
             cores: 2,
             through: None,
             vms_per_cell: 64,
+            cgroups: None,
         }
     }
 
@@ -97,13 +101,15 @@ impl Node {
         create_node(site.plane, name, settings)?;
         let dir = site.dir.join(name);
         fs::create_dir_all(&dir)?;
-        let warden = start_warden(&dir, settings.vms_per_cell)?;
+        let cgroups = settings.cgroups.clone();
+        let warden = start_warden_of(&dir, settings.vms_per_cell, cgroups.as_deref())?;
         let agent = AgentCall {
             kubeconfig: kubeconfig(site.plane, name, settings)?,
             listen: http::loopback(http::free_port()?),
             registry: site.registry,
             cores: settings.cores,
             vms_per_cell: settings.vms_per_cell,
+            cgroups,
             node: name.to_owned(),
             dir,
         };
@@ -164,7 +170,13 @@ impl Node {
 
     /// Starts another warden in the place of one that has ended.
     pub fn restart_warden(&mut self) -> Result<()> {
-        self.warden = start_warden(&self.call.dir, self.call.vms_per_cell)?;
+        let AgentCall {
+            dir,
+            vms_per_cell,
+            cgroups,
+            ..
+        } = &self.call;
+        self.warden = start_warden_of(dir, *vms_per_cell, cgroups.as_deref())?;
         Ok(())
     }
 
@@ -287,6 +299,10 @@ fn run_dir(dir: &Path) -> PathBuf {
 /// Starts a warden with its files in `dir`. Compiled code is shared by all wardens of all tests:
 /// `CPython` takes seconds to compile.
 pub fn start_warden(dir: &Path, vms_per_cell: u32) -> Result<Process> {
+    start_warden_of(dir, vms_per_cell, None)
+}
+
+fn start_warden_of(dir: &Path, vms_per_cell: u32, cgroups: Option<&Path>) -> Result<Process> {
     let compiled = cache::dir()?.join("tests-compiled");
     for folder in [run_dir(dir), dir.join("logs"), compiled.clone()] {
         fs::create_dir_all(folder)?;
@@ -302,6 +318,7 @@ pub fn start_warden(dir: &Path, vms_per_cell: u32) -> Result<Process> {
             .arg("--log-dir")
             .arg(dir.join("logs"))
             .args(["--max-vms-per-cell", &vms_per_cell.to_string()])
+            .args(cgroups.map(|path| format!("--cgroup-dir={}", path.display())))
     })
 }
 
@@ -326,6 +343,7 @@ struct AgentCall {
     registry: SocketAddr,
     cores: u32,
     vms_per_cell: u32,
+    cgroups: Option<PathBuf>,
 }
 
 impl AgentCall {

@@ -21,6 +21,9 @@ const EVERY: Duration = Duration::from_millis(250);
 /// How long an end takes to show: its memory is not given back at once.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How far before the end of the largest cell files stop growing, where nobody says, percent.
+const BEFORE_THE_END_PERCENT: u64 = 8;
+
 /// How far below the share at which files stop growing they may grow again, percent: memory that
 /// is freed at the edge must not have them switched to and fro.
 const HYSTERESIS_PERCENT: u64 = 5;
@@ -45,11 +48,16 @@ pub(super) async fn watch(cells: Arc<Cells>, settings: &Settings) {
     };
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let growth_percent = settings.growth_percent.unwrap_or_else(|| {
+        settings
+            .memory_percent
+            .saturating_sub(BEFORE_THE_END_PERCENT)
+    });
     let mut refused = false;
     loop {
         ticks.tick().await;
         let Ok(reading) = source.read() else { continue };
-        let refuse = refuses_growth(reading, settings.growth_percent, refused);
+        let refuse = refuses_growth(reading, growth_percent, refused);
         if refuse != refused {
             refused = refuse;
             tracing::warn!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentvm_cell_api::cell::End;
 use agentvm_policy::EndReason;
 
-use super::{Record, Run, StopCause, Unsettled};
+use super::{LiveFiles, Record, Run, StopCause, Unsettled};
 use crate::backoff::RESTART;
 use crate::clock::Moment;
 use crate::desired::Want;
@@ -20,6 +20,8 @@ impl Record {
         want: Option<&Want>,
         now: Moment,
     ) {
+        // Nothing of a Secret is kept for a run that is over.
+        self.files = LiveFiles::default();
         let past = (self.epoch, self.next_attempt);
         if self.past < past {
             self.past = past;

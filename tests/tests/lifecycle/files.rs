@@ -1,13 +1,15 @@
 //! Mounted ConfigMaps and Secrets while a guest runs: changes reach it, and nothing of a Secret
 //! reaches anybody else.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use agentvm_tests::node::{Node, NodeSettings};
 use agentvm_tests::process::Process;
-use agentvm_tests::vm::{Namespace, number, text};
+use agentvm_tests::vm::{Namespace, condition, is_true, number, text};
 use agentvm_tests::wait::{self, Look};
-use agentvm_tests::{Result, cluster};
+use agentvm_tests::{Result, cluster, scratch};
 use anyhow::{Context, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -112,6 +114,76 @@ fn nothing_of_a_mounted_secret_is_told_to_anybody_but_the_guest() -> Result<()> 
                 ensure!(!said.contains(core), "{who} tells of the Secret: {said}");
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn memory_pressure_of_a_node_is_a_condition_while_it_lasts_and_one_event() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let cgroups = scratch::dir("li-cgroups")?;
+    show_used(&cgroups, 50_000_000)?;
+    let settings = NodeSettings {
+        cgroups: Some(cgroups.clone()),
+        ..NodeSettings::reserved()
+    };
+    let node = cluster.add_node("li-pressed", &settings)?;
+    let namespace = Namespace::create(cluster.plane, "li-pressed")?;
+    let mounts = json!({"mounts": [{"path": "/work", "emptyDir": {}}]});
+    namespace.run_probe("writer", "stay", &only_on(&node, mounts))?;
+    namespace.run_probe("thinker", "stay", &only_on(&node, json!({})))?;
+    namespace.wait_phase("writer", "Running")?;
+    let thinker = namespace.wait_phase("thinker", "Running")?;
+
+    show_used(&cgroups, 81_000_000)?;
+    let pressed = namespace.wait_for("writer", "StoragePressure", |vm| {
+        is_true(vm, "StoragePressure", "NodeMemoryPressure")
+    })?;
+    assert!(
+        is_true(&pressed, "Ready", "Running"),
+        "it goes on: {pressed}"
+    );
+    show_used(&cgroups, 50_000_000)?;
+    let patience = Duration::from_secs(60);
+    let after = namespace.wait_for_within(patience, "writer", "no StoragePressure", |vm| {
+        condition(vm, "StoragePressure").is_none()
+    })?;
+    assert_eq!(
+        text(&after, "/status/startedAt"),
+        text(&pressed, "/status/startedAt")
+    );
+    let events = namespace.events("writer")?;
+    for reason in ["StoragePressure: ", "NoStoragePressure: "] {
+        let count = events
+            .iter()
+            .filter(|event| event.starts_with(reason))
+            .count();
+        assert_eq!(count, 1, "{reason}{events:?}");
+    }
+    let untouched = namespace.vm("thinker")?;
+    let version = "/metadata/resourceVersion";
+    assert_eq!(text(&untouched, version), text(&thinker, version));
+    Ok(())
+}
+
+/// Writes what the kernel shows of a group with a limit of 100 MB, in both versions of the
+/// interface.
+fn show_used(root: &Path, bytes: u64) -> Result<()> {
+    for (path, content) in [
+        ("cgroup.controllers", "memory pids\n".to_owned()),
+        ("memory.stat", "inactive_file 0\n".to_owned()),
+        ("memory.max", "100000000\n".to_owned()),
+        ("memory.current", format!("{bytes}\n")),
+        ("memory/memory.stat", "total_inactive_file 0\n".to_owned()),
+        ("memory/memory.limit_in_bytes", "100000000\n".to_owned()),
+        ("memory/memory.usage_in_bytes", format!("{bytes}\n")),
+    ] {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().context("every file has a folder")?)?;
+        // Renamed into place: the warden must never read half of it.
+        let draft = path.with_extension("draft");
+        fs::write(&draft, content)?;
+        fs::rename(&draft, &path)?;
     }
     Ok(())
 }

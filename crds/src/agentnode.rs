@@ -16,7 +16,7 @@ use crate::schema;
     kind = "AgentNode",
     plural = "agentnodes",
     shortname = "avmn",
-    category = "agentvm",
+    category = "agentvm-all",
     status = "AgentNodeStatus",
     doc = "One node as its agent sees it; its name is the Node's. There is nothing to specify.",
     derive = "PartialEq",

@@ -16,7 +16,7 @@ use crate::{cel, schema};
     kind = "AgentPolicy",
     plural = "agentpolicies",
     shortname = "avmp",
-    category = "agentvm",
+    category = "agentvm-all",
     doc = "The ceiling over what the VMs of the selected namespaces may ask for.",
     derive = "PartialEq",
     derive = "Default",

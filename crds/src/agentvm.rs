@@ -21,7 +21,7 @@ use crate::{cel, schema};
     kind = "AgentVM",
     plural = "agentvms",
     shortname = "avm",
-    category = "agentvm",
+    category = "agentvm-all",
     namespaced,
     status = "AgentVMStatus",
     doc = "One untrusted program, what it may do, and how much of it.",

@@ -10,6 +10,7 @@ mod guests;
 mod identity;
 mod install;
 mod lacking;
+mod mounts;
 mod moves;
 mod pressure;
 mod prometheus;
@@ -45,6 +46,10 @@ const STEPS: &[Step] = &[
         crds::an_upgrade_brings_older_crds_to_date,
     ),
     (
+        "ConfigMaps and Secrets are mounted where that is allowed",
+        mounts::config_maps_and_secrets_are_mounted_where_that_is_allowed,
+    ),
+    (
         "every example ends as it should",
         examples::every_example_ends_as_it_should,
     ),
@@ -55,6 +60,10 @@ const STEPS: &[Step] = &[
     (
         "Prometheus scrapes operator and agents",
         prometheus::prometheus_scrapes_operator_and_agents,
+    ),
+    (
+        "a changed ConfigMap has reached its guest",
+        mounts::a_changed_config_map_has_reached_its_guest,
     ),
     (
         "no identity reaches beyond its own",

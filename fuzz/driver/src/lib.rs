@@ -5,6 +5,9 @@
 //! may be what earlier calls answered. So a test says in a few lines what a guest asks, and
 //! whatever lies between a guest's instruction and the filesystem takes part: the decoding of
 //! arguments, handles, charges, limits. [`Guest::run`] brings the answers back.
+//!
+//! [`check()`] does that with operations that arbitrary bytes stand for, and compares with the
+//! filesystem itself and with a model of it.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -12,12 +15,18 @@
     reason = "only tests use it: what is unexpected shall fail them"
 )]
 
+mod backend;
+mod check;
 pub mod interpreter;
+pub mod operation;
+pub mod outcome;
 mod preview1;
 pub mod preview2;
+mod reference;
 mod run;
 pub mod script;
 
+pub use check::check;
 pub use run::{Guest, Interface, Ran, limits};
 pub use script::{Answer, Arg, Memory, Script};
 

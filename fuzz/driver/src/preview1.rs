@@ -1,5 +1,7 @@
 //! A core module that carries a script out by `wasi_snapshot_preview1`.
 
+pub(crate) mod operations;
+
 use crate::interpreter::{Function, PAGES, interpreter};
 use crate::script::{Answer, Arg, Script, TEXT};
 
@@ -61,8 +63,13 @@ impl Script {
     /// Calls the function of preview1 named `name`.
     pub fn preview1(&mut self, name: &str, args: &[Arg]) -> Answer {
         let answer = self.answer();
-        self.call(crate::number(FUNCTIONS, name), args, answer);
+        self.preview1_into(answer, name, args);
         answer
+    }
+
+    /// As [`Script::preview1`], with its answer at a place that is known before.
+    pub fn preview1_into(&mut self, answer: Answer, name: &str, args: &[Arg]) {
+        self.call(crate::number(FUNCTIONS, name), args, answer);
     }
 
     /// Writes the answers to stdout, which is what a core module's script ends with.

@@ -1,6 +1,7 @@
 //! A component that carries a script out by `wasi:filesystem`.
 
 pub mod calls;
+pub(crate) mod operations;
 mod types;
 
 use std::fmt::Write as _;
@@ -137,16 +138,5 @@ impl Script {
             let args = [stdout, address.into(), crate::PIECE_BYTES.into()];
             self.preview2("out-write", &args);
         }
-    }
-
-    /// Text that calls take: its address and its length.
-    pub fn text_arg(&mut self, text: &str) -> [Arg; 2] {
-        self.bytes_arg(text.as_bytes())
-    }
-
-    /// Bytes that calls take: their address and their length.
-    pub fn bytes_arg(&mut self, bytes: &[u8]) -> [Arg; 2] {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        [self.data(bytes).into(), length.into()]
     }
 }

@@ -9,6 +9,8 @@
 pub const SCRIPT: u32 = 0x1_0000;
 /// Where the letters of the script arrive.
 pub const TEXT: u32 = 0x8_0000;
+/// Where 64 KiB of zeros lie.
+pub const ZEROS: u32 = 0x4_0000;
 /// The most bytes of a script: its letters fit behind [`TEXT`].
 const MAX_SCRIPT_BYTES: usize = 0x3_0000;
 /// Where answers lie: what the guest writes to its stdout in the end begins here.
@@ -29,6 +31,7 @@ pub struct Script {
     calls: Vec<u8>,
     answers: u32,
     buffers: u32,
+    nowhere: Option<Answer>,
 }
 
 /// One argument of a call.
@@ -96,6 +99,25 @@ impl Script {
             "a script of too many calls"
         );
         answer
+    }
+
+    /// The place of answers that nobody reads.
+    pub(crate) fn nowhere(&mut self) -> Answer {
+        let answer = match self.nowhere {
+            Some(answer) => answer,
+            None => self.answer(),
+        };
+        *self.nowhere.insert(answer)
+    }
+
+    /// Text that calls take: its address and its length.
+    pub fn text_arg(&mut self, text: &str) -> [Arg; 2] {
+        self.bytes_arg(text.as_bytes())
+    }
+
+    /// Bytes that calls take: their address and their length.
+    pub fn bytes_arg(&mut self, bytes: &[u8]) -> [Arg; 2] {
+        [self.data(bytes).into(), length(bytes).into()]
     }
 
     /// Calls `function`, by its place in the guest's table.

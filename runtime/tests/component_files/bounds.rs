@@ -158,7 +158,7 @@ fn d06_a_stream_takes_no_more_than_it_offers() {
     let stream = calls.script.stream_at("write-via-stream", file, 0).handle();
     calls
         .script
-        .stream_write_from(stream, 0x1_0000, (64 << 10) + 1);
+        .stream_write_arg(stream, [0x1_0000, (64 << 10) + 1].map(Arg::from));
     let ran = calls.run_with(&filesystem(), limits());
     assert_eq!(ran.ending.reason, EndReason::Trap);
 }

@@ -1,6 +1,8 @@
 //! Reading and writing: by offset, by streams, and what a failing stream says.
 
+use agentvm_fuzz_driver::Arg;
 use agentvm_fuzz_driver::preview2::calls::{CODES, CREATE, READ, Reply, TRUNCATE, WRITE};
+use agentvm_fuzz_driver::script::ZEROS;
 
 use crate::vm::{Calls, STORAGE, filesystem};
 
@@ -56,7 +58,8 @@ fn a_stream_that_finds_no_space_says_so_once_and_is_closed() {
     let mut calls = Calls::new();
     let file = calls.create("work/f");
     let stream = calls.script.stream_of("append-via-stream", file).handle();
-    let writes = [0; 17].map(|_| calls.script.stream_write_from(stream, 0x1_0000, 64 << 10));
+    let chunk = [ZEROS, 64 << 10].map(Arg::from);
+    let writes = [0; 17].map(|_| calls.script.stream_write_arg(stream, chunk));
     let room = calls.script.check_write(stream);
     let failed = writes[15]; // the last 64 KiB of the storage, of which the file's name has some
     let code = calls.script.error_code(failed.stream_error());

@@ -122,6 +122,15 @@ impl Memory {
         (self.u8(reply.payload()) == 1).then(|| (self.u8(entry), name()))
     }
 
+    /// The name of what `filesystem-error-code` answered with, if anything.
+    pub fn error_code(&self, answer: Answer) -> &'static str {
+        let [some, code] = [0, 1].map(|at| usize::from(self.u8(answer.stored() + at)));
+        match CODES.get(code) {
+            Some(code) if some == 1 => code,
+            Some(_) | None => "no code",
+        }
+    }
+
     fn list_at(&self, address: u32) -> Vec<u8> {
         self.bytes(self.u32(address), self.u32(address + 4))
     }
@@ -225,7 +234,12 @@ impl Script {
 
     /// `write`.
     pub fn write(&mut self, fd: Arg, bytes: &[u8], offset: u64) -> Reply {
-        let [bytes, length] = self.bytes_arg(bytes);
+        let content = self.bytes_arg(bytes);
+        self.write_arg(fd, content, offset)
+    }
+
+    /// `write` of what lies at an address.
+    pub fn write_arg(&mut self, fd: Arg, [bytes, length]: [Arg; 2], offset: u64) -> Reply {
         self.reply("write", 8, &[fd, bytes, length, Arg::Is(offset)])
     }
 
@@ -272,13 +286,13 @@ impl Script {
 
     /// `write` of a stream.
     pub fn stream_write(&mut self, stream: Arg, bytes: &[u8]) -> Reply {
-        let [bytes, length] = self.bytes_arg(bytes);
-        self.reply("out-write", 4, &[stream, bytes, length])
+        let content = self.bytes_arg(bytes);
+        self.stream_write_arg(stream, content)
     }
 
-    /// `write` of a stream, of what lies in the guest's memory.
-    pub fn stream_write_from(&mut self, stream: Arg, address: u32, bytes: u32) -> Reply {
-        self.reply("out-write", 4, &[stream, address.into(), bytes.into()])
+    /// `write` of a stream, of what lies at an address.
+    pub fn stream_write_arg(&mut self, stream: Arg, [bytes, length]: [Arg; 2]) -> Reply {
+        self.reply("out-write", 4, &[stream, bytes, length])
     }
 
     /// `check-write`.
@@ -298,7 +312,8 @@ impl Script {
 
     /// Gives a handle up: `drop-descriptor`, `drop-listing`, `drop-in`, `drop-out`, `drop-error`.
     pub fn drop_handle(&mut self, name: &str, handle: Arg) {
-        self.preview2(name, &[handle]);
+        let nowhere = self.nowhere();
+        self.preview2_into(nowhere, name, &[handle]);
     }
 }
 

@@ -42,17 +42,27 @@ pub(crate) use self::parent::tie_to_parent;
 /// How often it is looked whether everything that was told to stop has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// What the exit code says.
+const EXIT_CODES: &str = "\
+Exit codes:
+  The guest's own where it exits by itself; of several VMs the first that is not 0, in the order
+  of the files. What ends otherwise:
+  123  it ended with 0, but a --copy-out failed
+  124  limits.timeout has passed
+  125  the host failed
+  126  it was refused or could not start
+  130  told to stop by SIGINT
+  134  trap
+  137  limits.memory
+  143  told to stop by SIGTERM
+  152  limits.fuel is used up";
+
 /// Flags of `agentvm run`.
 ///
 /// The guest's stdout and stderr are this process's. With several VMs each line carries the
 /// name of its VM.
-///
-/// EXIT CODES: the guest's own where it exits by itself (of several VMs, the first that is not
-/// 0, in the order of the files). 123: it ended well, but --copy-out failed. 124: limits.timeout has passed. 125: the host failed.
-/// 126: it was refused or could not start. 130 and 143: told to stop by SIGINT and SIGTERM.
-/// 134: trap. 137: limits.memory. 152: limits.fuel is used up.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXIT_CODES)]
 pub(crate) struct RunArgs {
     /// Manifests: AgentVMs, and the ConfigMaps, Secrets, AgentPolicies and Namespaces that they
     /// need; `-` is stdin.
@@ -198,7 +208,7 @@ async fn follow(
     tasks.shutdown().await;
     let mut not_copied = Vec::new();
     for (uid, namespace) in uids.iter().zip(stage.namespaces()) {
-        not_copied.extend(copies.finish(&client, uid, namespace).await);
+        not_copied.push(copies.finish(&client, uid, namespace).await);
     }
     Ok(End {
         board,

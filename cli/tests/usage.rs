@@ -107,3 +107,21 @@ fn kubectl_plugin_calls_itself_as_the_user_typed_it() {
         text(&help.stdout)
     );
 }
+
+#[test]
+fn help_of_run_tells_of_copies_and_of_every_exit_code() {
+    let output = agentvm(&["run", "--help"]);
+    let help = text(&output.stdout);
+    for word in [
+        "--copy-in <DIR:/PATH>",
+        "--copy-out </PATH:DIR>",
+        "Exit codes:",
+    ] {
+        assert!(help.contains(word), "no word on {word:?}: {help}");
+    }
+    for code in [123, 124, 125, 126, 130, 134, 137, 143, 152] {
+        assert!(help.contains(&format!("  {code}  ")), "{code}: {help}");
+    }
+    let script = text(&agentvm(&["completion", "bash"]).stdout);
+    assert!(script.contains("--copy-in") && script.contains("--copy-out"));
+}

@@ -143,7 +143,7 @@ impl Copies {
         })
     }
 
-    /// Writes what the last run left into its folders. Yields a line for each that failed.
+    /// Writes what the last run left into its folders. Yields a sentence for each that failed.
     pub(super) async fn finish(&self, warden: &WardenClient, uid: &str, ns: &str) -> Vec<String> {
         let mut run = self.run.lock().await;
         let Some(run) = run.as_mut() else {
@@ -162,7 +162,7 @@ impl Copies {
         let mut lines = Vec::new();
         for (out, archive) in self.outs.iter().zip(left) {
             if let Err(why) = write_out(archive, out.dir.clone()).await {
-                lines.push(format!("agentvm: {out}: {why}"));
+                lines.push(format!("{out}: {why}"));
             }
         }
         lines

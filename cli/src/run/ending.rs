@@ -40,16 +40,14 @@ pub(super) struct End {
     pub(super) board: Arc<Board>,
     /// Why it is over.
     pub(super) ending: Ending,
-    /// One line for each `--copy-out` that failed.
-    pub(super) not_copied: Vec<String>,
+    /// One sentence for each `--copy-out` that failed, for each VM in the order of the files.
+    pub(super) not_copied: Vec<Vec<String>>,
 }
 
 /// Everything there is to say.
 #[derive(Debug)]
 pub(super) struct Summary {
     ending: Ending,
-    /// One line for each `--copy-out` that failed.
-    not_copied: Vec<String>,
     /// In the order of the files.
     pub(super) vms: Vec<VmSummary>,
 }
@@ -61,6 +59,8 @@ pub(super) struct VmSummary {
     namespace: String,
     name: String,
     status: AgentVMStatus,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_copied: Vec<String>,
 }
 
 impl Summary {
@@ -71,25 +71,25 @@ impl Summary {
             ending,
             not_copied,
         } = end;
-        let vms = stage.vms.iter().map(|vm| VmSummary {
+        let vms = stage.vms.iter().zip(not_copied);
+        let vms = vms.map(|(vm, not_copied)| VmSummary {
             namespace: vm.metadata.namespace.clone().unwrap_or_default(),
             name: vm.metadata.name.clone().unwrap_or_default(),
             status: board.status(vm.metadata.uid.as_deref().unwrap_or_default()),
+            not_copied: not_copied.clone(),
         });
         Self {
             ending: *ending,
-            not_copied: not_copied.clone(),
             vms: vms.collect(),
         }
     }
 
     /// One line for each VM that did not end well.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.vms.iter().filter_map(VmSummary::line).collect();
+        let mut lines: Vec<String> = self.vms.iter().flat_map(VmSummary::lines).collect();
         if self.ending == Ending::WardenDied {
             lines.push("agentvm: the warden ended before the VMs did".to_owned());
         }
-        lines.extend(self.not_copied.iter().cloned());
         lines
     }
 
@@ -100,7 +100,7 @@ impl Summary {
             Ending::WardenDied => ExitCode::from(HOST_FAILED),
             Ending::ByThemselves => {
                 let codes = self.vms.iter().map(|vm| code(&vm.status));
-                let well = if self.not_copied.is_empty() {
+                let well = if self.vms.iter().all(|vm| vm.not_copied.is_empty()) {
                     0
                 } else {
                     NOT_COPIED
@@ -112,11 +112,21 @@ impl Summary {
 }
 
 impl VmSummary {
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let Self {
+            namespace, name, ..
+        } = self;
+        let not_copied = self.not_copied.iter();
+        let not_copied = not_copied.map(move |why| format!("agentvm: {namespace}/{name}: {why}"));
+        self.line().into_iter().chain(not_copied)
+    }
+
     fn line(&self) -> Option<String> {
         let Self {
             namespace,
             name,
             status,
+            not_copied: _,
         } = self;
         let about = match status.phase? {
             Phase::Failed => condition(status, "Failed"),

@@ -206,18 +206,22 @@ for path in ("/etc/app/text", "/etc/app/new", "/keys/plain", "/new"):
 fn a_secret_needs_a_policy_in_the_file_that_allows_it() -> Result<()> {
     let mounts = json!([{"path": "/keys", "secret": {"secretName": "keys"}}]);
     for (name, more, says) in [
-        ("st-no-policy", vec![secret()], "spec.mounts[0].secret"),
+        (
+            "st-no-policy",
+            vec![secret()],
+            "no AgentPolicy selects the namespace",
+        ),
         (
             "st-other-policy",
             vec![
                 secret(),
                 policy(&json!({"clock": {"minResolution": "1ms"}})),
             ],
-            "keepers",
+            "AgentPolicy \"keepers\"",
         ),
     ] {
         let script = Script::new(name, "print('never')", &mounts, &more)?;
-        script.is_refused(&[says, "secretMounts", "PolicyRefused"])?;
+        script.is_refused(&["spec.mounts[0].secret", says, "PolicyRefused"])?;
     }
     Ok(())
 }
@@ -447,8 +451,8 @@ fn copies_that_no_mount_fits_are_refused_before_anything_runs() -> Result<()> {
             std::slice::from_ref(&settings),
         )
     };
-    let empty = scratch::dir("st-refused-empty")?;
-    let full = scratch::dir("st-refused-full")?;
+    let empty = scratch::dir("st-copies-empty")?;
+    let full = scratch::dir("st-copies-full")?;
     fs::write(full.join("precious"), "mine")?;
     for (name, path, says) in [
         ("st-refused-app", "/app", "ConfigMap"),

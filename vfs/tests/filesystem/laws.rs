@@ -161,10 +161,10 @@ impl Both {
         flags: u8,
     ) -> Result<(), TestCaseError> {
         let how = How {
-            create: flags & 1 != 0,
-            exclusive: flags & 12 == 12,
-            truncate: flags & 48 == 48,
-            write: flags & 65 == 65,
+            create: flags & 0b1 != 0,
+            exclusive: flags & 0b1100 == 0b1100,
+            truncate: flags & 0b11_0000 == 0b11_0000,
+            write: flags & 0b100_0001 == 0b100_0001,
         };
         let open = Open {
             create: how.create,

@@ -338,10 +338,13 @@ fn flags(follow: Follow, how: Open) -> OFlags {
 }
 
 fn kind(stat: &rustix::fs::Stat) -> &'static str {
-    match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-        rustix::fs::FileType::Directory => "Directory",
-        rustix::fs::FileType::Symlink => "Symlink",
-        _ => "File",
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    if kind == rustix::fs::FileType::Directory {
+        "Directory"
+    } else if kind == rustix::fs::FileType::Symlink {
+        "Symlink"
+    } else {
+        "File"
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) enum Handle {
 }
 
 /// How a file is opened.
+#[expect(clippy::struct_excessive_bools, reason = "as in the filesystem itself")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
     pub(crate) create: bool,
@@ -191,7 +192,7 @@ impl Model {
                 return Err(Error::NotDirectory);
             }
             match name.as_str() {
-                "" | "." => continue,
+                "" | "." => {}
                 ".." if at == base => return Err(Error::NotPermitted),
                 ".." => at = parent(&at).to_owned(),
                 name => {

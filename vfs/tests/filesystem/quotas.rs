@@ -143,7 +143,7 @@ fn a_write_that_fits_in_part_writes_that_part() {
     let file = create(&limited, "f").unwrap();
     let room = 10_000 - INODE - NAME - 1;
     assert_eq!(
-        file.write_at(0, &[1; 20_000], 0),
+        file.write_at(0, &vec![1; 20_000], 0),
         Ok(usize::try_from(room).unwrap())
     );
     assert_eq!(file.append(b"x", 0), Err(Error::Quota));

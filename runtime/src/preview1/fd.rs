@@ -60,7 +60,9 @@ fn change(
 /// Why what is not open for writing can't be changed: a read-only mount says so before the
 /// descriptor does, by an empty write, which changes nothing.
 fn unwritable(host: &Host, node: &Node, errno: Errno) -> Errno {
-    match node.write_at(0, &[], host.now()) {
+    let result = node.write_at(0, &[], host.now());
+    host.charge_files(0);
+    match result {
         Err(Error::ReadOnly) => Errno::ROFS,
         Ok(_) | Err(_) => errno,
     }

@@ -1,5 +1,7 @@
 //! What a descriptor was opened for is what it can do, and nothing changes a read-only mount.
 
+use std::fmt::Write as _;
+
 use agentvm_runtime::vfs::{Access, File, Mount, Source};
 
 use super::script::*;
@@ -328,7 +330,7 @@ fn at_random(name: &str, types: &[&str]) -> String {
             )
         };
         let number = format!("(select {small} {medium} {})", coin(1));
-        call += &format!(" (select {word} {number} (i32.eqz {}))", coin(14));
+        write!(call, " (select {word} {number} (i32.eqz {}))", coin(14)).unwrap();
     }
     call + "))"
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use agentvm_policy::{LimitField, LimitRequest, Request};
 
-pub(crate) use mount::SIZE_LIMIT;
 pub use mount::{AskedFiles, AskedItem, AskedMount, AskedSource, ObjectKind};
+pub(crate) use mount::{MOST_NAMES, SIZE_LIMIT};
 
 use crate::agentvm::{AgentVM, LimitsSpec, Quantity};
 use crate::field::FieldError;

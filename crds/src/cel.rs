@@ -8,7 +8,7 @@
 use agentvm_policy::{LimitField, human};
 use serde_json::{Value, json};
 
-use crate::asked::{MAX_GRACE, MAX_TTL, SIZE_LIMIT};
+use crate::asked::{MAX_GRACE, MAX_TTL, MOST_NAMES, SIZE_LIMIT};
 
 /// Hours to milliseconds, each unit at most once, largest first: what `crate::duration` reads
 /// down to a millisecond, without room for an overflow in CEL's own parser.
@@ -140,6 +140,7 @@ pub(crate) fn mount_path() -> Value {
             "message": "must be an absolute path without ., .., // and control characters, not ending with /, such as /work",
         },
         short_names(),
+        few_names(MOST_NAMES + 1),
     ])
 }
 
@@ -154,6 +155,7 @@ pub(crate) fn item_path() -> Value {
             "message": "must not begin with .., such names are the mount's own",
         },
         short_names(),
+        few_names(MOST_NAMES),
     ])
 }
 
@@ -161,6 +163,14 @@ fn short_names() -> Value {
     json!({
         "rule": "!self.matches('[^/]{256}')",
         "message": "must be of names of at most 255 bytes",
+    })
+}
+
+/// As many slashes stand in the first path that has too many names.
+fn few_names(slashes: usize) -> Value {
+    json!({
+        "rule": format!("!self.matches('(/[^/]+){{{slashes}}}')"),
+        "message": format!("must be of at most {MOST_NAMES} names"),
     })
 }
 

@@ -128,6 +128,14 @@ fn a_mount_that_is_wrong_is_named_with_its_field() {
             "spec.mounts[0].path: has 4100 bytes, at most 4096 are allowed",
         ),
         (
+            named(&"/a".repeat(65)),
+            "spec.mounts[0].path: has 65 names, at most 64 are allowed",
+        ),
+        (
+            items(json!([{"key": "k", "path": format!("{}a", "a/".repeat(64))}])),
+            "spec.mounts[0].configMap.items[0].path: has 65 names, at most 64 are allowed",
+        ),
+        (
             json!({"path": "/a"}),
             "spec.mounts[0]: must name exactly one of",
         ),

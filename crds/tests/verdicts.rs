@@ -98,6 +98,20 @@ fn k04_lists_maps_and_texts_are_bounded() {
             "spec.mounts[1].path: must be of names of at most 255 bytes",
         ),
         (
+            json!({"image": "a", "mounts": [
+                {"path": "/a".repeat(64), "emptyDir": {}},
+                {"path": "/b".repeat(65), "emptyDir": {}},
+            ]}),
+            "spec.mounts[1].path: must be of at most 64 names",
+        ),
+        (
+            json!({"image": "a", "mounts": [{"path": "/c", "configMap": {"name": "c", "items": [
+                {"key": "k", "path": format!("{}a", "a/".repeat(63))},
+                {"key": "k", "path": format!("{}b", "b/".repeat(64))},
+            ]}}]}),
+            "spec.mounts[0].configMap.items[1].path: must be of at most 64 names",
+        ),
+        (
             json!({"image": "a", "mounts": [{"path": "/c", "configMap": {"name": "c",
                 "items": (0..65).map(|n| json!({"key": "k", "path": n.to_string()})).collect::<Vec<_>>()}}]}),
             "spec.mounts[0].configMap.items: has 65 entries, at most 64 are allowed",

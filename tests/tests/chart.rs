@@ -191,6 +191,7 @@ fn every_value_that_the_docs_name_is_one_that_the_chart_has() -> Result<()> {
     for page in ["install.md", "security.md", "gitops.md"] {
         let text = fs::read_to_string(workspace::root().join("docs").join(page))?;
         let words = text.split('`').skip(1).step_by(2);
+        let words = words.map(|word| word.split('=').next().unwrap_or(word));
         for word in words.filter(|word| is_value(word)) {
             let path = format!("/{}", word.replace('.', "/"));
             assert!(values.pointer(&path).is_some(), "{page}: {word}");

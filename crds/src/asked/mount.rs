@@ -13,6 +13,8 @@ use crate::agentvm::{AgentVM, EmptyDirMount, Mount};
 use crate::field::FieldError;
 use crate::quantity;
 
+pub(crate) use path::MOST_NAMES;
+
 /// Bytes that `emptyDir.sizeLimit` may ask for.
 pub(crate) const SIZE_LIMIT: RangeInclusive<u64> = 4_096..=LimitField::Storage.max();
 

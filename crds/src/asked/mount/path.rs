@@ -4,6 +4,8 @@ use crate::field::FieldError;
 
 /// The most bytes of one name in a path.
 const MAX_NAME: usize = 255;
+/// The most names of one path: far fewer than directories may nest in a VM's filesystem.
+pub(crate) const MOST_NAMES: usize = 64;
 /// The most bytes of a path.
 const MAX_PATH: usize = 4_096;
 
@@ -43,6 +45,12 @@ fn short(field: &str, path: &str) -> Result<(), FieldError> {
         return error(format!(
             "has {} bytes, at most {MAX_PATH} are allowed",
             path.len()
+        ));
+    }
+    let names = path.split('/').filter(|name| !name.is_empty()).count();
+    if names > MOST_NAMES {
+        return error(format!(
+            "has {names} names, at most {MOST_NAMES} are allowed"
         ));
     }
     let mut lengths = path.split('/').map(str::len);

@@ -259,9 +259,22 @@ fn k26_a_namespace_opts_in_to_secrets_and_out_again_by_a_value() -> Result<()> {
     };
     site.release("install", &[])?.done()?;
     assert!(!may("teal", "get")?);
-    let opted_in = ["--reuse-values", "--set", "secrets.namespaces={teal}"];
+    // As docs/install.md has it.
+    let opted_in = [
+        "--reuse-values",
+        "--set",
+        "secrets.namespaces={teal}",
+        "--set",
+        "defaultPolicy.namespaceSelector.matchLabels.agentvm-secrets=allowed",
+        "--set-json",
+        "defaultPolicy.capabilities.secretMounts={}",
+    ];
     site.release("upgrade", &opted_in)?.done()?;
     until(true)?;
+    let policy = "/apis/agentvm.dev/v1alpha1/agentpolicies/agentvm-default";
+    let policy = site.plane.api.get(policy)?.context("the default policy")?;
+    let allowed = policy.pointer("/spec/capabilities/secretMounts");
+    assert_eq!(allowed, Some(&json!({})));
     assert!(!may("teal", "list")? && !may(NAMESPACE, "get")? && !may("default", "get")?);
     let opted_out = ["--reuse-values", "--set-json", "secrets.namespaces=[]"];
     site.release("upgrade", &opted_out)?.done()?;

@@ -5,6 +5,7 @@
     reason = "a test that meets the unexpected must fail where it does"
 )]
 
+mod archives;
 mod cells;
 mod docs;
 mod fence;

@@ -33,7 +33,7 @@ fn show_used(root: &Path, bytes: u64) {
 }
 
 #[tokio::test]
-async fn files_stop_growing_under_memory_pressure_are_marked_and_grow_again_after_it() {
+async fn b09_files_stop_growing_under_memory_pressure_are_marked_and_grow_again_after_it() {
     let groups = tempfile::tempdir().unwrap();
     show_used(groups.path(), 50_000_000);
     let node = Node::with(&["--cgroup-dir", groups.path().to_str().unwrap()]).await;
@@ -79,13 +79,15 @@ async fn files_stop_growing_under_memory_pressure_are_marked_and_grow_again_afte
         "who follows the list hears of it"
     );
     // A VM and a cell that come now are under pressure as well.
-    cell.put("u-2", &spec).await;
+    let waits = node.compile(&wat::waits()).await;
+    let mut idle = crate::harness::spec(&waits);
+    idle.mounts = vec![work()];
+    cell.put("u-2", &idle).await;
     marked(&cell, "u-2", true).await;
     let late = node.cell("team-b").await;
-    late.put("u-3", &spec).await;
+    late.put("u-3", &idle).await;
     marked(&late, "u-3", true).await;
     // One without files has nothing that could grow.
-    let waits = node.compile(&wat::waits()).await;
     let bare = cell.put("u-4", &crate::harness::spec(&waits)).await;
     assert!(!bare.storage_pressure);
     let usage = cell.client.stats().await.unwrap().vms;
@@ -124,4 +126,65 @@ async fn d10_the_largest_cell_is_ended_before_the_container_is_and_its_neighbour
     })
     .await;
     assert_eq!(small.client.vm("u-small").await.unwrap().unwrap(), before);
+}
+
+/// Lets a process have `bytes` of address space, or no bound.
+fn bound_address_space(pid: u32, bytes: Option<u64>) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
+    let bound = rustix::process::Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    rustix::process::prlimit(pid, rustix::process::Resource::As, bound).unwrap();
+}
+
+#[tokio::test]
+async fn d11_memory_that_the_host_refuses_is_an_errno_and_a_mark_and_ends_nobody() {
+    let node = Node::start().await;
+    let fills = node
+        .compile(&wat::files::fills_until_refused("work/big"))
+        .await;
+    let waits = node.compile(&wat::waits()).await;
+    let cell = node.cell("team-a").await;
+    let neighbour = spec(&waits);
+    cell.put("u-neighbour", &neighbour).await;
+    let neighbour = cell.reaches("u-neighbour", VmState::Running).await;
+    // Loads the code and starts threads.
+    let mut small = spec(&fills);
+    small.mounts = vec![work()];
+    cell.put("u-warm", &small).await;
+    eventually("its own limit is used up", || async {
+        cell.log("u-warm").await.pop()
+    })
+    .await;
+
+    let mapped = std::fs::read_to_string(format!("/proc/{}/statm", cell.facts.pid)).unwrap();
+    let pages: u64 = mapped.split(' ').next().unwrap().parse().unwrap();
+    bound_address_space(cell.facts.pid, Some(pages * 4096 + (32 << 20)));
+    let mut large = small;
+    large.grants.limits.storage_bytes = 1 << 30;
+    cell.put("u-1", &large).await;
+    eventually("the host refuses", || async { cell.log("u-1").await.pop() }).await;
+    eventually("the mark is there", || async {
+        let vm = cell.client.vm("u-1").await.unwrap().unwrap();
+        vm.storage_pressure.then_some(())
+    })
+    .await;
+    let usage = cell.client.stats().await.unwrap().vms;
+    assert!(usage["u-1"].filesystem.host >= 1, "{usage:?}");
+    assert_eq!(usage["u-1"].filesystem.quota, 0, "{usage:?}");
+    assert!(usage["u-1"].storage_bytes < 100 << 20, "{usage:?}");
+
+    bound_address_space(cell.facts.pid, None);
+    let stopped = cell.client.delete_vm(
+        "u-1",
+        std::time::Duration::from_secs(10),
+        agentvm_policy::EndReason::Stopped,
+    );
+    stopped.await.unwrap();
+    // 48 is ENOMEM.
+    let (_, code) = cell.ends("u-1").await;
+    assert_eq!(code, Some(48));
+    let after = cell.client.vm("u-neighbour").await.unwrap().unwrap();
+    assert_eq!(after, neighbour);
 }

@@ -92,6 +92,24 @@ pub(crate) fn fills(path: &str, mib: u32) -> Vec<u8> {
     )
 }
 
+/// Writes 64 KiB to the file at `path` again and again until an errno comes, prints `refused`, and
+/// then waits until its stdin is closed. Exits with the errno.
+pub(crate) fn fills_until_refused(path: &str) -> Vec<u8> {
+    module(
+        path,
+        "refused\\n",
+        "(local $fd i32) (local $errno i32)
+         (memory.fill (i32.const 65536) (i32.const 7) (i32.const 65536))
+         (local.set $fd (call $open (i32.const 1)))
+         (loop $again
+           (local.set $errno (call $write (local.get $fd) (i32.const 65536) (i32.const 65536)))
+           (br_if $again (i32.eqz (local.get $errno))))
+         (call $say (i32.const 1024) (i32.const 8))
+         (call $wait_for_stdin_to_close)
+         (call $proc_exit (local.get $errno))",
+    )
+}
+
 /// Adds 4 KiB to the file at `path` every 10 ms; prints `refused` when there is no space (errno
 /// 51), `grown` when there is again; any other error ends it with the errno.
 pub(crate) fn grows(path: &str) -> Vec<u8> {

@@ -29,11 +29,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn up(programs: &Path) -> anyhow::Result<()> {
+    let image = match Standing::find()? {
+        Some(_) => "the image that it was started with: `down` it for another".to_owned(),
+        None => format!("the image {IMAGE}"),
+    };
     let standing = Standing::up(programs)?;
     say(&format!(
-        "A node stands, with the image {IMAGE}; its logs are in {}.\n\
+        "A node stands, with {image}; its logs are in {}.\n\
          cargo xtask cluster run kubectl get nodes\n\
-         cargo xtask cluster run helm install agentvm charts/agentvm --namespace agentvm-system --create-namespace\n\
+         cargo xtask cluster run helm install agentvm charts/agentvm --namespace agentvm-system --create-namespace --wait\n\
          cargo xtask cluster down",
         standing.dir().display()
     ));

@@ -280,7 +280,7 @@ const LETTERS: &str = "
       (i32.store8 (local.get $j)
         (i32.load8_u offset=65536 (i32.and (i32.load8_u (local.get $j)) (i32.const 15))))
       (local.set $j (i32.add (local.get $j) (i32.const 1)))
-      (br_if $letter (i32.lt_u (local.get $j) (i32.const 32768))))";
+      (br_if $letter (i32.lt_u (local.get $j) (i32.const 4096))))";
 
 #[tokio::test]
 async fn no_random_call_on_files_traps_fails_the_host_or_exceeds_the_budget() {

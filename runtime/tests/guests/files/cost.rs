@@ -6,7 +6,7 @@ use agentvm_policy::EndReason;
 use agentvm_runtime::vfs::Filesystem;
 
 use super::script::*;
-use crate::harness::Guest;
+use crate::harness::{Guest, PATIENCE};
 
 /// A directory of so many files.
 fn full(entries: u32) -> Filesystem {
@@ -26,7 +26,7 @@ pub(crate) fn lists_all_the_time(entries: u32) -> Guest {
            (local.set $i (i32.add (local.get $i) (i32.const 1)))
            (br_if $again (i32.lt_u (local.get $i) (i32.const 30))))",
     );
-    s.text(&vec![b' '; 1 << 20]);
+    s.spare(1 << 20);
     s.guest(&full(entries))
 }
 
@@ -44,7 +44,7 @@ async fn b03_a_large_directory_is_listed_whole_in_one_call() {
     s.open(4, "full/..data", DIRECTORY, READ);
     call!(s, OK, fd_readdir(4, BUFFER, 900_000, 0, OUT));
     s.word(OUT, 24 * 10_002 + 3 + 10_000 * 11);
-    s.text(&vec![b' '; 1 << 20]);
+    s.spare(1 << 20);
     s.run(&full(10_000)).await;
 }
 
@@ -125,7 +125,7 @@ async fn c03_storms_of_any_call_come_to_an_end_with_the_fuel() {
 pub(crate) fn writes_much_at_once(filesystem: &Filesystem) -> Guest {
     let mut s = Script::new();
     s.open(4, "work/f", CREATE, BOTH);
-    s.text(&vec![b'x'; 8 << 20]);
+    s.spare(8 << 20);
     let (list, count) = s.list(0, 8 << 20);
     call!(s, OK, fd_write(4, list, count, OUT));
     s.guest(filesystem)
@@ -154,10 +154,34 @@ async fn a_guest_that_reads_all_the_time_can_be_stopped() {
            (drop (call $fd_pread (i32.const 4) (i32.const {list}) (i32.const {count}) (i64.const 0) (i32.const 8)))
            (br $again))"
     ));
-    s.text(&vec![b'x'; 8 << 20]);
+    s.spare(8 << 20);
     let running = s.guest(&work()).start();
     running.says("\0").await;
     running.handle.stop(EndReason::Stopped, Duration::ZERO);
     let ran = running.end().await;
     assert_eq!(ran.ending.reason, EndReason::Stopped);
+}
+
+#[tokio::test]
+async fn c09_storms_on_files_let_others_run() {
+    let storms = [
+        "(call $fd_readdir (i32.const 4) (i32.const 4096) (i32.const 60000) (i64.const 0) (i32.const 8))",
+        "(call $fd_pread (i32.const 5) (i32.const 64) (i32.const 1) (i64.const 0) (i32.const 8))",
+        "(call $path_filestat_get (i32.const 3) (i32.const 1) (i32.const 65536) (i32.const 4) (i32.const 4096))",
+    ];
+    for storm in storms {
+        let mut s = Script::new();
+        s.text(b"full");
+        s.open(4, "full/..data", DIRECTORY, READ);
+        s.open(5, "full/file-000000", 0, READ);
+        s.list(BUFFER, 60_000);
+        s.code(&format!("(loop $again (drop {storm}) (br $again))"));
+        let busy = s.guest(&full(1_000)).fuel(1_000_000_000).start();
+        busy.handle.started().await;
+        let other = tokio::time::timeout(PATIENCE, Guest::body("").exit_code());
+        assert_eq!(other.await.unwrap(), 0, "{storm}");
+        busy.handle.stop(EndReason::Stopped, Duration::ZERO);
+        let ended = busy.end().await.ending.reason;
+        assert_eq!(ended, EndReason::Stopped, "{storm}");
+    }
 }

@@ -36,7 +36,7 @@ async fn a10_nothing_of_the_host_is_there_by_any_call() {
 }
 
 #[tokio::test]
-async fn m04_stat_tells_the_same_in_any_vm_and_nothing_of_the_host() {
+async fn m02_m04_stat_tells_the_same_in_any_vm_and_nothing_of_the_host() {
     let stats = || async {
         let mut s = Script::new();
         s.file(4, "work/f", "x");

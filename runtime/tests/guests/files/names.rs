@@ -122,9 +122,16 @@ async fn a14_names_and_paths_that_are_too_long_are_refused_at_once() {
     let dots = |bytes: usize| format!("work/{}f", "./".repeat((bytes - 6) / 2));
     call!(s, OK, path_filestat_get(ROOT, 1, &dots(4_096), BUFFER));
     every_call(&mut s, dots(4_098).as_bytes(), NAMETOOLONG);
-    for bytes in [65_536, 1 << 20] {
-        every_call(&mut s, "a/".repeat(bytes / 2).as_bytes(), NAMETOOLONG);
-        every_call(&mut s, &vec![0xff; bytes], NAMETOOLONG);
+    // However long, and whatever its bytes are, it is not even looked at.
+    s.spare(1 << 20);
+    s.soil(70_000, 1 << 20);
+    for len in [4_097, 65_536, 1 << 20] {
+        let open = [ROOT, 1, 70_000, len, CREATE, BOTH, 0, 0, OUT].map(Arg::from);
+        s.call(NAMETOOLONG, "path_open", &open);
+        let stat = [ROOT, 1, 70_000, len, BUFFER].map(Arg::from);
+        s.call(NAMETOOLONG, "path_filestat_get", &stat);
+        let link = [70_000, len, ROOT, 70_000, len].map(Arg::from);
+        s.call(NAMETOOLONG, "path_symlink", &link);
     }
     s.run(&work()).await;
 }

@@ -105,6 +105,8 @@ pub(crate) type Attack = (Script, Filesystem);
 pub(crate) struct Script {
     body: String,
     texts: Vec<u8>,
+    /// Pages of memory behind the texts.
+    spare_pages: usize,
     steps: Vec<String>,
 }
 
@@ -120,6 +122,11 @@ impl Script {
             self.texts.len() - bytes.len()
         });
         (number(TEXTS + at), number(bytes.len()))
+    }
+
+    /// Memory of at least so many bytes behind the texts.
+    pub(super) fn spare(&mut self, bytes: usize) {
+        self.spare_pages = bytes.div_ceil(65_536);
     }
 
     pub(super) fn call(&mut self, errno: i32, name: &str, args: &[Arg]) {
@@ -283,7 +290,7 @@ impl Script {
         for byte in &self.texts {
             write!(data, "\\{byte:02x}").unwrap();
         }
-        let pages = 2 + self.texts.len() / 65_536;
+        let pages = 2 + self.texts.len() / 65_536 + self.spare_pages;
         let fields =
             format!("(memory (export \"memory\") {pages}) (data (i32.const {TEXTS}) \"{data}\")");
         let body = format!(

@@ -1,6 +1,7 @@
 //! What files cost, measured by the memory that the system gives this process.
 //!
 //! Alone in its process, so that nothing else takes memory meanwhile.
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(unsafe_code, reason = "the allocator is asked through its C function")]
 

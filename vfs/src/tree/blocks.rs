@@ -9,7 +9,7 @@ pub(crate) const BLOCK: usize = 65_536;
 /// What a block beyond the first costs besides its bytes: its place in the map.
 pub(crate) const BLOCK_COST: u64 = 64;
 /// Bytes that are moved, or got from the host, in one step of work.
-pub(crate) const STEP_BYTES: u64 = 1_024;
+pub(crate) const STEP_BYTES: u64 = 512;
 /// The least that is allocated.
 const SMALLEST: usize = 64;
 /// From this block on, one that follows a full one is allocated whole: it then wastes little.

@@ -7,7 +7,7 @@ use super::slab::Ino;
 use crate::{Error, Timestamp};
 
 /// Steps of moving one block elsewhere.
-const BLOCK_STEPS: u64 = 64;
+const BLOCK_STEPS: u64 = 128;
 
 impl Tree {
     pub(crate) fn read(&mut self, ino: Ino, at: u64, buffer: &mut [u8]) -> Result<usize, Error> {
@@ -119,14 +119,14 @@ impl Tree {
         }
         let (_, blocks) = self.file(ino)?;
         let needed = blocks.cost_of(at, end);
+        self.step(bytes / length(BLOCK) + 1);
         self.quota.check(volume, needed, 0)?;
         let (size, blocks) = self.file(ino)?;
         let grown = blocks.allocate(at, end)?;
-        let steps = bytes / length(BLOCK) + grown / STEP_BYTES;
         *size = (*size).max(end);
         self.quota.take(volume, grown, 0);
         self.inode_mut(ino)?.touch(now);
-        self.step(steps);
+        self.step(grown / STEP_BYTES);
         Ok(())
     }
 

@@ -3,10 +3,14 @@
 use std::borrow::Cow;
 
 use super::Tree;
+use super::blocks::length;
 use super::inode::Content;
 use super::slab::Ino;
 use crate::guards::{self, Guard};
 use crate::{Error, Follow, Kind, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_SYMLINKS};
+
+/// Bytes of a path that are looked at in one step of work.
+const STEP_BYTES: u64 = 128;
 
 /// The last name of a path, and the directory that it is in.
 #[derive(Debug)]
@@ -135,6 +139,7 @@ impl<'t, 'p> Walk<'t, 'p> {
     }
 
     fn push(&mut self, text: Cow<'p, str>) {
+        self.steps += length(text.len()) / STEP_BYTES;
         let ends = self.frames.last().is_none_or(|below| {
             below.ends && is_slashes(below.text.get(below.at..).unwrap_or_default())
         });
@@ -233,12 +238,13 @@ impl<'t, 'p> Walk<'t, 'p> {
     fn next(&mut self) -> Option<Step> {
         while let Some(frame) = self.frames.last_mut() {
             let rest = frame.text.get(frame.at..).unwrap_or_default();
-            let name = rest.trim_start_matches('/');
+            let slashes = rest.bytes().take_while(|byte| *byte == b'/').count();
+            let name = rest.get(slashes..).unwrap_or_default();
             if name.is_empty() {
                 self.frames.pop();
                 continue;
             }
-            let from = frame.at + (rest.len() - name.len());
+            let from = frame.at + slashes;
             let to = from + name.find('/').unwrap_or(name.len());
             frame.at = to;
             let behind = frame.text.get(to..).unwrap_or_default();

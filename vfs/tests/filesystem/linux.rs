@@ -9,6 +9,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use agentvm_vfs::{Error, Follow, Node, Open, SetTime};
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, proptest};
+use proptest::sample;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_NOW, linkat, mkdirat,
@@ -357,18 +360,29 @@ struct Rows {
     wrong: Vec<String>,
 }
 
+impl Both {
+    /// One call on both; none where its path leads out, for both.
+    fn call(&self, call: Call, path: &str, to: &str) -> Option<(Outcome, Outcome)> {
+        let ours = call.ours(&self.ours, path, to);
+        if ours == Err(Error::NotPermitted) && (self.leads_out(path) || self.leads_out(to)) {
+            return None;
+        }
+        Some((ours, call.linux(&self.host, path, to).map_err(named)))
+    }
+}
+
+type Outcome = Result<String, Error>;
+
 /// Compares all rows; what succeeds starts the next row from a new fixture.
 fn compare(rows: impl Iterator<Item = (Call, String, String)>) -> Rows {
     let mut both = Both::new();
     let mut done = Rows::default();
     for (call, path, to) in rows {
         done.compared += 1;
-        let ours = call.ours(&both.ours, &path, &to);
-        if ours == Err(Error::NotPermitted) && (both.leads_out(&path) || both.leads_out(&to)) {
+        let Some((ours, linux)) = both.call(call, &path, &to) else {
             done.led_out += 1;
             continue;
-        }
-        let linux = call.linux(&both.host, &path, &to).map_err(named);
+        };
         if ours != linux {
             done.wrong.push(format!(
                 "{call:?} {path:?} {to:?}: Linux says {linux:?}, we say {ours:?}"
@@ -515,4 +529,78 @@ fn a04_linking_any_form_to_any_form_gives_what_linux_gives() {
         })
     });
     check(rows, 3_800);
+}
+
+#[test]
+fn calls_on_a_removed_directory_give_what_linux_gives() {
+    let both = Both::new();
+    let dead = openat(&both.host, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let ours = both.ours.open("d", Follow::No, Open::default(), 0).unwrap();
+    unlinkat(&both.host, "d", AtFlags::REMOVEDIR).unwrap();
+    both.ours.remove_directory("d", 0).unwrap();
+    let calls = [
+        Call::Open(Follow::Yes, open(|how| how.read = true)),
+        Call::Open(Follow::Yes, open(|how| how.create = true)),
+        Call::Open(
+            Follow::No,
+            open(|how| (how.create, how.exclusive) = (true, true)),
+        ),
+        Call::Stat(Follow::Yes),
+        Call::SetTimes(Follow::No),
+        Call::ReadLink,
+        Call::CreateDirectory,
+        Call::RemoveDirectory,
+        Call::Unlink,
+        Call::Symlink,
+        Call::Rename,
+        Call::Link(Follow::No),
+    ];
+    for call in calls {
+        for path in ["x", "x/", "x/y", ".", "./", "./x", ""] {
+            for to in ["z", ".", "./z/", "z/z"] {
+                let linux = call.linux(&dead, path, to).map_err(named);
+                assert_eq!(
+                    call.ours(&ours, path, to),
+                    linux,
+                    "{call:?} {path:?} {to:?}"
+                );
+            }
+        }
+    }
+    let into = both.ours.rename("f", &ours, "x", 0);
+    assert_eq!(into, renameat(&both.host, "f", &dead, "x").map_err(named));
+    let into = both.ours.link("f", Follow::No, &ours, "x", 0);
+    let linux = linkat(&both.host, "f", &dead, "x", AtFlags::empty());
+    assert_eq!(into, linux.map_err(named));
+    both.is_alike().unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_calls_leaves_what_linux_leaves(
+        calls in vec((0..11_usize, sample::select(&PAIRED[..]), sample::select(&PAIRED[..])), 40)
+    ) {
+        let both = Both::new();
+        for (number, path, to) in calls {
+            let call = [
+                Call::Open(Follow::Yes, open(|how| how.create = true)),
+                Call::Open(Follow::No, open(|how| (how.create, how.truncate) = (true, true))),
+                Call::Stat(Follow::Yes),
+                Call::CreateDirectory,
+                Call::RemoveDirectory,
+                Call::Unlink,
+                Call::Symlink,
+                Call::Rename,
+                Call::Rename,
+                Call::Link(Follow::Yes),
+                Call::Link(Follow::No),
+            ][number];
+            if let Some((ours, linux)) = both.call(call, path, to) {
+                assert_eq!(ours, linux, "{call:?} {path:?} {to:?}");
+            }
+        }
+        both.is_alike().unwrap();
+    }
 }

@@ -8,6 +8,7 @@
 
 mod escape;
 mod laws;
+#[cfg(target_os = "linux")]
 mod linux;
 mod listing;
 mod model;

@@ -45,6 +45,9 @@ impl LiveObjects {
         object: &Object,
         freshness: Freshness,
     ) -> Result<Content, kube::Error> {
+        if !can_be_a_name(&object.name) {
+            return Ok(Content::Missing);
+        }
         let params = match freshness {
             Freshness::Live => GetParams::default(),
             Freshness::Recent => GetParams::any(),
@@ -104,7 +107,13 @@ impl Objects for LiveObjects {
     ) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let what = format!("ConfigMap {namespace}/{name}");
-        async move { within(&what, api.get_opt(name)).await }.boxed()
+        async move {
+            if !can_be_a_name(name) {
+                return Ok(None);
+            }
+            within(&what, api.get_opt(name)).await
+        }
+        .boxed()
     }
 
     fn content<'a>(
@@ -127,6 +136,22 @@ impl Objects for LiveObjects {
     }
 }
 
+/// Whether an object can have that name at all.
+///
+/// The API server has refused others in a manifest, but the client writes a name into the
+/// request's path as it is: what a manifest of an older CRD says must not lead to another object.
+fn can_be_a_name(name: &str) -> bool {
+    let plain = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
+    };
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    name.len() <= 253
+        && bytes.iter().copied().all(plain)
+        && edge(bytes.first())
+        && edge(bytes.last())
+}
+
 async fn within<T>(
     what: &str,
     read: impl Future<Output = Result<T, kube::Error>>,
@@ -141,3 +166,34 @@ async fn within<T>(
 }
 
 pub(super) use agentvm_crds::answer::sentence as say;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_no_object_can_have_never_gets_into_a_path() {
+        for good in ["a", "settings", "kube-root-ca.crt", "0.a", &"x".repeat(253)] {
+            assert!(can_be_a_name(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../../kube-system/secrets/token",
+            "a/b",
+            "a?watch=1",
+            "a#b",
+            "a%2f",
+            "-a",
+            "a-",
+            "A",
+            "a b",
+            "ä",
+            "a\n",
+            &"x".repeat(254),
+        ] {
+            assert!(!can_be_a_name(bad), "{bad}");
+        }
+    }
+}

@@ -220,3 +220,63 @@ fn a17_without_its_guard_a_device_becomes_a_file() {
         assert_eq!(found, Some(Kind::File { bytes: 0 }));
     }
 }
+
+/// The same numbers each time, without a crate for them.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn e08_no_bytes_make_the_reader_panic_or_hand_on_a_bad_name() {
+    let long = "n".repeat(200);
+    let whole = written(&[
+        (item("d", Kind::Directory), ""),
+        (item("d/f", Kind::File { bytes: 5 }), "heron"),
+        (item(&long, Kind::File { bytes: 0 }), ""),
+        (item("l", Kind::Symlink { target: long }), ""),
+        (
+            item(
+                "h",
+                Kind::HardLink {
+                    to: "d/f".to_owned(),
+                },
+            ),
+            "",
+        ),
+    ]);
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut read_well = 0;
+    for _ in 0..20_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=numbers.below(4) {
+            let at = numbers.below(bytes.len());
+            bytes[at] = u8::try_from(numbers.below(256)).unwrap();
+            // A header whose checksum is right gets further.
+            let start = at / 512 * 512;
+            let block = &mut bytes[start..start + 512];
+            let mut header = tar::Header::new_old();
+            header.as_mut_bytes().copy_from_slice(block);
+            header.set_cksum();
+            block.copy_from_slice(header.as_bytes());
+        }
+        bytes.truncate(bytes.len() - numbers.below(2) * numbers.below(2048));
+        let mut items = Vec::new();
+        let result = read(&bytes[..], |item, content| {
+            io::copy(content, &mut io::sink()).map_err(ReadError::Tar)?;
+            items.push(item);
+            Ok::<(), ReadError>(())
+        });
+        read_well += usize::from(result.is_ok());
+        for item in items {
+            assert_eq!(check_path(item.path.as_bytes()), Ok(item.path.clone()));
+        }
+    }
+    assert!(read_well > 100, "only {read_well} were read to their end");
+}

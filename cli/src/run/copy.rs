@@ -3,9 +3,9 @@
 //! | step | when | what it may refuse |
 //! | --- | --- | --- |
 //! | [`flag`], [`place`] | before anything runs | flags that no mount fits |
-//! | [`gather`] | before anything runs | what a VM could not hold: odd names, devices |
+//! | [`mod@gather`] | before anything runs | what a VM could not hold: odd names, devices |
 //! | [`Copies`] | at each start and each end of a run | what exceeds a quota |
-//! | [`scatter`] | at the very end | whatever leads out of the folder |
+//! | [`mod@scatter`] | at the very end | whatever leads out of the folder |
 
 mod flag;
 mod gather;

@@ -1,21 +1,21 @@
 //! The manifests as a small cluster of one node.
 
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use agentvm_crds::agentvm::{Assignment, Phase};
 use agentvm_crds::validate::validate;
-use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus, AskedMount, GROUP, ObjectKind};
-use agentvm_node_agent::border::{Freshness, Objects, Unanswered};
+use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus, AskedMount, GROUP};
 use agentvm_node_agent::catalogue::{Catalogue, Change, Labels};
 use agentvm_node_agent::desired::{Ruling, Uid};
-use agentvm_node_agent::mounts::{self, Content, Object};
-use agentvm_node_agent::observed::Gone;
+use agentvm_node_agent::mounts;
 use agentvm_policy::Limits;
-use futures::future::{BoxFuture, FutureExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::objects::StagedObjects;
 use crate::manifest::Document;
 
 /// The one node.
@@ -297,52 +297,6 @@ impl Stage {
             });
         }
         Ok(granted)
-    }
-}
-
-/// `ConfigMap`s and Secrets of the files. Every VM that leaves the run was deleted.
-#[derive(Debug)]
-pub(super) struct StagedObjects {
-    config_maps: BTreeMap<(String, String), ConfigMap>,
-    secrets: BTreeMap<(String, String), Secret>,
-}
-
-impl StagedObjects {
-    fn find(&self, object: &Object) -> Content {
-        let key = (object.namespace.clone(), object.name.clone());
-        let values = match object.kind {
-            ObjectKind::ConfigMap => self.config_maps.get(&key).cloned().map(Into::into),
-            ObjectKind::Secret => self.secrets.get(&key).cloned().map(Into::into),
-        };
-        values.map_or(Content::Missing, Content::Found)
-    }
-}
-
-impl Objects for StagedObjects {
-    fn config_map<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<ConfigMap>, Unanswered>> {
-        let key = (namespace.to_owned(), name.to_owned());
-        async move { Ok(self.config_maps.get(&key).cloned()) }.boxed()
-    }
-
-    fn content<'a>(
-        &'a self,
-        object: &'a Object,
-        _freshness: Freshness,
-    ) -> BoxFuture<'a, Result<Content, Unanswered>> {
-        async move { Ok(self.find(object)) }.boxed()
-    }
-
-    fn whereabouts<'a>(
-        &'a self,
-        _namespace: &'a str,
-        _name: &'a str,
-        _uid: &'a str,
-    ) -> BoxFuture<'a, Result<Gone, Unanswered>> {
-        async move { Ok(Gone::Deleted) }.boxed()
     }
 }
 

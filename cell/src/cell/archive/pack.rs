@@ -1,15 +1,13 @@
 //! From a VM's files into an archive: what lies below one path of one mount, and nothing else.
 
-use std::collections::{BTreeMap, VecDeque};
+mod walk;
+
 use std::io::{self, Read, Write};
-use std::ops::ControlFlow;
 
-use agentvm_runtime::vfs::{self, Filesystem, Follow, Kind as NodeKind, Metadata, Node, Open};
+use agentvm_runtime::vfs::{self, Filesystem, Follow, Kind as NodeKind, Node, Open};
 
-use crate::archive::{Item, Kind, MAX_ARCHIVE_BYTES, NameError, WriteError, Writer, check_path};
-
-/// Entries of a directory that are read at once.
-const PAGE: usize = 256;
+use self::walk::{Frame, Walk};
+use crate::archive::{Item, Kind, MAX_ARCHIVE_BYTES, NameError, WriteError, Writer};
 
 /// Bytes of the blocks that an archive consists of.
 const BLOCK_BYTES: u64 = 512;
@@ -186,152 +184,6 @@ const FILE: Open = Open {
     write: false,
     read: true,
 };
-
-/// A walk through a tree, without recursion.
-struct Walk<'a> {
-    pack: &'a Pack,
-    /// Other mounts below are left out.
-    device: u64,
-    frames: Vec<Frame>,
-    /// First names of files that have several.
-    first_names: BTreeMap<u64, String>,
-}
-
-/// A directory that is being read.
-struct Frame {
-    path: String,
-    node: Node,
-    cookie: u64,
-    page: VecDeque<String>,
-    is_read: bool,
-}
-
-impl Frame {
-    fn new(path: String, node: Node) -> Self {
-        Self {
-            path,
-            node,
-            cookie: 0,
-            page: VecDeque::new(),
-            is_read: false,
-        }
-    }
-
-    /// The next name in it.
-    fn next(&mut self) -> Result<Option<String>, vfs::Error> {
-        if self.page.is_empty() && !self.is_read {
-            self.is_read = true;
-            let (page, cookie, is_read) = (&mut self.page, &mut self.cookie, &mut self.is_read);
-            self.node.read_dir(*cookie, &mut |entry| {
-                *cookie = entry.next;
-                if !matches!(entry.name, "." | "..") {
-                    page.push_back(entry.name.to_owned());
-                }
-                if page.len() < PAGE {
-                    return ControlFlow::Continue(());
-                }
-                *is_read = false;
-                ControlFlow::Break(())
-            })?;
-        }
-        Ok(self.page.pop_front())
-    }
-}
-
-impl<'a> Walk<'a> {
-    fn new(pack: &'a Pack, device: u64) -> Self {
-        Self {
-            pack,
-            device,
-            frames: Vec::new(),
-            first_names: BTreeMap::new(),
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<(Item, Option<Node>)>, PackError> {
-        while let Some(frame) = self.frames.last_mut() {
-            let (node, directory) = (frame.node.clone(), frame.path.clone());
-            let name = frame.next().map_err(|error| PackError::Refused {
-                path: directory.clone(),
-                error,
-            })?;
-            let Some(name) = name else {
-                self.frames.pop();
-                continue;
-            };
-            if node
-                .metadata_of(&name, Follow::No)
-                .is_ok_and(|found| found.device != self.device)
-            {
-                continue;
-            }
-            let (item, file) = self.item(&node, directory, &name)?;
-            if item.kind == Kind::Directory {
-                let opened = self.pack.open(&node, &name, DIRECTORY);
-                let opened = opened.map_err(|error| PackError::Refused {
-                    path: item.path.clone(),
-                    error,
-                })?;
-                self.frames.push(Frame::new(item.path.clone(), opened));
-            }
-            return Ok(Some((item, file)));
-        }
-        Ok(None)
-    }
-
-    /// What a name stands for, and the file where it is one.
-    fn item(
-        &mut self,
-        node: &Node,
-        mut path: String,
-        name: &str,
-    ) -> Result<(Item, Option<Node>), PackError> {
-        if !path.is_empty() {
-            path.push('/');
-        }
-        path.push_str(name);
-        let path = check_path(path.as_bytes())?;
-        let refused = |error| PackError::Refused {
-            path: path.clone(),
-            error,
-        };
-        let found = node.metadata_of(name, Follow::No).map_err(refused)?;
-        let (kind, file) = match found.kind {
-            NodeKind::Directory => (Kind::Directory, None),
-            NodeKind::Symlink => {
-                let target = node.read_link_of(name).map_err(refused)?;
-                (Kind::Symlink { target }, None)
-            }
-            NodeKind::File => {
-                if let Some(to) = self.first_name(&found, &path) {
-                    (Kind::HardLink { to }, None)
-                } else {
-                    let file = self.pack.open(node, name, FILE).map_err(refused)?;
-                    (Kind::File { bytes: found.size }, Some(file))
-                }
-            }
-        };
-        let modified_unix_s = found.modified / 1_000_000_000;
-        let item = Item {
-            path,
-            kind,
-            modified_unix_s,
-        };
-        Ok((item, file))
-    }
-
-    /// The name by which a file with several is in the archive already.
-    fn first_name(&mut self, found: &Metadata, path: &str) -> Option<String> {
-        if found.links < 2 {
-            return None;
-        }
-        let first = self.first_names.get(&found.inode).cloned();
-        if first.is_none() {
-            self.first_names.insert(found.inode, path.to_owned());
-        }
-        first
-    }
-}
 
 /// A file's content from its start on.
 struct Content {

@@ -310,3 +310,54 @@ fn shorten(block: &mut Vec<u8>, bytes: usize) -> u64 {
     }
     length(before.saturating_sub(block.capacity()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capacity_wastes_at_most_a_quarter() {
+        for bytes in SMALLEST..=BLOCK {
+            let capacity = class(bytes);
+            assert!(capacity >= bytes && capacity <= BLOCK, "{bytes}");
+            assert!(
+                capacity - bytes <= bytes / 4 + 15,
+                "{bytes} takes {capacity}"
+            );
+        }
+        assert_eq!(class(1), SMALLEST);
+        assert_eq!(class(1_024), 1_024);
+    }
+
+    #[test]
+    fn what_a_write_says_it_grew_is_what_is_held_then() {
+        let (mut blocks, mut held) = (Blocks::default(), 0);
+        for number in 0..2_000_u64 {
+            let at = number * 7_919 % 1_000_000;
+            let bytes = vec![1; usize::try_from(number % 3_000).unwrap() + 1];
+            held += blocks.write(at, &bytes, u64::MAX).grown;
+            if number % 10 == 0 {
+                held -= blocks.cut(at + number).0;
+            }
+            if number % 17 == 0 {
+                let cost = blocks.cost_of(at, at + 70_000);
+                let grown = blocks.allocate(at, at + 70_000).unwrap();
+                assert_eq!(cost, grown);
+                held += grown;
+            }
+            assert_eq!(blocks.held(), held);
+        }
+    }
+
+    #[test]
+    fn a_file_written_from_its_start_wastes_little() {
+        for size in [1_000, 70_000, 200_000, 300_000, 1_000_000, 10_000_000] {
+            let mut blocks = Blocks::default();
+            let mut at = 0;
+            while at < size {
+                at += length(blocks.write(at, &[1; 500], u64::MAX).bytes);
+            }
+            assert!(blocks.held() <= at + at / 4 + 64, "{at}: {}", blocks.held());
+        }
+    }
+}

@@ -1,51 +1,17 @@
 //! A guest as a list of calls, each with the answer it has to get.
 
+mod given;
+mod listed;
+mod words;
+
 use std::fmt::Write as _;
 
-use agentvm_runtime::vfs::{Access, Budget, File, Files, Filesystem, Mount, Source};
+use agentvm_runtime::vfs::Filesystem;
 
+pub(crate) use self::given::*;
+pub(super) use self::listed::*;
+pub(super) use self::words::*;
 use crate::harness::{Guest, Ran, functions};
-
-pub(super) const OK: i32 = 0;
-pub(super) const ACCES: i32 = 2;
-pub(super) const BADF: i32 = 8;
-pub(super) const BUSY: i32 = 10;
-pub(super) const DQUOT: i32 = 19;
-pub(super) const EXIST: i32 = 20;
-pub(super) const FAULT: i32 = 21;
-pub(super) const FBIG: i32 = 22;
-pub(super) const ILSEQ: i32 = 25;
-pub(super) const INVAL: i32 = 28;
-pub(super) const ISDIR: i32 = 31;
-pub(super) const LOOP: i32 = 32;
-pub(super) const MFILE: i32 = 33;
-pub(super) const MLINK: i32 = 34;
-pub(super) const NAMETOOLONG: i32 = 37;
-pub(super) const NOENT: i32 = 44;
-pub(super) const NOSPC: i32 = 51;
-pub(super) const NOTDIR: i32 = 54;
-pub(super) const NOTEMPTY: i32 = 55;
-pub(super) const PERM: i32 = 63;
-pub(super) const ROFS: i32 = 69;
-pub(super) const XDEV: i32 = 75;
-pub(super) const NOTCAPABLE: i32 = 76;
-
-/// Flags of `path_open`.
-pub(super) const CREATE: i64 = 1;
-pub(super) const DIRECTORY: i64 = 2;
-pub(super) const EXCLUSIVE: i64 = 4;
-pub(super) const TRUNCATE: i64 = 8;
-
-/// Rights.
-pub(super) const READ: i64 = 1 << 1;
-pub(super) const WRITE: i64 = 1 << 6;
-pub(super) const BOTH: i64 = READ | WRITE;
-
-/// Flags of a descriptor.
-pub(super) const APPEND: i64 = 1;
-
-/// The directory `/`.
-pub(super) const ROOT: i64 = 3;
 
 /// Where calls of a script write what they answer.
 pub(super) const OUT: i64 = 8;
@@ -333,95 +299,4 @@ fn find(texts: &[u8], bytes: &[u8]) -> Option<usize> {
 
 fn number(size: usize) -> i64 {
     i64::try_from(size).unwrap()
-}
-
-/// One entry that a guest was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) name: String,
-    pub(super) next: u64,
-    pub(super) inode: u64,
-    pub(super) kind: u8,
-    pub(super) padding: [u8; 3],
-}
-
-/// What `fd_readdir` wrote, whole entries only.
-pub(super) fn listed(mut bytes: &[u8]) -> Vec<Listed> {
-    let mut entries = Vec::new();
-    while let Some((entry, rest)) = first(bytes) {
-        entries.push(entry);
-        bytes = rest;
-    }
-    entries
-}
-
-fn first(bytes: &[u8]) -> Option<(Listed, &[u8])> {
-    let (next, rest) = bytes.split_first_chunk()?;
-    let (inode, rest) = rest.split_first_chunk()?;
-    let (len, rest) = rest.split_first_chunk()?;
-    let (&[kind, ref padding @ ..], rest) = rest.split_first_chunk::<4>()?;
-    let len = usize::try_from(u32::from_le_bytes(*len)).unwrap();
-    let (name, rest) = rest.split_at_checked(len)?;
-    let entry = Listed {
-        name: String::from_utf8(name.to_vec()).unwrap(),
-        next: u64::from_le_bytes(*next),
-        inode: u64::from_le_bytes(*inode),
-        kind,
-        padding: *padding,
-    };
-    Some((entry, rest))
-}
-
-/// Their names, sorted, without `.` and `..`.
-pub(super) fn names(bytes: &[u8]) -> Vec<String> {
-    let mut names: Vec<_> = listed(bytes)
-        .into_iter()
-        .map(|entry| entry.name)
-        .filter(|name| name != "." && name != "..")
-        .collect();
-    names.sort();
-    names
-}
-
-/// A directory of the guest's own.
-pub(super) fn empty(path: &str) -> Mount {
-    Mount {
-        path: path.to_owned(),
-        access: Access::ReadWrite,
-        source: Source::Empty { max_bytes: None },
-    }
-}
-
-/// A mount of a `ConfigMap`'s files.
-pub(super) fn files(path: &str, files: &[(&str, &str)]) -> Mount {
-    Mount {
-        path: path.to_owned(),
-        access: Access::ReadOnly,
-        source: Source::Files(content(files)),
-    }
-}
-
-pub(super) fn content(files: &[(&str, &str)]) -> Files {
-    let file = |data: &str| File {
-        data: data.as_bytes().into(),
-        mode: 0o644,
-    };
-    files
-        .iter()
-        .map(|(name, data)| ((*name).to_owned(), file(data)))
-        .collect()
-}
-
-/// These mounts under a generous budget.
-pub(super) fn mounted(mounts: &[Mount]) -> Filesystem {
-    limited(16 << 20, 100_000, mounts)
-}
-
-pub(super) fn limited(bytes: u64, inodes: u64, mounts: &[Mount]) -> Filesystem {
-    Filesystem::new(Budget { bytes, inodes }, mounts, 1_000).unwrap()
-}
-
-/// One writable directory at `/work`.
-pub(crate) fn work() -> Filesystem {
-    mounted(&[empty("/work")])
 }

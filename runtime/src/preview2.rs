@@ -125,7 +125,11 @@ impl HasData for HasTable {
 }
 
 /// Links every interface of [`INTERFACES`] and nothing else.
+///
+/// It also draws what every [`WasiCtx`] draws: a static program reads `/dev/urandom`, which has to
+/// be opened before the jail closes it, and wasmtime-wasi's generator opens one of its own.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    drop(WasiCtx::builder());
     let mut linker = Linker::new(engine);
     link_command(&mut linker)?;
     environment::link(&mut linker)?;

@@ -18,7 +18,7 @@ pub fn sentence(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         of_status(status)
     } else {
-        error.to_string()
+        with_causes(error)
     }
 }
 
@@ -31,6 +31,20 @@ pub fn watch_sentence(error: &watcher::Error) -> String {
         watcher::Error::WatchError(status) => of_status(status),
         watcher::Error::NoResourceVersion => error.to_string(),
     }
+}
+
+/// An error and those of its causes that it does not tell itself.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !said.contains(&words) {
+            said = format!("{said}: {words}");
+        }
+        next = cause.source();
+    }
+    said
 }
 
 fn of_status(status: &Status) -> String {
@@ -83,6 +97,13 @@ mod tests {
     fn what_admission_refuses_is_no_missing_role() {
         let message = "agentvms \"heron\" is forbidden: exceeded quota: four";
         assert_eq!(said(403, message), format!("{message} (HTTP 403)"));
+    }
+
+    #[test]
+    fn a_server_that_is_not_reached_is_told_with_the_cause() {
+        let refused = std::io::Error::other("connection refused");
+        let error = kube::Error::Service(Box::new(refused));
+        assert_eq!(sentence(&error), "ServiceError: connection refused");
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! the same node.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use agentvm_tests::http;
 use agentvm_tests::real_node::containerd::PAUSE;
 use agentvm_tests::real_node::stage::Stage;
 use agentvm_tests::vm::{Namespace, phase};
@@ -122,8 +124,12 @@ impl<'a> Vms<'a> {
     fn remove_all(&self, stage: &Stage) -> Result<()> {
         let flags = ["--all", "--wait=true", "--namespace", &self.namespace.name];
         stage.kubectl(&[["delete", "agentvms"].as_slice(), &flags].concat())?;
+        let run_dir = format!("/proc/{}/root/run/agentvm/node", stage.agent()?);
+        let socket = PathBuf::from(run_dir).join("cells/crowd.sock");
         wait_until("the VMs' cell to be empty", || {
-            Ok(!stage.metrics()?.contains("vm=\"stone-"))
+            let list: Value = serde_json::from_str(&http::get_unix(&socket, "/v1/vms")?.body)?;
+            let vms = list.get("vms").and_then(Value::as_array);
+            Ok(vms.is_none_or(Vec::is_empty))
         })
     }
 }

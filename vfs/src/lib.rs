@@ -7,6 +7,30 @@
 //! Nothing here knows a path of the host, a clock or a guest: time is an argument, a guest's
 //! mistake is an [`Error`], and what the host worked is counted in steps ([`Filesystem::take_work`])
 //! for the caller to charge.
+//!
+//! ```
+//! use agentvm_vfs::{Access, Budget, Error, Filesystem, Follow, Mount, Open, Source};
+//!
+//! let work = Mount {
+//!     path: "/work".to_owned(),
+//!     access: Access::ReadWrite,
+//!     source: Source::Empty { max_bytes: None },
+//! };
+//! let budget = Budget { bytes: 64 << 10, inodes: 16 };
+//! let filesystem = Filesystem::new(budget, &[work], 0)?;
+//! let root = filesystem.root();
+//!
+//! let create = Open { create: true, write: true, ..Open::default() };
+//! let file = root.open("work/notes", Follow::Yes, create, 1)?;
+//! assert_eq!(file.write_at(0, b"hello", 2)?, 5);
+//! assert_eq!(root.metadata_of("work/notes", Follow::Yes)?.size, 5);
+//!
+//! // Nothing is there but the mounts, and nothing leads out of them.
+//! let leads_out = root.open("work/../../etc/passwd", Follow::Yes, Open::default(), 3);
+//! assert_eq!(leads_out.err(), Some(Error::NotPermitted));
+//! assert_eq!(root.create_directory("etc", 3), Err(Error::ReadOnly));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 mod filesystem;

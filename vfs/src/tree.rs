@@ -23,6 +23,7 @@ mod walk;
 
 use std::hash::RandomState;
 
+use self::blocks::FREED_STEP_BYTES;
 use self::directory::{Directory, Place, entry_cost};
 use self::inode::{Content, INODE_COST, Inode};
 use self::layout::Mounted;
@@ -185,7 +186,7 @@ impl Tree {
         }
         if let Some(inode) = self.inodes.remove(ino) {
             if let Content::File { blocks, .. } = &inode.content {
-                self.step(blocks.count());
+                self.step(blocks.count() + blocks.held() / FREED_STEP_BYTES);
             }
             self.quota.give_back(inode.volume, inode.cost(), 1);
         }

@@ -10,6 +10,8 @@ pub(crate) const BLOCK: usize = 65_536;
 pub(crate) const BLOCK_COST: u64 = 64;
 /// Bytes that are moved, or got from the host, in one step of work.
 pub(crate) const STEP_BYTES: u64 = 512;
+/// Bytes that are given back to the host in one step of work.
+pub(crate) const FREED_STEP_BYTES: u64 = 4_096;
 /// The least that is allocated.
 const SMALLEST: usize = 64;
 /// From this block on, one that follows a full one is allocated whole: it then wastes little.

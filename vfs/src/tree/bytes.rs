@@ -1,7 +1,7 @@
 //! Reading, writing, cutting and extending files.
 
 use super::Tree;
-use super::blocks::{BLOCK, Blocks, STEP_BYTES, Stop, length};
+use super::blocks::{BLOCK, Blocks, FREED_STEP_BYTES, STEP_BYTES, Stop, length};
 use super::inode::Content;
 use super::slab::Ino;
 use crate::{Error, Timestamp};
@@ -90,7 +90,7 @@ impl Tree {
         let mut steps = 0;
         if to < *size {
             let (freed, cut) = blocks.cut(to);
-            steps = cut + BLOCK_STEPS;
+            steps = cut + freed / FREED_STEP_BYTES + BLOCK_STEPS;
             self.quota.give_back(volume, freed, 0);
         }
         let (size, _) = self.file(ino)?;

@@ -113,6 +113,10 @@ impl Transfer {
             Err(errno) => return Ok(Err(errno)),
         };
         while len > 0 {
+            if progress.unsettled >= chunk_bytes() {
+                progress.unsettled = 0;
+                settle(&mut caller.as_context_mut()).await?;
+            }
             let part = len.min(chunk_bytes()).min(MAX_BYTES - progress.done);
             let moved = match self.piece(caller, at, part, progress) {
                 Ok(moved) => moved,
@@ -123,10 +127,6 @@ impl Transfer {
             }
             at = at.saturating_add(moved); // the buffer lies inside of the memory
             len -= moved;
-            if progress.unsettled >= chunk_bytes() {
-                progress.unsettled = 0;
-                settle(&mut caller.as_context_mut()).await?;
-            }
         }
         Ok(Ok(true))
     }

@@ -22,6 +22,8 @@ use super::vms::{Entry, Put, Vms};
 pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put, Problem> {
     let asked = Instant::now();
     if let Some(status) = cell.vms.update(uid, &spec)? {
+        // Files that were swapped may have freed others.
+        cell.reclaim.free(None);
         return Ok(Put::Updated(status));
     }
     let (loaded, log_file) = tokio::join!(cell.programs.get(&spec.module), cell.link.log_file());

@@ -1,6 +1,7 @@
 //! The table of a cell's VMs: what is there, in which state, and since which version.
 
 mod decide;
+mod growth;
 mod table;
 
 use std::collections::BTreeMap;
@@ -219,41 +220,6 @@ impl Vms {
         }
         let most = entry.spec.grants.limits.storage_bytes;
         Some(kept.map(|files| (files, most)))
-    }
-
-    /// Has the files of every VM grow from now on, or not.
-    pub(super) fn set_growth(&self, growth: Growth) {
-        let mut table = self.lock();
-        let now = self.began.elapsed();
-        for entry in table.entries.values_mut() {
-            if let Some(filesystem) = &entry.filesystem {
-                filesystem.set_growth(growth);
-                // What was refused until here was refused by the warden's word.
-                let count = filesystem.usage().refused_by_host;
-                entry.refusals.recent(count, Growth::Refused, now);
-            }
-        }
-        table.growth = growth;
-        drop(table);
-        self.mark_pressed();
-    }
-
-    /// Marks the VMs whose files can't grow, and no other.
-    pub(super) fn mark_pressed(&self) {
-        let mut table = self.lock();
-        let (growth, now) = (table.growth, self.began.elapsed());
-        let moved: Vec<String> = table
-            .entries
-            .iter_mut()
-            .filter_map(|(uid, entry)| entry.mark(growth, now).then(|| uid.clone()))
-            .collect();
-        if moved.is_empty() {
-            return;
-        }
-        for uid in moved {
-            table.change(&uid, |_marked| ());
-        }
-        self.publish(&table);
     }
 
     /// One VM.

@@ -1,17 +1,23 @@
 //! One scrape's numbers as metric families.
 
+mod files;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::AtomicU64;
 
-use agentvm_cell_api::cell::{FilesystemOperations, Usage};
+use agentvm_cell_api::cell::Usage;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use files::Files;
+
 use super::latency::{InNamespace, Latencies, seconds};
 use super::{Gathered, exposition};
-use crate::ledger::{Row, StorageLimit, sum};
+use crate::ledger::{Row, sum};
 
 type Seconds = Counter<f64, AtomicU64>;
 type Count = Counter<u64, AtomicU64>;
@@ -46,13 +52,6 @@ struct VmInterface {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VmResult {
-    namespace: String,
-    vm: String,
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Compile {
     outcome: &'static str,
 }
@@ -74,17 +73,6 @@ struct Vms {
     log: Family<Vm, Count>,
     log_dropped: Family<Vm, Count>,
     audited: Family<Vm, Gauge>,
-}
-
-/// The families of VMs that have mounts.
-#[derive(Debug, Default)]
-struct Files {
-    bytes: Family<Vm, Bytes>,
-    peak: Family<Vm, Bytes>,
-    limit: Family<Vm, Bytes>,
-    inodes: Family<Vm, Gauge>,
-    inodes_limit: Family<Vm, Gauge>,
-    operations: Family<VmResult, Count>,
 }
 
 /// The text of one scrape.
@@ -246,81 +234,6 @@ impl Vms {
     }
 }
 
-impl Files {
-    fn register(&self, registry: &mut Registry) {
-        let Self {
-            bytes,
-            peak,
-            limit,
-            inodes,
-            inodes_limit,
-            operations,
-        } = self;
-        registry.register(
-            "agentvm_vm_storage_bytes",
-            "Bytes that its files hold now",
-            bytes.clone(),
-        );
-        registry.register(
-            "agentvm_vm_storage_peak_bytes",
-            "The most bytes that the files of a run held",
-            peak.clone(),
-        );
-        registry.register(
-            "agentvm_vm_storage_limit_bytes",
-            "Bytes that its files may hold",
-            limit.clone(),
-        );
-        registry.register("agentvm_vm_inodes", "Inodes held now", inodes.clone());
-        registry.register(
-            "agentvm_vm_inodes_limit",
-            "Inodes that it may hold",
-            inodes_limit.clone(),
-        );
-        registry.register(
-            "agentvm_vm_filesystem_operations",
-            "Calls of its files by what came of them",
-            operations.clone(),
-        );
-    }
-
-    fn fill(&self, row: &Row, vm: &Vm, total: &Usage, running: Option<&Usage>) {
-        let Some(StorageLimit { bytes, inodes }) = row.storage_limit else {
-            return;
-        };
-        self.limit.get_or_create(vm).set(gauge(bytes));
-        self.inodes_limit.get_or_create(vm).set(gauge(inodes));
-        self.bytes
-            .get_or_create(vm)
-            .set(gauge(running.map_or(0, |usage| usage.storage_bytes)));
-        self.inodes
-            .get_or_create(vm)
-            .set(gauge(running.map_or(0, |usage| usage.inodes)));
-        self.peak
-            .get_or_create(vm)
-            .set(gauge(total.storage_peak_bytes));
-        let FilesystemOperations {
-            ok,
-            quota,
-            host,
-            other,
-        } = total.filesystem;
-        for (result, count) in [
-            ("ok", ok),
-            ("quota", quota),
-            ("host", host),
-            ("other", other),
-        ] {
-            let labels = VmResult {
-                namespace: vm.namespace.clone(),
-                vm: vm.vm.clone(),
-                result,
-            };
-            self.operations.get_or_create(&labels).inc_by(count);
-        }
-    }
-}
-
 fn register_processes(registry: &mut Registry, gathered: &Gathered) {
     let resident: Family<InNamespace, Bytes> = Family::default();
     let cpu: Family<InNamespace, Seconds> = Family::default();
@@ -404,146 +317,4 @@ fn own_resident_bytes() -> u64 {
 /// A gauge's value; no memory is near its bound.
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use agentvm_cell_api::cell::Stats;
-    use agentvm_cell_api::warden::{Cell, Compiles, Info, JailLevel};
-    use agentvm_crds::agentvm::Phase;
-
-    use super::*;
-    use crate::ledger::Snapshot;
-
-    fn row(name: &str, storage_limit: Option<StorageLimit>) -> Row {
-        Row {
-            uid: format!("uid-of-{name}"),
-            namespace: "tenant-ns".to_owned(),
-            name: name.to_owned(),
-            is_there: true,
-            is_live: true,
-            phase: Phase::Running,
-            restarts: 0,
-            exits: BTreeMap::from([(agentvm_policy::EndReason::Error, 1)]),
-            past: Usage {
-                storage_peak_bytes: 9,
-                filesystem: FilesystemOperations {
-                    quota: 2,
-                    ..FilesystemOperations::default()
-                },
-                denials: BTreeMap::from([("sockets".to_owned(), 1)]),
-                ..Usage::default()
-            },
-            memory_limit_bytes: Some(1),
-            storage_limit,
-            audited: 1,
-        }
-    }
-
-    fn scrape(rows: Vec<Row>) -> String {
-        let stats = rows.iter().map(|row| {
-            let usage = Usage {
-                storage_bytes: 5,
-                storage_peak_bytes: 7,
-                start_latency_ns: 1,
-                inodes: 3,
-                filesystem: FilesystemOperations {
-                    ok: 1,
-                    quota: 1,
-                    host: 4,
-                    other: 6,
-                },
-                ..Usage::default()
-            };
-            (row.uid.clone(), usage)
-        });
-        let cell = Cell {
-            namespace: "tenant-ns".to_owned(),
-            socket: String::new(),
-            pid: 1,
-            instance: String::new(),
-            started_unix_ms: 0,
-        };
-        let stats = Stats {
-            vms: stats.collect(),
-            ..Stats::default()
-        };
-        let gathered = Gathered {
-            snapshot: Snapshot {
-                rows,
-                surveyed: true,
-            },
-            cells: vec![(cell, stats)],
-            warden: Some(Info {
-                version: String::new(),
-                engine: String::new(),
-                jail: JailLevel::Full,
-                jail_message: String::new(),
-                max_vms_per_cell: 1,
-                max_map_count: 1,
-                shortage: String::new(),
-                stopping: false,
-                pid: 1,
-                resident_bytes: 1,
-                compiles: Compiles::default(),
-            }),
-        };
-        let mut latencies = Latencies::default();
-        latencies.observe(&gathered);
-        render(&gathered, &latencies)
-    }
-
-    const LIMIT: StorageLimit = StorageLimit {
-        bytes: 64,
-        inodes: 16,
-    };
-
-    #[test]
-    fn files_are_measured_over_all_runs_and_held_by_the_current_one() {
-        let text = scrape(vec![row("heron", Some(LIMIT))]);
-        for (family, label, value) in [
-            ("storage_bytes", "", 5),
-            ("storage_peak_bytes", "", 9),
-            ("storage_limit_bytes", "", 64),
-            ("inodes", "", 3),
-            ("inodes_limit", "", 16),
-            ("filesystem_operations_total", ",result=\"ok\"", 1),
-            ("filesystem_operations_total", ",result=\"quota\"", 3),
-            ("filesystem_operations_total", ",result=\"host\"", 4),
-            ("filesystem_operations_total", ",result=\"other\"", 6),
-        ] {
-            let line = format!(
-                "agentvm_vm_{family}{{namespace=\"tenant-ns\",vm=\"heron\"{label}}} {value}\n"
-            );
-            assert!(text.contains(&line), "{line}{text}");
-        }
-    }
-
-    #[test]
-    fn a_vm_without_mounts_has_no_series_of_files() {
-        let text = scrape(vec![row("heron", None)]);
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
-        let of_files = |line: &&str| line.contains("storage") || line.contains("inodes");
-        assert_eq!(samples.filter(of_files).count(), 0, "{text}");
-    }
-
-    #[test]
-    fn the_document_names_every_family_and_no_other() {
-        let document = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
-        let document = std::fs::read_to_string(document).unwrap();
-        let documented: BTreeSet<&str> = document
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `"))
-            .filter_map(|line| line.split('`').next())
-            .collect();
-        let text = scrape(vec![row("heron", Some(LIMIT))]);
-        let families: BTreeSet<&str> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE "))
-            .filter_map(|line| line.split(' ').next())
-            .collect();
-        assert_eq!(documented, families);
-    }
 }

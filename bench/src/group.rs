@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::resident::resident_mib;
+
 /// Where control groups are mounted, version 1 or 2.
 const MOUNT: &str = "/sys/fs/cgroup";
 
@@ -54,6 +56,20 @@ impl Group {
         let used = number(&fs::read_to_string(self.memory.join(used))?)?;
         let bytes = used - number(idle.unwrap_or("0"))?;
         Ok(bytes / 1024.0 / 1024.0)
+    }
+
+    /// Resident MiB of all its processes together, pages of the program itself included.
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
+        let mut sum = 0.0;
+        for entry in fs::read_dir(&self.memory)? {
+            // One folder for each container.
+            let processes = entry?.path().join("cgroup.procs");
+            let processes = fs::read_to_string(processes).unwrap_or_default();
+            for pid in processes.lines() {
+                sum += resident_mib(pid.parse()?)?;
+            }
+        }
+        Ok(sum)
     }
 
     /// Processor time since it was made.

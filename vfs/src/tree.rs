@@ -13,6 +13,7 @@ mod files;
 mod inode;
 mod layout;
 mod list;
+mod name;
 mod open;
 mod quota;
 mod remove;

@@ -69,7 +69,6 @@ impl Tree {
         if inode.volume != volume && guards::is_on(Guard::CrossMount) {
             return Err(Error::CrossDevice);
         }
-        self.quota.writable(inode.volume)?;
         if inode.kind() == Kind::Directory {
             return Err(Error::NotPermitted);
         }

@@ -5,6 +5,7 @@ use std::ops::{Bound, RangeInclusive};
 
 use super::blocks::length;
 use super::entries::{Entries, Entry};
+use super::name::Name;
 use super::slab::Ino;
 use crate::Error;
 
@@ -62,7 +63,7 @@ impl Directory {
         free.ok_or(Error::NoSpace)
     }
 
-    pub(crate) fn insert(&mut self, place: Place, name: Box<str>, ino: Ino) {
+    pub(crate) fn insert(&mut self, place: Place, name: Name, ino: Ino) {
         self.entries.insert(Entry { name, ino, place });
     }
 

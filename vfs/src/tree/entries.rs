@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeInclusive};
 
+use super::name::Name;
 use super::slab::Ino;
 
 /// So many are a list; a tree that has shrunk to half of it becomes one again.
@@ -14,7 +15,7 @@ pub(crate) struct Place(pub(super) u32);
 
 /// One name.
 pub(crate) struct Entry {
-    pub(crate) name: Box<str>,
+    pub(crate) name: Name,
     pub(crate) ino: Ino,
     pub(crate) place: Place,
 }

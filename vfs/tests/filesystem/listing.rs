@@ -78,6 +78,29 @@ fn a20_each_entry_is_told_once_in_pages_of_any_size() {
 }
 
 #[test]
+fn a20_a_directory_of_any_size_is_told_entry_by_entry_while_it_grows_and_shrinks() {
+    let filesystem = mounted(&[empty("/")]);
+    let root = filesystem.root();
+    let check = |count: usize| {
+        let (mut told, mut cookie) = (0, 0);
+        while let Some((_, next)) = page(&root, cookie, 1).first() {
+            assert!(*next > cookie);
+            cookie = *next;
+            told += 1;
+        }
+        assert_eq!(told, count + 2);
+    };
+    for count in 0..40 {
+        check(count);
+        write(&root, &format!("f{count}"), "");
+    }
+    for count in (0..40).rev() {
+        root.unlink(&format!("f{count}"), 0).unwrap();
+        check(count);
+    }
+}
+
+#[test]
 fn a20_what_stays_is_told_once_while_others_come_and_go() {
     let filesystem = mounted(&[empty("/")]);
     let root = filesystem.root();

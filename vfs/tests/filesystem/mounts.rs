@@ -305,3 +305,40 @@ fn what_a_mount_holds_is_not_in_what_it_prints() {
         .unwrap();
     assert!(!format!("{mount:?} {filesystem:?} {node:?}").contains("hunter2"));
 }
+
+#[test]
+fn b08_a_swap_counts_what_stays_open_and_no_mount_as_room() {
+    let budget = Budget {
+        bytes: 20_000,
+        inodes: 100,
+    };
+    let large = "x".repeat(9_000);
+    let filesystem = Filesystem::new(budget, &[config("/c", &[("a", &large)])], 0).unwrap();
+    let root = filesystem.root();
+    let open = root.open("c/a", Follow::Yes, Open::default(), 0).unwrap();
+    filesystem.swap("/c", &files(&[("a", &large)]), 0).unwrap();
+    let again = root.open("c/a", Follow::Yes, Open::default(), 0).unwrap();
+    let refused = filesystem.swap("/c", &files(&[("a", &large)]), 0);
+    assert!(matches!(refused, Err(MountError::NoSpace { .. })));
+    drop((open, again));
+    filesystem.swap("/c", &files(&[("a", &large)]), 0).unwrap();
+    assert_eq!(filesystem.faults(), Vec::<String>::new());
+
+    let budget = Budget {
+        bytes: 20_000,
+        inodes: 6,
+    };
+    let mounts = [
+        config("/c", &[("a", "1")]),
+        empty("/c/m"),
+        empty("/c/n"),
+        empty("/w"),
+    ];
+    let filesystem = Filesystem::new(budget, &mounts, 0).unwrap();
+    let root = filesystem.root();
+    write(&root, "w/f", "f");
+    write(&root, "w/g", "g");
+    let refused = filesystem.swap("/c", &files(&[("a", "1"), ("b", "1")]), 0);
+    assert!(matches!(refused, Err(MountError::NoSpace { .. })));
+    assert_eq!(filesystem.faults(), Vec::<String>::new());
+}

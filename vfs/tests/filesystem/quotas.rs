@@ -77,6 +77,14 @@ fn everything_that_is_held_has_its_price() {
     let before = filesystem.usage().bytes;
     file.set_size(0, 0).unwrap();
     assert_eq!(before - filesystem.usage().bytes, KIB + 128);
+    // Cut at the end of a block, the next one leaves nothing behind.
+    assert_eq!(
+        price(&|| assert_eq!(file.write_at(0, &vec![1; 65_600], 0), Ok(65_600))),
+        BLOCK + 128
+    );
+    let before = filesystem.usage().bytes;
+    file.set_size(BLOCK, 0).unwrap();
+    assert_eq!(before - filesystem.usage().bytes, 128);
     sound(&filesystem);
 }
 

@@ -52,6 +52,8 @@ pub enum Guard {
     WorkCount,
     /// A file without the owner's read bit is not read.
     ReadBit,
+    /// Nothing grows while the host refuses growth.
+    HostGrowth,
 }
 
 #[cfg(feature = "mutants")]

@@ -7,8 +7,8 @@
 
 use agentvm_vfs::guards::{Guard, switch_off};
 use agentvm_vfs::{
-    Access, Budget, Error, File, Filesystem, Follow, MAX_DEPTH, MAX_LINKS, Mount, Node, Open,
-    Source,
+    Access, Budget, Error, File, Filesystem, Follow, Growth, MAX_DEPTH, MAX_LINKS, Mount, Node,
+    Open, Source,
 };
 
 fn mount(path: &str, access: Access, max_bytes: Option<u64>) -> Mount {
@@ -325,4 +325,15 @@ fn b10_without_the_guard_targets_of_links_hold_any_amount() {
     );
     let counted = filesystem.usage().bytes - before;
     assert!(counted < 1_000, "{counted}");
+}
+
+#[test]
+fn b09_without_the_guard_files_grow_while_the_host_is_short_of_memory() {
+    let (filesystem, root) = fixture();
+    let file = create(&root, "w/f").unwrap();
+    filesystem.set_growth(Growth::Refused);
+    holds(Guard::HostGrowth, Error::NoSpace, || {
+        file.write_at(0, &[1; 5_000], 0)
+    });
+    assert_eq!(file.metadata().size, 5_000);
 }

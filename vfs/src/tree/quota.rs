@@ -82,7 +82,7 @@ impl Quota {
 
     /// Bytes that may still be taken, and what more of them is refused with.
     pub(crate) fn room(&mut self, id: VolumeId) -> (u64, Error) {
-        if self.growth == Growth::Refused {
+        if self.growth == Growth::Refused && guards::is_on(Guard::HostGrowth) {
             self.refused_by_host = true;
             return (0, Error::NoSpace);
         }

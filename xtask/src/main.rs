@@ -10,6 +10,7 @@ mod demo;
 mod image;
 mod machine;
 mod mutants;
+mod soak;
 mod step;
 mod test;
 
@@ -23,6 +24,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Installs what tests need, then runs every check that CI runs.
     Test(test::TestArgs),
+    /// Runs tests in their long form, then the fuzzers.
+    Soak(soak::SoakArgs),
     /// Measures every promised figure beside its peers.
     Bench(bench::BenchArgs),
     /// Builds one static image with every program, without a container daemon.
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Demo(args) => demo::demo(&args),
         Command::Test(args) => test::test(&args),
+        Command::Soak(args) => soak::soak(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Image(args) => image::image(&args),
         Command::Cluster(command) => cluster::cluster(&command),

@@ -106,17 +106,22 @@ impl LiveFiles {
         self.warned = None;
     }
 
+    /// Whether the run was not compared with this content yet.
+    fn is_news(&mut self, read: &Read<'_>) -> bool {
+        let Some(values) = read.values else {
+            self.compared.remove(read.object);
+            return true;
+        };
+        let known = self.compared.insert(read.object.clone(), values.clone());
+        known.is_none_or(|known| !known.is_same(values))
+    }
+
     /// Compares what a run holds with what an object holds now.
     fn compare(&mut self, want: &Want, held: &[Mount], read: &mut Read<'_>) {
-        if self
-            .compared
-            .get(read.object)
-            .is_some_and(|known| known.is_same(read.values))
-        {
+        if !self.is_news(read) {
             return;
         }
-        self.compared
-            .insert(read.object.clone(), read.values.clone());
+        self.problem = None;
         for (index, (asked, held)) in want.mounts.iter().zip(held).enumerate() {
             if mounts::object_of(&want.namespace, asked).as_ref() != Some(read.object) {
                 continue;
@@ -129,7 +134,8 @@ impl LiveFiles {
                     self.pending.insert(index, new);
                     self.retry = None;
                 }
-                // The old content stays, as it does for the kubelet.
+                // The old content stays, as it does for the kubelet: the object is gone, may not be
+                // read any more, or lacks a key.
                 Err(problem) => self.problem = Some(problem.message),
             }
         }
@@ -142,7 +148,8 @@ impl LiveFiles {
 /// One answer, and what it makes of the mounts that show it: many VMs have the same.
 struct Read<'a> {
     object: &'a Object,
-    values: &'a Values,
+    /// `None` where there is nothing to be read.
+    values: Option<&'a Values>,
     contents: Contents,
     made: Vec<(AskedMount, Result<Mount, Problem>)>,
 }
@@ -159,8 +166,7 @@ impl Read<'_> {
 }
 
 impl Observed {
-    /// A read of an object has come to its end. One that failed, an object that is gone and one
-    /// that may not be read any more change nothing: what is mounted stays.
+    /// A read of an object has come to its end. One that failed changes nothing.
     pub(super) fn content_read(
         &mut self,
         object: Object,
@@ -169,13 +175,18 @@ impl Observed {
         now: Moment,
     ) {
         let known = self.readings.remove(&object).and_then(|old| old.values);
-        let values = match result {
+        let content = match result {
             // The same content keeps its place in memory, by which a run knows it.
-            Ok(Content::Found(new)) => Some(known.filter(|old| *old == new).unwrap_or(new)),
-            Ok(Content::Missing | Content::Forbidden(_)) | Err(_) => None,
+            Ok(Content::Found(new)) => {
+                let values = known.filter(|old| *old == new).unwrap_or(new);
+                Some(Content::Found(values))
+            }
+            Ok(content @ (Content::Missing | Content::Forbidden(_))) => Some(content),
+            Err(_) => None,
         };
-        if let Some(values) = &values {
-            self.compare(&object, values, desired);
+        let values = content.as_ref().and_then(values_of).cloned();
+        if let Some(content) = content {
+            self.compare(&object, content, desired);
         }
         let reading = Reading {
             busy: false,
@@ -185,11 +196,11 @@ impl Observed {
         self.readings.insert(object, reading);
     }
 
-    fn compare(&mut self, object: &Object, values: &Values, desired: &Desired) {
+    fn compare(&mut self, object: &Object, content: Content, desired: &Desired) {
         let mut read = Read {
             object,
-            values,
-            contents: Contents::from([(object.clone(), Content::Found(values.clone()))]),
+            values: values_of(&content),
+            contents: Contents::from([(object.clone(), content.clone())]),
             made: Vec::new(),
         };
         for (uid, want) in &desired.vms {
@@ -233,6 +244,13 @@ impl Record {
         if mounts::are_as_asked(&spec.mounts, &want.mounts) {
             self.files.compare(want, &spec.mounts, read);
         }
+    }
+}
+
+fn values_of(content: &Content) -> Option<&Values> {
+    match content {
+        Content::Found(values) => Some(values),
+        Content::Missing | Content::Forbidden(_) => None,
     }
 }
 

@@ -96,14 +96,44 @@ fn one_read_serves_every_vm_that_mounts_the_object() {
 fn a_deleted_object_and_one_that_may_not_be_read_leave_the_old_content() {
     let mut world = running();
     let old = digest(&world, "u1");
-    for content in [Content::Missing, Content::Forbidden("allow it".to_owned())] {
+    for (content, told) in [
+        (Content::Missing, "there is no ConfigMap settings"),
+        (Content::Forbidden("allow it".to_owned()), "`allow it`"),
+    ] {
         world.contents.insert(settings(), content);
-        world.wait(EVERY);
+        world.warnings.clear();
+        for _ in 0..3 {
+            world.wait(EVERY);
+        }
         assert_eq!(digest(&world, "u1"), old);
+        assert!(
+            world.warnings.len() == 1 && world.warnings[0].contains(told),
+            "{:?}",
+            world.warnings
+        );
     }
     holds(&mut world, "two");
     world.wait(EVERY);
     assert_ne!(digest(&world, "u1"), old, "what comes back is followed");
+}
+
+#[test]
+fn an_optional_object_that_is_deleted_leaves_an_empty_directory_as_the_kubelet_does() {
+    let mut world = World::new();
+    holds(&mut world, "one");
+    let mut vm = mounting("u1", RestartPolicy::Never);
+    vm.spec.mounts[1].config_map.as_mut().unwrap().optional = Some(true);
+    world.apply(vm);
+    world.settle();
+    let full = digest(&world, "u1");
+    world.contents.insert(settings(), Content::Missing);
+    world.wait(EVERY);
+    let empty = agentvm_cell_api::mounts::digest(&agentvm_cell_api::mounts::Files::new());
+    assert_eq!(digest(&world, "u1"), empty);
+    holds(&mut world, "one");
+    world.wait(EVERY);
+    assert_eq!(digest(&world, "u1"), full);
+    assert!(world.warnings.is_empty());
 }
 
 #[test]

@@ -268,5 +268,16 @@ fn a_node_that_runs_with_less_says_so_and_is_offered_what_fits() -> Result<()> {
     namespace.wait_for("waits", "be told of the jail", |vm| {
         condition(vm, "Placed").is_some_and(|placed| placed.message.contains("jail"))
     })?;
-    Ok(())
+
+    warden.crash()?;
+    wait::until(
+        "the AgentNode to say where the warden's end is told",
+        || {
+            let node = plane.api.get(path)?.unwrap_or_default();
+            let ready = condition(&node, "Ready").context("Ready")?;
+            let told =
+                ready.status == "False" && ready.message.contains("the node pod's container cells");
+            Ok(wait::yes_if(told, || format!("{ready:?}")))
+        },
+    )
 }

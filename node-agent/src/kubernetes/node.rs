@@ -88,7 +88,9 @@ impl NodeReporter {
             Err(error) => (
                 "False",
                 "WardenSilent",
-                agentvm_crds::conditions::sentence(error),
+                agentvm_crds::conditions::sentence(&format!(
+                    "the warden does not answer, and why it ended is the last line in the log of the node pod's container cells: {error}"
+                )),
             ),
         };
         let info = info.ok();

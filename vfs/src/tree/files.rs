@@ -170,7 +170,6 @@ impl Tree {
             }
             self.lay_out_file(version, path, file, now)?;
         }
-        self.inode_mut(root)?.touch(now);
         Ok(())
     }
 

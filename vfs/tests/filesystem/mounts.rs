@@ -342,3 +342,15 @@ fn b08_a_swap_counts_what_stays_open_and_no_mount_as_room() {
     assert!(matches!(refused, Err(MountError::NoSpace { .. })));
     assert_eq!(filesystem.faults(), Vec::<String>::new());
 }
+
+#[test]
+fn a09_nothing_is_renamed_or_linked_to_another_vm() {
+    let (one, other) = (mounted(&[empty("/")]), mounted(&[empty("/")]));
+    let (root, other_root) = (one.root(), other.root());
+    write(&root, "f", "f");
+    let across = Err(Error::CrossDevice);
+    assert_eq!(root.rename("f", &other_root, "f", 0), across);
+    assert_eq!(root.link("f", Follow::No, &other_root, "f", 0), across);
+    assert!(!root.is_same(&other_root) && root.is_same(&one.root()));
+    assert_eq!(names(&other_root), [".", ".."]);
+}

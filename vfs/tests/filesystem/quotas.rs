@@ -398,4 +398,10 @@ fn calls_are_counted_by_how_they_end() {
     assert_eq!(after.errors - before.errors, 2);
     assert_eq!(after.refused_by_quota - before.refused_by_quota, 1);
     assert_eq!(after.peak_bytes, 1_000);
+    drop(file);
+    work.unlink("f", 0).unwrap();
+    write(&work, "g", "x");
+    let last = filesystem.usage();
+    assert!(last.bytes < 500);
+    assert_eq!(last.peak_bytes, 1_000);
 }

@@ -13,7 +13,11 @@ fn fixture() -> Filesystem {
         empty("/w"),
         read_only("/ro"),
         empty("/ro/rw"),
-        config("/w/cfg", &[("key", "value"), ("dir/key", "value")]),
+        // Files of a ConfigMap can't be written, whatever is asked.
+        Mount {
+            access: Access::ReadWrite,
+            ..config("/w/cfg", &[("key", "value"), ("dir/key", "value")])
+        },
         read_only("/w/deep/ro"),
     ])
 }

@@ -185,7 +185,7 @@ impl Observed {
             Err(_) => None,
         };
         let values = content.as_ref().and_then(values_of).cloned();
-        if let Some(content) = content {
+        if let Some(content) = &content {
             self.compare(&object, content, desired);
         }
         let reading = Reading {
@@ -196,10 +196,10 @@ impl Observed {
         self.readings.insert(object, reading);
     }
 
-    fn compare(&mut self, object: &Object, content: Content, desired: &Desired) {
+    fn compare(&mut self, object: &Object, content: &Content, desired: &Desired) {
         let mut read = Read {
             object,
-            values: values_of(&content),
+            values: values_of(content),
             contents: Contents::from([(object.clone(), content.clone())]),
             made: Vec::new(),
         };

@@ -38,8 +38,8 @@ impl Tree {
         let (Last::Name(old_name), Last::Name(new_name)) = (&old.last, &new.last) else {
             return Err(Error::Busy);
         };
+        // Both are on one mount.
         self.writable(old.directory)?;
-        self.writable(new.directory)?;
         let (from, to) = (
             At {
                 directory: old.directory,

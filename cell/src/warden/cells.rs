@@ -14,7 +14,7 @@ use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::Cell;
 use rand::TryRngCore;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::modules::{Modules, internal};
@@ -38,7 +38,7 @@ pub(super) struct Cells {
     /// Set for good by [`Cells::stop_all`].
     stopping: AtomicBool,
     /// Whether files may not grow: what every cell was told last, and new ones are told.
-    growth_refused: AtomicBool,
+    growth_refused_tx: watch::Sender<bool>,
     /// One start or end at a time for each namespace.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -59,11 +59,6 @@ enum Order {
     Stop(Duration),
     /// End it now.
     Kill,
-    /// Files may grow, or may not.
-    Growth {
-        /// Whether they may not.
-        refused: bool,
-    },
 }
 
 /// A cell that serves, before anybody attends it.
@@ -86,7 +81,7 @@ impl Cells {
             modules,
             running: Arc::default(),
             stopping: AtomicBool::new(false),
-            growth_refused: AtomicBool::new(false),
+            growth_refused_tx: watch::Sender::new(false),
             turns: Mutex::default(),
         }
     }
@@ -138,14 +133,7 @@ impl Cells {
                 )));
             }
         };
-        let cell = self.adopt(started);
-        // After it is listed: what is said meanwhile reaches it as well.
-        if self.growth_refused.load(Ordering::SeqCst)
-            && let Some(running) = self.running(namespace)
-        {
-            order(&running, Order::Growth { refused: true }).await;
-        }
-        Ok(cell)
+        Ok(self.adopt(started))
     }
 
     /// Ends the namespace's cell and every VM in it, without grace, but lets it write what they
@@ -176,12 +164,18 @@ impl Cells {
     }
 
     /// Tells every cell, and every one that is started from now on, whether files may grow.
-    pub(super) async fn refuse_growth(&self, refused: bool) {
-        self.growth_refused.store(refused, Ordering::SeqCst);
-        let all: Vec<Running> = lock(&self.running).values().cloned().collect();
-        for running in &all {
-            order(running, Order::Growth { refused }).await;
+    /// Waits for none of them.
+    pub(super) fn refuse_growth(&self, refused: bool) {
+        self.growth_refused_tx.send_replace(refused);
+    }
+
+    /// Whether files may not grow. Where they may not now, that is news for whoever gets this.
+    fn growth_refused(&self) -> watch::Receiver<bool> {
+        let mut growth_refused_rx = self.growth_refused_tx.subscribe();
+        if *growth_refused_rx.borrow() {
+            growth_refused_rx.mark_changed();
         }
+        growth_refused_rx
     }
 
     fn turn(&self, namespace: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -291,6 +285,7 @@ impl Cells {
             child,
             Arc::new(channel),
             order_rx,
+            self.growth_refused(),
             self.modules.clone(),
             self.settings.log_dir.clone(),
         );

@@ -66,7 +66,7 @@ pub(super) async fn watch(cells: Arc<Cells>, settings: &Settings) {
                 limit_bytes = reading.limit,
                 "memory pressure: whether VMs' files may grow has changed"
             );
-            cells.refuse_growth(refused).await;
+            cells.refuse_growth(refused);
         }
         let Some(victim) = choose(reading, settings.memory_percent, &cells.resident()) else {
             continue;

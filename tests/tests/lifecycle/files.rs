@@ -144,7 +144,7 @@ fn memory_pressure_of_a_node_is_a_condition_while_it_lasts_and_one_event() -> Re
         "it goes on: {pressed}"
     );
     show_used(&cgroups, 50_000_000)?;
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     let after = namespace.wait_for_within(patience, "writer", "no StoragePressure", |vm| {
         condition(vm, "StoragePressure").is_none()
     })?;

@@ -6,11 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::ModuleKind;
 use tokio::process::Child;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Order;
@@ -21,11 +22,15 @@ use crate::warden::modules::{Modules, internal};
 /// Requests of one cell that are worked on at once.
 const MAX_AT_ONCE: usize = 8;
 
+/// How long a cell's channel may be full.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+
 /// Attends a cell until its process is reaped; returns how it ended.
 pub(super) async fn attend(
     mut child: Child,
     channel: Arc<Channel>,
     mut order_rx: mpsc::Receiver<Order>,
+    mut growth_refused_rx: watch::Receiver<bool>,
     modules: Arc<Modules>,
     log_dir: PathBuf,
 ) -> String {
@@ -42,6 +47,10 @@ pub(super) async fn attend(
                 return status.map_or_else(|error| error.to_string(), |status| status.to_string());
             }
             Some(order) = order_rx.recv() => carry_out(order, &mut child, &channel).await,
+            Ok(()) = growth_refused_rx.changed() => {
+                let refused = *growth_refused_rx.borrow_and_update();
+                tell(&ToCell::Growth { refused }, &mut child, &channel).await;
+            }
             Some(_answered) = answers.join_next() => {}
             (permit, message) = next => match message {
                 Ok(Some((FromCell::Request { id, request }, _))) => {
@@ -64,15 +73,22 @@ pub(super) async fn attend(
 }
 
 async fn carry_out(order: Order, child: &mut Child, channel: &Channel) {
-    let sent = match order {
+    match order {
         Order::Stop(grace) => {
             let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-            channel.send(&ToCell::Stop { grace_ms }, &[]).await.is_ok()
+            tell(&ToCell::Stop { grace_ms }, child, channel).await;
         }
-        Order::Kill => false,
-        Order::Growth { refused } => channel.send(&ToCell::Growth { refused }, &[]).await.is_ok(),
-    };
-    if !sent {
+        Order::Kill => {
+            let _already_gone = child.start_kill();
+        }
+    }
+}
+
+/// Tells a cell something. One that does not listen is ended: it must not keep its attendant from
+/// the next order.
+async fn tell(message: &ToCell, child: &mut Child, channel: &Channel) {
+    let sent = tokio::time::timeout(HEARD_WITHIN, channel.send(message, &[])).await;
+    if !matches!(sent, Ok(Ok(()))) {
         let _already_gone = child.start_kill();
     }
 }

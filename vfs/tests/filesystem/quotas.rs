@@ -405,3 +405,16 @@ fn calls_are_counted_by_how_they_end() {
     assert!(last.bytes < 500);
     assert_eq!(last.peak_bytes, 1_000);
 }
+
+#[test]
+fn b02_what_is_freed_is_used_again() {
+    let (filesystem, work, _) = fixture(1 << 20, 100, 1 << 20);
+    let mut highest = 0;
+    for _ in 0..10_000 {
+        let file = create(&work, "f").unwrap();
+        highest = highest.max(file.metadata().inode);
+        work.unlink("f", 0).unwrap();
+    }
+    assert!(highest < 10, "{highest}");
+    assert_eq!(filesystem.usage().bytes, 0);
+}

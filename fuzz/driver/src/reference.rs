@@ -120,16 +120,20 @@ impl Reference {
             | Operation::CreateDirectory(from)
             | Operation::RemoveDirectory(from)
             | Operation::Unlink(from)
-            | Operation::Symlink(_, from)
             | Operation::ReadLink(from)
             | Operation::SetTimes(from, ..) => {
                 at(from);
                 true
             }
+            // Where a base is no directory beside another argument that may be wrong, it is open
+            // which of the two errors comes first.
+            Operation::Symlink(_, from) => {
+                at(from);
+                self.base(from).kind() == Kind::Directory
+            }
             Operation::Rename(from, to) | Operation::Link(from, _, to) => {
                 at(from);
                 at(to);
-                // A second base that is no directory: which of two errors comes first is open.
                 self.base(to).kind() == Kind::Directory
             }
         };

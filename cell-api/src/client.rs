@@ -22,7 +22,7 @@ use crate::warden::{Cell, Cells, Info, Module};
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the warden may take to compile a module, waiting for its turn included.
-const COMPILE_WITHIN: Duration = Duration::from_mins(10);
+const COMPILE_WITHIN: Duration = agentvm_policy::budget::COMPILE_ANSWER.duration();
 
 /// Why a call did not yield its answer.
 #[derive(Debug, thiserror::Error)]

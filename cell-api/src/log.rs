@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The longest line, newline included: what Linux writes to a pipe in one piece (`PIPE_BUF`).
-pub const MAX_LINE_BYTES: usize = 4096;
+pub const MAX_LINE_BYTES: usize = agentvm_policy::budget::LOG_LINE_BYTES.usize();
 
 /// One line of guest output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

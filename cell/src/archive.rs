@@ -13,4 +13,4 @@ pub use read::{ReadError, read};
 pub use write::{WriteError, Writer};
 
 /// The most bytes of one archive: the most that a VM may store, and as much again for headers.
-pub const MAX_ARCHIVE_BYTES: u64 = 2 << 30;
+pub const MAX_ARCHIVE_BYTES: u64 = agentvm_policy::budget::ARCHIVE_BYTES.value;

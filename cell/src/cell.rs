@@ -47,7 +47,7 @@ use link::Link;
 use vms::Vms;
 
 /// Descriptors beyond those of the VMs, live and ended: the listener, connections, runtimes.
-const SPARE_OPEN_FILES: u64 = 256;
+const SPARE_OPEN_FILES: u64 = agentvm_policy::budget::CELL_SPARE_FILES.value;
 
 /// How much less of the CPU guests get than the tasks that control them.
 const GUEST_NICENESS: i32 = 5;
@@ -62,7 +62,7 @@ pub struct Settings {
     #[arg(long, value_name = "NAME")]
     pub namespace: String,
     /// VMs at once.
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = agentvm_policy::budget::VMS_PER_CELL.u32(), value_name = "N")]
     pub max_vms: u32,
     /// The weakest jail to run guests in.
     #[arg(long, default_value = "full", value_parser = jail_level, value_name = "LEVEL")]

@@ -15,13 +15,13 @@ use crate::jail::{self, Bounds};
 use crate::warden::jail_level;
 
 /// Descriptors that a compiler may have open.
-const MAX_OPEN_FILES: u64 = 64;
+const MAX_OPEN_FILES: u64 = agentvm_policy::budget::COMPILER_OPEN_FILES.value;
 
 /// How much less of the CPU a compiler gets than cells do.
 const NICENESS: i32 = 10;
 
 /// The longest message about a module, in characters.
-const MAX_MESSAGE_CHARS: usize = 1000;
+const MAX_MESSAGE_CHARS: usize = agentvm_policy::budget::MODULE_MESSAGE_CHARS.usize();
 
 /// How one compilation runs. The module arrives over stdin.
 #[derive(Clone, Debug, Args)]

@@ -23,10 +23,10 @@ pub(crate) use message::{
 };
 
 /// The longest message; a longer one is the other side's fault.
-const MAX_MESSAGE_BYTES: usize = 16 << 10;
+const MAX_MESSAGE_BYTES: usize = agentvm_policy::budget::CONTROL_BYTES.usize();
 
 /// The most descriptors that one message carries.
-const MAX_DESCRIPTORS: usize = 2;
+const MAX_DESCRIPTORS: usize = agentvm_policy::budget::CONTROL_DESCRIPTORS.usize();
 
 /// Why a message did not go through.
 #[derive(Debug, thiserror::Error)]

@@ -53,7 +53,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "AGENTVM_MAX_VMS_PER_CELL",
-        default_value_t = 1000,
+        default_value_t = agentvm_policy::budget::VMS_PER_CELL.u32(),
         value_name = "N"
     )]
     pub max_vms_per_cell: u32,
@@ -61,16 +61,16 @@ pub struct Settings {
     #[arg(long, env = "AGENTVM_REQUIRE_JAIL", default_value = "full", value_parser = jail_level, value_name = "LEVEL")]
     pub require_jail: JailLevel,
     /// Compilers at once.
-    #[arg(long, env = "AGENTVM_COMPILERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
+    #[arg(long, env = "AGENTVM_COMPILERS", default_value_t = agentvm_policy::budget::COMPILERS.u32(), value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
     pub compilers: u32,
     /// Wall-clock seconds that one compilation may take.
-    #[arg(long, env = "AGENTVM_COMPILE_TIMEOUT_SECONDS", default_value_t = 240, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
+    #[arg(long, env = "AGENTVM_COMPILE_TIMEOUT_SECONDS", default_value_t = agentvm_policy::budget::COMPILE_WALL.seconds(), value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     pub compile_timeout_seconds: u64,
     /// MiB of memory that one compilation may take.
     #[arg(
         long,
         env = "AGENTVM_COMPILE_MEMORY_MIB",
-        default_value_t = 2048,
+        default_value_t = agentvm_policy::budget::COMPILE_MEMORY_BYTES.mib(),
         value_name = "MIB"
     )]
     pub compile_memory_mib: u64,
@@ -78,7 +78,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "AGENTVM_MAX_MODULE_MIB",
-        default_value_t = 128,
+        default_value_t = agentvm_policy::budget::ACCEPTED_MODULE_BYTES.mib(),
         value_name = "MIB"
     )]
     pub max_module_mib: u64,
@@ -86,7 +86,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "AGENTVM_MAX_CODE_MIB",
-        default_value_t = 512,
+        default_value_t = agentvm_policy::budget::CODE_BYTES.mib(),
         value_name = "MIB"
     )]
     pub max_code_mib: u64,
@@ -109,7 +109,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "AGENTVM_MAX_CACHE_MIB",
-        default_value_t = 4096,
+        default_value_t = agentvm_policy::budget::CACHE_BYTES.mib(),
         value_name = "MIB"
     )]
     pub max_cache_mib: u64,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use agentvm_policy::budget;
 use k8s_openapi::api::core::v1::Toleration;
 /// A Kubernetes quantity as written: a string such as `64Mi`, or a bare integer.
 pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -43,22 +44,22 @@ use crate::{cel, schema};
 pub struct AgentVMSpec {
     /// OCI reference of the module. Exactly one of `image` and `module`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = cel::image()))]
+    #[schemars(length(min = 1, max = budget::IMAGE_CHARS.value), extend("x-kubernetes-validations" = cel::image()))]
     pub image: Option<String>,
     /// A module from the cluster itself. Exactly one of `image` and `module`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<ModuleSource>,
     /// Arguments after `argv[0]`; `$(NAME)` is replaced by the variable of that name in `env`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128), inner(length(max = 32768)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = budget::ARGS.value), inner(length(max = budget::ARG_CHARS.value)), extend("x-kubernetes-list-type" = "atomic"))]
     pub args: Vec<String>,
     /// The whole environment: nothing is inherited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = budget::ENV.value), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<EnvVar>,
     /// The whole filesystem: it sees these directories and nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    #[schemars(length(max = budget::MOUNTS.value), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub mounts: Vec<Mount>,
     /// What it may do beyond computing. Absent is denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,11 +117,11 @@ pub struct ConfigMapKey {
 #[schemars(extend("x-kubernetes-validations" = cel::env_source()))]
 pub struct EnvVar {
     /// The variable's name.
-    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-validations" = cel::env_name()))]
+    #[schemars(length(min = 1, max = budget::ENV_NAME_CHARS.value), extend("x-kubernetes-validations" = cel::env_name()))]
     pub name: String,
     /// Its value as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32768))]
+    #[schemars(length(max = budget::ENV_VALUE_CHARS.value))]
     pub value: Option<String>,
     /// Where its value is read when the VM starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,9 +21,9 @@ use crate::{duration, quantity};
 /// Grace where a manifest names none.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// The longest grace.
-pub const MAX_GRACE: Duration = Duration::from_hours(1);
+pub const MAX_GRACE: Duration = agentvm_policy::budget::STOP_GRACE.duration();
 /// The longest time for which an ended object is kept.
-pub const MAX_TTL: Duration = Duration::from_hours(30 * 24);
+pub const MAX_TTL: Duration = agentvm_policy::budget::KEPT_AFTER_END.duration();
 
 impl AgentVM {
     /// What the manifest asks for. Call `agentvm_policy::effective` with it.

@@ -1,5 +1,6 @@
 //! `spec.mounts`: the directories that a VM sees, as users write them.
 
+use agentvm_policy::budget;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::{cel, schema};
 #[schemars(extend("x-kubernetes-validations" = cel::mount()))]
 pub struct Mount {
     /// Where the VM sees it: absolute, such as `/work`; `/` is the whole tree.
-    #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = cel::mount_path()))]
+    #[schemars(length(min = 1, max = budget::MOUNT_PATH_CHARS.value), extend("x-kubernetes-validations" = cel::mount_path()))]
     pub path: String,
     /// Refuses every write. Default false for `emptyDir`; `configMap` and `secret` are always
     /// read-only.
@@ -50,7 +51,7 @@ pub struct ConfigMapMount {
     pub name: String,
     /// The keys to mount and their paths; absent mounts every key by its own name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    #[schemars(length(max = budget::MOUNT_ITEMS.value), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub items: Vec<KeyToPath>,
     /// Mode of files that have none of their own, 0 to 511. Default 420, which is octal 0644.
     /// Of a mode only the owner's read bit is looked at: without it the file can't be opened.
@@ -72,7 +73,7 @@ pub struct SecretMount {
     pub secret_name: String,
     /// The keys to mount and their paths; absent mounts every key by its own name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    #[schemars(length(max = budget::MOUNT_ITEMS.value), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub items: Vec<KeyToPath>,
     /// Mode of files that have none of their own, 0 to 511. Default 420, which is octal 0644.
     /// Of a mode only the owner's read bit is looked at: without it the file can't be opened.
@@ -93,7 +94,7 @@ pub struct KeyToPath {
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = cel::config_map_key()))]
     pub key: String,
     /// The file's path below the mount, such as `tls/server.crt`.
-    #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = cel::item_path()))]
+    #[schemars(length(min = 1, max = budget::ITEM_PATH_CHARS.value), extend("x-kubernetes-validations" = cel::item_path()))]
     pub path: String,
     /// The file's mode, 0 to 511: decimal 256 is octal 0400. Default `defaultMode`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use std::path::Path;
 use agentvm_cell_api::warden::Info;
 
 /// Memory maps that one VM takes of `vm.max_map_count`.
-const MAPS_PER_VM: u64 = 6;
+const MAPS_PER_VM: u64 = agentvm_policy::budget::MAPS_PER_VM.value;
 /// Of the memory that there is, what VMs get: the rest is for agent, warden, cells' own code
 /// and, on a whole machine, everybody else.
 const MEMORY_PERCENT: u64 = 80;

@@ -15,7 +15,7 @@ use crate::problem::{Problem, StartReason};
 
 /// The most that the mounted ConfigMaps and Secrets of one VM hold together: base64 makes it a
 /// third longer, and a cell reads requests of up to 32 MiB.
-pub const MAX_FILE_BYTES: usize = 20 << 20;
+pub const MAX_FILE_BYTES: usize = agentvm_policy::budget::MOUNTED_FILE_BYTES.usize();
 
 /// What objects hold, as they were read.
 pub type Contents = BTreeMap<Object, Content>;

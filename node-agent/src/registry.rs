@@ -24,7 +24,7 @@ use crate::problem::{Problem, StartReason};
 use crate::source::Source;
 
 /// The most bytes of one module.
-pub const MAX_MODULE_BYTES: u64 = 256 << 20;
+pub const MAX_MODULE_BYTES: u64 = agentvm_policy::budget::MODULE_BYTES.value;
 
 /// How long a registry may take to answer for a manifest.
 const MANIFEST_WITHIN: Duration = Duration::from_secs(30);

@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or knows Kubernetes. The operator, the node agent
 //! and the CLI all call [`effective`], so the three can never disagree.
 
+pub mod budget;
 mod effective;
 mod end;
 mod grants;

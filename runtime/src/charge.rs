@@ -7,13 +7,13 @@ use crate::guards::{Guard, is_on};
 use crate::host::Host;
 
 /// Fuel between two moments at which a guest lets others run.
-pub(crate) const YIELD_INTERVAL: u64 = 1_000_000;
+pub(crate) const YIELD_INTERVAL: u64 = agentvm_policy::budget::YIELD_FUEL.value;
 /// What any host call costs: about 300 ns of a processor.
-pub(crate) const FUEL_PER_CALL: u64 = 1_000;
+pub(crate) const FUEL_PER_CALL: u64 = agentvm_policy::budget::CALL_FUEL.value;
 /// What the host's work on one byte costs.
-const FUEL_PER_BYTE: u64 = 4;
+const FUEL_PER_BYTE: u64 = agentvm_policy::budget::BYTE_FUEL.value;
 /// What one step of a filesystem costs: about 100 ns of a processor.
-const FUEL_PER_STEP: u64 = 400;
+const FUEL_PER_STEP: u64 = agentvm_policy::budget::STEP_FUEL.value;
 
 impl Host {
     /// Charges the current host call for work on `bytes`.

@@ -6,7 +6,7 @@ use crate::trap::sanitise;
 use crate::validate::{Kind, ModuleError, validate};
 
 /// The largest module that is looked at, in bytes.
-pub const MAX_MODULE_BYTES: usize = 256 << 20;
+pub const MAX_MODULE_BYTES: usize = agentvm_policy::budget::MODULE_BYTES.usize();
 
 /// Machine code, ready for [`crate::Program::load`] under the same engine hash.
 #[derive(Clone, PartialEq, Eq)]

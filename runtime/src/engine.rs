@@ -5,26 +5,26 @@ use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use agentvm_policy::budget;
 use sha2::{Digest, Sha256};
-use wasmparser::WasmFeatures;
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
     WasmBacktraceDetails, component,
 };
 
 use crate::host::Host;
-use crate::{preview1, preview2};
+use crate::{preview1, preview2, proposals};
 
 /// The most bytes that one linear memory can have: the size of a pool slot.
-pub(crate) const MAX_MEMORY_BYTES: usize = 1 << 30;
+pub(crate) const MAX_MEMORY_BYTES: usize = budget::LINEAR_MEMORY_BYTES.usize();
 /// The most elements that one table can have.
-pub(crate) const MAX_TABLE_ELEMENTS: usize = 1 << 16;
+pub(crate) const MAX_TABLE_ELEMENTS: usize = budget::TABLE_ELEMENTS.usize();
 /// Core instances in one component; a Python component has 14.
-const CORE_INSTANCES_PER_VM: u32 = 64;
-const MEMORIES_PER_VM: u32 = 2;
-const TABLES_PER_VM: u32 = 16;
+const CORE_INSTANCES_PER_VM: u32 = budget::INSTANCES.u32();
+const MEMORIES_PER_VM: u32 = budget::MEMORIES.u32();
+const TABLES_PER_VM: u32 = budget::TABLES.u32();
 /// What a frame of pages costs in fuel when memory grows, for each page of 64 KiB.
-const FUEL_PER_GROWN_PAGE: u8 = 64;
+const FUEL_PER_GROWN_PAGE: u8 = budget::GROWN_PAGE_FUEL.u8();
 
 /// How large an engine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,36 +121,13 @@ pub(crate) fn without_pool() -> wasmtime::Result<wasmtime::Engine> {
 
 fn config(settings: EngineSettings) -> Config {
     let mut config = Config::new();
-    accept_proposals(&mut config);
+    proposals::accept(&mut config);
     meter(&mut config);
     isolate(&mut config);
     if settings.slots > 0 {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings.slots)));
     }
     config
-}
-
-/// Only what programs made by Go, C, Rust, Python and JavaScript toolchains use; whatever
-/// wasmtime adds to its defaults stays closed.
-fn accept_proposals(config: &mut Config) {
-    let accepted = WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::FLOATS
-        | WasmFeatures::SIMD
-        | WasmFeatures::RELAXED_SIMD
-        | WasmFeatures::TAIL_CALL
-        | WasmFeatures::MULTI_MEMORY
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::COMPONENT_MODEL;
-    config
-        .wasm_features(WasmFeatures::all(), false)
-        .wasm_features(accepted, true)
-        .relaxed_simd_deterministic(true)
-        .concurrency_support(false);
 }
 
 fn meter(config: &mut Config) {
@@ -171,9 +148,9 @@ fn isolate(config: &mut Config) {
         .memory_may_move(false)
         .memory_init_cow(true)
         .async_stack_zeroing(true)
-        .max_wasm_stack(512 << 10)
-        .async_stack_size(1 << 20)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(8))
+        .max_wasm_stack(budget::WASM_STACK_BYTES.usize())
+        .async_stack_size(budget::HOST_STACK_BYTES.usize())
+        .wasm_backtrace_max_frames(NonZeroUsize::new(budget::TRAP_FRAMES.usize()))
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .debug_info(false)
         .native_unwind_info(false)
@@ -195,8 +172,8 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_memories_per_module(MEMORIES_PER_VM)
         .max_tables_per_component(TABLES_PER_VM)
         .max_tables_per_module(TABLES_PER_VM)
-        .max_core_instance_size(1 << 20)
-        .max_component_instance_size(1 << 20)
+        .max_core_instance_size(budget::INSTANCE_BYTES.usize())
+        .max_component_instance_size(budget::INSTANCE_BYTES.usize())
         .max_memory_size(MAX_MEMORY_BYTES)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(64)
@@ -231,23 +208,5 @@ mod tests {
             linkers: Arc::clone(&engine.linkers),
         };
         assert_ne!(engine.hash(), other.hash());
-    }
-
-    #[test]
-    fn proposals_that_no_toolchain_needs_stay_closed() {
-        let engine = Engine::new(&EngineSettings { slots: 0 }).unwrap();
-        let features = engine.wasmtime.get_wasm_features();
-        for closed in [
-            WasmFeatures::THREADS,
-            WasmFeatures::MEMORY64,
-            WasmFeatures::GC,
-            WasmFeatures::GC_TYPES,
-            WasmFeatures::FUNCTION_REFERENCES,
-            WasmFeatures::EXCEPTIONS,
-            WasmFeatures::STACK_SWITCHING,
-            WasmFeatures::CM_ASYNC,
-        ] {
-            assert!(!features.contains(closed), "{closed:?} is open");
-        }
     }
 }

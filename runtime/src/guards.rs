@@ -12,6 +12,8 @@
     )
 )]
 pub enum Guard {
+    /// Proposals of WebAssembly that are not listed are closed.
+    ClosedProposals,
     /// Host calls cost fuel by call and by byte.
     HostCallCharge,
     /// What a filesystem works costs fuel by step and by byte.

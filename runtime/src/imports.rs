@@ -1,5 +1,6 @@
 //! Checks what a module imports and exports, before it costs a compilation.
 
+use agentvm_policy::budget::{self, Bound};
 use wasmparser::types::{CoreTypeId, EntityType, TypesRef};
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, FuncType, Payload, ValType};
 
@@ -9,9 +10,9 @@ use crate::validate::{Kind, ModuleError, Validated, invalid, top_level};
 use crate::{preview1, preview2};
 
 /// The most names that one [`ModuleError::MissingImports`] carries.
-const MAX_NAMES: usize = 32;
+const MAX_NAMES: usize = budget::MISSING_IMPORTS.usize();
 /// The most characters of one name.
-const MAX_NAME_CHARS: usize = 128;
+const MAX_NAME_CHARS: usize = budget::IMPORT_NAME_CHARS.usize();
 const PAGE_BYTES: u64 = 64 << 10;
 
 /// Refuses a module that could not be started: no entry point, more memory than a slot
@@ -120,7 +121,19 @@ fn core_entry(types: TypesRef<'_>) -> Result<(), ModuleError> {
     Err(ModuleError::NoEntryPoint { reason })
 }
 
+fn count(what: &str, found: u32, most: Bound) -> Result<(), ModuleError> {
+    if u64::from(found) <= most.value {
+        return Ok(());
+    }
+    Err(ModuleError::Oversized {
+        what: format!("{found} {what}"),
+        max: most.usize(),
+    })
+}
+
 fn core_size(types: TypesRef<'_>) -> Result<(), ModuleError> {
+    count("memories", types.memory_count(), budget::MEMORIES)?;
+    count("tables", types.table_count(), budget::TABLES)?;
     for index in 0..types.memory_count() {
         let bytes = types.memory_at(index).initial.saturating_mul(PAGE_BYTES);
         if bytes > u64::try_from(MAX_MEMORY_BYTES).unwrap_or(u64::MAX) {

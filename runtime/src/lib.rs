@@ -39,6 +39,7 @@ mod meter;
 mod preview1;
 mod preview2;
 mod program;
+mod proposals;
 mod quota;
 mod stdio;
 mod trap;

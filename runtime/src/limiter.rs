@@ -8,11 +8,11 @@ use crate::guards::{Guard, is_on};
 use crate::usage::Account;
 
 /// What one element of a table costs the host.
-const TABLE_ELEMENT_BYTES: u64 = 8;
+const TABLE_ELEMENT_BYTES: u64 = agentvm_policy::budget::TABLE_ELEMENT_BYTES.value;
 /// Core instances in one VM.
-const MAX_INSTANCES: usize = 64;
-const MAX_TABLES: usize = 64;
-const MAX_MEMORIES: usize = 8;
+const MAX_INSTANCES: usize = agentvm_policy::budget::INSTANCES.usize();
+const MAX_TABLES: usize = agentvm_policy::budget::TABLES.usize();
+const MAX_MEMORIES: usize = agentvm_policy::budget::MEMORIES.usize();
 
 /// Charges linear memories and tables to one limit in bytes.
 #[derive(Debug)]

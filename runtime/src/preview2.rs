@@ -54,7 +54,7 @@ pub(crate) const INTERFACES: &[&str] = &[
 ];
 
 /// Handles that one component can hold at once.
-const MAX_HANDLES: usize = 1_024;
+const MAX_HANDLES: usize = agentvm_policy::budget::HANDLES.usize();
 
 /// What a component's imports need besides [`Host`].
 pub(crate) struct Preview2 {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// How long a VM that used up its quota waits at least, so that it isn't woken for crumbs.
-const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = agentvm_policy::budget::CPU_PERIOD.duration();
 /// How much of its rate a VM may save up.
-const BURST: Duration = Duration::from_secs(1);
+const BURST: Duration = agentvm_policy::budget::CPU_BURST.duration();
 
 /// Nanoseconds of CPU time that may still be used.
 ///

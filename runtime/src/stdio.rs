@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// The most bytes that one call writes; a guest that has more calls again.
-pub(crate) const MAX_WRITE_BYTES: usize = 64 << 10;
+pub(crate) const MAX_WRITE_BYTES: usize = agentvm_policy::budget::WRITE_BYTES.usize();
 
 /// Takes what a guest writes to stdout or stderr.
 pub trait Output: Send + Sync + 'static {

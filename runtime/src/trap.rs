@@ -3,9 +3,9 @@
 use wasmtime::{Trap, WasmBacktrace};
 
 /// Functions named in one message.
-const MAX_FRAMES: usize = 8;
+const MAX_FRAMES: usize = agentvm_policy::budget::TRAP_FRAMES.usize();
 /// Characters of one function's name.
-const MAX_NAME_CHARS: usize = 64;
+const MAX_NAME_CHARS: usize = agentvm_policy::budget::FUNCTION_NAME_CHARS.usize();
 
 /// How a guest failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use wasmparser::types::Types;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::compile::MAX_MODULE_BYTES;
+use crate::proposals;
 use crate::trap::sanitise;
 
 /// The two shapes a program can have.
@@ -111,9 +112,17 @@ pub(crate) fn top_level(wasm: &[u8]) -> impl Iterator<Item = Result<Payload<'_>,
 }
 
 pub(crate) fn invalid(error: &wasmparser::BinaryReaderError) -> ModuleError {
+    let reason = match error.missing_wasm_feature() {
+        Some(feature) => format!(
+            "it needs the WebAssembly proposal {}, which is closed: {}",
+            proposals::name(feature),
+            error.message()
+        ),
+        None => error.message().to_owned(),
+    };
     ModuleError::Invalid {
         offset: u64::try_from(error.offset()).unwrap_or(u64::MAX),
-        reason: sanitise(error.message(), 256),
+        reason: sanitise(&reason, 256),
     }
 }
 

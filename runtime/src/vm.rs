@@ -119,7 +119,7 @@ async fn run_guest(program: Program, host: Box<Host>) -> Result<(), Failure> {
 }
 
 /// The most host memory that the arguments of one call of a component may take.
-const HOSTCALL_BYTES: usize = 8 << 20;
+const HOSTCALL_BYTES: usize = agentvm_policy::budget::HOSTCALL_BYTES.usize();
 
 fn store(program: &Program, host: Host) -> wasmtime::Result<Store<Host>> {
     let fuel = host.fuel_granted;

@@ -16,7 +16,7 @@ use super::ClientError;
 use crate::problem::{Problem, Reason};
 
 /// The longest answer that is read: a cell is trusted less than its asker.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+const MAX_ANSWER_BYTES: usize = agentvm_policy::budget::ANSWER_BYTES.usize();
 
 /// A whole answer.
 #[derive(Debug)]

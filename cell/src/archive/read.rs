@@ -9,7 +9,7 @@ use super::item::{Item, Kind, NameError, check_path, shown};
 use crate::guards::{Guard, is_on};
 
 /// The longest name or target that is read: a path and its final zero.
-const MAX_LONG_BYTES: u64 = 4_097;
+const MAX_LONG_BYTES: u64 = agentvm_policy::budget::ARCHIVE_NAME_BYTES.value;
 
 /// Why an archive can't be read.
 #[derive(Debug, thiserror::Error)]

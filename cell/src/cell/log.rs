@@ -21,7 +21,7 @@ pub(super) use writer::Writer;
 use writer::{PARTIAL_AFTER, Queues};
 
 /// Lines of one VM that may wait to be written; more would be at its neighbours' expense.
-const MAX_WAITING_LINES: usize = 256;
+const MAX_WAITING_LINES: usize = agentvm_policy::budget::WAITING_LINES.usize();
 
 /// Bytes that a VM has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::vms::Vms;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// How long after the host's last refusal a VM stays marked.
-pub(super) const MARKED_FOR: Duration = Duration::from_secs(30);
+pub(super) const MARKED_FOR: Duration = agentvm_policy::budget::HOST_REFUSAL.duration();
 
 /// Applies what the warden says to every VM, and marks those that the host refused memory.
 /// Never ends.

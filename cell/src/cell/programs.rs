@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::link::Link;
 
 /// Programs that are kept; running VMs keep theirs beyond that.
-const MAX_KEPT: usize = 64;
+const MAX_KEPT: usize = agentvm_policy::budget::KEPT_PROGRAMS.usize();
 
 /// A program and what it was compiled from.
 #[derive(Clone, Debug)]

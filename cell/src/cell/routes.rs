@@ -28,19 +28,19 @@ use crate::refusal::{Refusal, no_such_method, no_such_route};
 
 /// The largest `PUT`: the files of its mounts, which an agent brings up to 20 MiB of and base64
 /// makes a third longer; beside them arguments and environment, which may hold a whole script.
-const MAX_BODY_BYTES: usize = 32 << 20;
+const MAX_BODY_BYTES: usize = agentvm_policy::budget::REQUEST_BYTES.usize();
 
 /// The longest body that is read and checked where requests are answered.
-const READ_AT_ONCE_BYTES: usize = 256 << 10;
+const READ_AT_ONCE_BYTES: usize = agentvm_policy::budget::READ_AT_ONCE_BYTES.usize();
 
 /// The longest wait for a change.
-const MAX_WAIT: Duration = Duration::from_mins(5);
+const MAX_WAIT: Duration = agentvm_policy::budget::CHANGE_WAIT.duration();
 
 /// How long the newest lines may take to reach a VM's file before it is read without them.
-const SETTLE_WITHIN: Duration = Duration::from_millis(200);
+const SETTLE_WITHIN: Duration = agentvm_policy::budget::LOG_SETTLES.duration();
 
 /// The longest grace.
-const MAX_GRACE: Duration = Duration::from_hours(24);
+const MAX_GRACE: Duration = agentvm_policy::budget::GRACE.duration();
 
 /// What the routes work on.
 #[derive(Debug)]

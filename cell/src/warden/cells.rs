@@ -23,10 +23,10 @@ use super::{Settings, jail_flag};
 use crate::control::{self, Channel, FromCell, ToCell};
 
 /// How long a cell may take from its start to serving.
-const START_WITHIN: Duration = Duration::from_secs(20);
+const START_WITHIN: Duration = agentvm_policy::budget::CELL_START.duration();
 
 /// How long cells get beyond the guests' grace.
-const MARGIN: Duration = Duration::from_secs(3);
+const MARGIN: Duration = agentvm_policy::budget::CELL_MARGIN.duration();
 
 /// Every cell of this warden.
 #[derive(Debug)]

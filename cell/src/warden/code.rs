@@ -9,7 +9,7 @@ use agentvm_cell_api::warden::ModuleKind;
 use rustix::fs::{MemfdFlags, SealFlags};
 
 /// How much is read at once.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = agentvm_policy::budget::CODE_READ_BYTES.usize();
 
 /// An anonymous file that can still be written.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::path::Path;
 use super::{Settings, memory};
 
 /// Memory maps that a running VM takes of `vm.max_map_count`.
-const MAPS_PER_VM: u64 = 6;
+const MAPS_PER_VM: u64 = agentvm_policy::budget::MAPS_PER_VM.value;
 /// Maps of a cell's own: its program, its threads, its channels.
-const MAPS_PER_CELL: u64 = 64;
+const MAPS_PER_CELL: u64 = agentvm_policy::budget::MAPS_PER_CELL.value;
 /// The file with the most maps that a process may have.
 const MAX_MAP_COUNT: &str = "/proc/sys/vm/max_map_count";
 /// Below this a warden, one cell and the compiler of a small module get nowhere: each start would

@@ -17,13 +17,13 @@ use super::digest::Digest;
 use super::key::Key;
 
 /// Refusals that are remembered, so that a bad module is compiled once, not once a restart.
-const MAX_REFUSED: usize = 1024;
+const MAX_REFUSED: usize = agentvm_policy::budget::REFUSED_MODULES.usize();
 
 /// How long it is remembered that a module was too expensive: on a quieter node it may not be.
-const TOO_EXPENSIVE_FOR: Duration = Duration::from_mins(10);
+const TOO_EXPENSIVE_FOR: Duration = agentvm_policy::budget::TOO_EXPENSIVE_FOR.duration();
 
 /// Modules whose code is kept in memory: each takes a descriptor.
-const MAX_HELD: usize = 256;
+const MAX_HELD: usize = agentvm_policy::budget::HELD_MODULES.usize();
 
 /// Every module that this warden knows.
 #[derive(Debug)]

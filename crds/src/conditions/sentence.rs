@@ -1,7 +1,7 @@
 //! Text that a guest can influence, made fit for a status.
 
 /// The most bytes of a message.
-pub const MAX_MESSAGE_BYTES: usize = 1_024;
+pub const MAX_MESSAGE_BYTES: usize = agentvm_policy::budget::CONDITION_BYTES.usize();
 
 const CUT: &str = "…";
 

@@ -7,7 +7,7 @@ use super::memory::{GuestMemory, offset};
 use crate::stdio::MAX_WRITE_BYTES;
 
 /// The most buffers of one call that are looked at; POSIX's own limit is the same.
-pub(super) const MAX_BUFFERS: u32 = 1_024;
+pub(super) const MAX_BUFFERS: u32 = agentvm_policy::budget::CALL_BUFFERS.u32();
 /// Bytes of one entry: address and length.
 const ENTRY_BYTES: u32 = 8;
 

@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::stdio::MAX_WRITE_BYTES;
 
 /// The most subscriptions of one call.
-const MAX_SUBSCRIPTIONS: u32 = 1_024;
+const MAX_SUBSCRIPTIONS: u32 = agentvm_policy::budget::SUBSCRIPTIONS.u32();
 const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
 /// The other side has closed: what a reader at the end of its input is told.

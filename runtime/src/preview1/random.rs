@@ -10,7 +10,7 @@ use crate::charge::settle;
 use crate::host::Host;
 
 /// Bytes between two moments at which the guest pays and can be stopped.
-const CHUNK_BYTES: u32 = 64 << 10;
+const CHUNK_BYTES: u32 = agentvm_policy::budget::CHUNK_BYTES.u32();
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap_async(

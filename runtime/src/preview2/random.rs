@@ -7,7 +7,7 @@ use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use crate::host::Host;
 
 /// The most bytes of one call; a component must not make the host allocate more.
-const MAX_RANDOM_BYTES: u64 = 64 << 10;
+const MAX_RANDOM_BYTES: u64 = agentvm_policy::budget::RANDOM_BYTES.value;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     random::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;

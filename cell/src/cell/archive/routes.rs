@@ -19,8 +19,8 @@ use crate::cell::routes::{Cell, bad_request, checked, no_such_vm};
 use crate::refusal::Refusal;
 
 /// Bytes that are sent at once, and pieces that wait to be sent.
-const PIECE_BYTES: usize = 64 << 10;
-const PIECES: usize = 8;
+const PIECE_BYTES: usize = agentvm_policy::budget::ARCHIVE_PIECE_BYTES.usize();
+const PIECES: usize = agentvm_policy::budget::ARCHIVE_PIECES.usize();
 
 /// `PUT /v1/archives/{name}`.
 pub(in crate::cell) async fn put_archive(

@@ -11,7 +11,7 @@ use crate::archive::MAX_ARCHIVE_BYTES;
 use crate::guards::{Guard, is_on};
 
 /// Archives that wait at once.
-const MAX_ARCHIVES: usize = 64;
+const MAX_ARCHIVES: usize = agentvm_policy::budget::ARCHIVES.usize();
 
 /// Archives that wait, by name. All of them together are bounded.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use crate::cell::routes::Cell;
 use crate::guards::{Guard, is_on};
 
 /// Bytes that are copied at once.
-const COPY_BYTES: usize = 256 << 10;
+const COPY_BYTES: usize = agentvm_policy::budget::ARCHIVE_COPY_BYTES.usize();
 
 /// Why an archive can't be unpacked. The VM does not start then.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// The most bytes that a file has.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = agentvm_policy::budget::LOG_FILE_BYTES.value;
 
 /// A file that only grows up to a bound.
 #[derive(Debug)]

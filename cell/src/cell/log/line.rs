@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::writer::PARTIAL_AFTER;
 
 /// Text that waits for its newline; more is written without it.
-const MAX_UNFINISHED_BYTES: usize = 3072;
+const MAX_UNFINISHED_BYTES: usize = agentvm_policy::budget::UNFINISHED_LINE_BYTES.usize();
 
 /// Whose lines they are.
 #[derive(Clone, Debug)]

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use super::{Names, VmLog};
 
 /// How long a line may stay unfinished before it is written as it is.
-pub(super) const PARTIAL_AFTER: Duration = Duration::from_millis(100);
+pub(super) const PARTIAL_AFTER: Duration = agentvm_policy::budget::PARTIAL_LINE_AFTER.duration();
 
 /// Lines that may wait in each queue.
-const MAX_QUEUED: usize = 4096;
+const MAX_QUEUED: usize = agentvm_policy::budget::QUEUED_LINES.usize();
 
 /// What the file thread gets.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::warden::digest::Digest;
 use crate::warden::modules::{Modules, internal};
 
 /// Requests of one cell that are worked on at once.
-const MAX_AT_ONCE: usize = 8;
+const MAX_AT_ONCE: usize = agentvm_policy::budget::CELL_REQUESTS.usize();
 
 /// How long a cell's channel may be full.
 const HEARD_WITHIN: Duration = Duration::from_secs(2);

@@ -15,7 +15,7 @@ use crate::preview1::memory::split;
 use crate::preview1::path;
 
 /// Entries between two moments at which the guest pays and can be stopped.
-const PAGE_ENTRIES: usize = 256;
+const PAGE_ENTRIES: usize = agentvm_policy::budget::LISTED_ENTRIES.usize();
 /// Bytes before the name of an entry.
 const HEADER_BYTES: usize = 24;
 /// The name of the directory that is open from the start.

@@ -11,9 +11,9 @@ use crate::preview1::iovec::{MAX_BUFFERS, entry, list_bytes, total};
 use crate::preview1::memory::{GuestMemory, offset, split};
 
 /// Bytes between two moments at which the guest pays and can be stopped.
-const CHUNK_BYTES: u32 = 64 << 10;
+const CHUNK_BYTES: u32 = agentvm_policy::budget::CHUNK_BYTES.u32();
 /// The most bytes of one call; Linux has the same limit.
-const MAX_BYTES: u32 = 0x7fff_f000;
+const MAX_BYTES: u32 = agentvm_policy::budget::TRANSFER_BYTES.u32();
 
 /// One read or write of a file.
 #[derive(Clone, Copy, Debug)]

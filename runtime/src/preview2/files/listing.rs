@@ -16,7 +16,7 @@ use super::metadata::descriptor_type;
 use crate::host::Host;
 
 /// Entries that are held for a guest at once: at most 4 KiB of names.
-const PAGE_ENTRIES: usize = 16;
+const PAGE_ENTRIES: usize = agentvm_policy::budget::HELD_ENTRIES.usize();
 
 /// A directory that is being read.
 pub(super) struct Listing {

@@ -9,7 +9,7 @@ use super::{DIRECTORY, FILE, Pack, PackError};
 use crate::archive::{Item, Kind, check_path};
 
 /// Entries of a directory that are read at once.
-const PAGE: usize = 256;
+const PAGE: usize = agentvm_policy::budget::ARCHIVE_ENTRIES.usize();
 
 /// A walk through a tree, without recursion.
 pub(super) struct Walk<'a> {

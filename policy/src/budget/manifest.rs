@@ -1,0 +1,21 @@
+//! Bounds on what a manifest says, which the API server holds everybody to.
+
+use super::bound::bounds;
+
+const HOUR: u64 = 60 * 60 * 1_000;
+
+bounds! {
+    "A manifest":
+    IMAGE_CHARS = Count(512), "Characters of `spec.image`", "the manifest is refused";
+    ARGS = Count(128), "Items of `spec.args`", "the manifest is refused";
+    ARG_CHARS = Count(32_768), "Characters of one argument", "the manifest is refused";
+    ENV = Count(128), "Items of `spec.env`", "the manifest is refused";
+    ENV_NAME_CHARS = Count(256), "Characters of a variable's name", "the manifest is refused";
+    ENV_VALUE_CHARS = Count(32_768), "Characters of a variable's value", "the manifest is refused";
+    MOUNT_PATH_CHARS = Count(1_024), "Characters of a mount's path", "the manifest is refused";
+    MOUNT_ITEMS = Count(64), "Items of a mounted ConfigMap or Secret", "the manifest is refused";
+    ITEM_PATH_CHARS = Count(512), "Characters of an item's path", "the manifest is refused";
+    STOP_GRACE = Milliseconds(HOUR), "`spec.terminationGracePeriod`", "the manifest is refused";
+    KEPT_AFTER_END = Milliseconds(30 * 24 * HOUR), "`spec.ttlAfterFinished`", "the manifest is refused";
+    CONDITION_BYTES = Bytes(1_024), "Bytes of a condition's message", "cut off";
+}

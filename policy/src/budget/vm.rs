@@ -1,0 +1,27 @@
+//! Bounds on what one VM is made of, and the tariff of what it makes the host do.
+
+use super::bound::bounds;
+
+bounds! {
+    "One VM":
+    LINEAR_MEMORY_BYTES = Bytes(1 << 30), "One linear memory, whatever `limits.memory` says", "`memory.grow` is -1; a module that declares more is refused, `InvalidModule`";
+    MEMORIES = Count(2), "Linear memories", "refused, `InvalidModule`, or the start traps";
+    TABLES = Count(16), "Tables", "refused, `InvalidModule`, or the start traps";
+    TABLE_ELEMENTS = Count(1 << 16), "Elements of one table", "`table.grow` is -1; a module that declares more is refused, `InvalidModule`";
+    TABLE_ELEMENT_BYTES = Bytes(8), "What one element of a table counts of `limits.memory`", "`table.grow` is -1";
+    INSTANCES = Count(64), "Core instances of a component", "refused, `InvalidModule`, or the start traps";
+    INSTANCE_BYTES = Bytes(1 << 20), "What the host keeps of one instance: its functions, globals, imports", "refused, `InvalidModule`, or the start traps";
+    WASM_STACK_BYTES = Bytes(512 << 10), "The stack of the guest's functions", "traps";
+    HOST_STACK_BYTES = Bytes(1 << 20), "That stack and the one of the host calls on it", "traps";
+    HANDLES = Count(1_024), "Handles that a component holds: descriptors, streams, pollables", "traps";
+    HOSTCALL_BYTES = Bytes(8 << 20), "Host memory that the arguments of one call of a component take", "traps";
+    CPU_BURST = Milliseconds(1_000), "How much unused CPU time a VM saves up, at its `limits.cpu`", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
+    CPU_PERIOD = Milliseconds(100), "How long a VM that used up its CPU time waits at least", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
+    YIELD_FUEL = Fuel(1_000_000), "Fuel between two moments at which a guest lets others run and can be stopped", "others run";
+    CALL_FUEL = Fuel(1_000), "Fuel that any host call costs: about 300 ns", "`limits.fuel`";
+    BYTE_FUEL = Fuel(4), "Fuel that a byte costs which the host moves for a guest", "`limits.fuel`";
+    STEP_FUEL = Fuel(400), "Fuel that a step of the filesystem costs: about 100 ns", "`limits.fuel`";
+    GROWN_PAGE_FUEL = Fuel(64), "Fuel that each page costs by which a memory grows", "`limits.fuel`";
+    TRAP_FRAMES = Count(8), "Functions that the message about a trap names", "the others are not named";
+    FUNCTION_NAME_CHARS = Count(64), "Characters of a function's name in that message", "cut off";
+}

@@ -16,4 +16,5 @@ mod modules;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod preview1;
+mod proposals;
 mod stopping;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentvm_policy::EndReason;
 use agentvm_runtime::vfs::{Filesystem, guards};
-use agentvm_runtime::{Guard, switch_off};
+use agentvm_runtime::{Engine, EngineSettings, Guard, compile, switch_off};
 
 use crate::files::script::Attack;
 use crate::files::{access, cost, descriptors, links, mounts, names, paths, quota};
@@ -22,6 +22,19 @@ fn with_and_without(guard: Guard, guest: impl Fn() -> Guest) -> (Ran, Ran) {
     let with = runtime().block_on(guest().run());
     let without = switch_off(guard, || runtime().block_on(guest().run()));
     (with, without)
+}
+
+#[test]
+fn d01_without_the_list_a_memory_of_64_bits_is_accepted() {
+    let wasm =
+        wat::parse_str("(module (memory (export \"memory\") i64 1) (func (export \"_start\")))")
+            .unwrap();
+    let accepts = || {
+        let engine = Engine::new(&EngineSettings { slots: 0 }).unwrap();
+        compile(&engine, &wasm).is_ok()
+    };
+    assert!(!accepts());
+    assert!(switch_off(Guard::ClosedProposals, accepts));
 }
 
 #[test]

@@ -39,19 +39,33 @@ fn limit(bounds: &Bounds) -> Result<(), JailError> {
         set(Resource::As, limit, "limit memory")?;
     }
     if let Some(seconds) = cpu_seconds {
-        set(Resource::Cpu, seconds, "limit CPU time")?;
+        // The first second over it ends by SIGXCPU, which tells what ended it.
+        set_apart(
+            Resource::Cpu,
+            seconds,
+            seconds.saturating_add(1),
+            "limit CPU time",
+        )?;
     }
     Ok(())
 }
 
 /// Sets soft and hard limit to `wanted`, or to the hard limit where that is lower.
 fn set(resource: Resource, wanted: u64, step: &'static str) -> Result<(), JailError> {
-    let hard = getrlimit(resource)
-        .maximum
-        .map_or(wanted, |hard| hard.min(wanted));
+    set_apart(resource, wanted, wanted, step)
+}
+
+/// Sets the soft limit to `soft` and the hard one to `hard`, neither above the hard limit.
+fn set_apart(
+    resource: Resource,
+    soft: u64,
+    hard: u64,
+    step: &'static str,
+) -> Result<(), JailError> {
+    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let both = Rlimit {
-        current: Some(hard),
-        maximum: Some(hard),
+        current: Some(soft.min(most)),
+        maximum: Some(hard.min(most)),
     };
     setrlimit(resource, both).map_err(JailError::step(step))
 }

@@ -1,11 +1,13 @@
 //! One compiler process for one module: started, watched, and killed when it takes too long.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::{JailLevel, ModuleKind};
+use agentvm_policy::budget;
 use tokio::process::{Child, Command};
 
 use super::code::{Code, Draft, Sealed};
@@ -50,7 +52,8 @@ pub(super) async fn compile(limits: &Limits, wasm: Sealed) -> Result<Code, Probl
         |error: &dyn std::fmt::Display| internal(format!("the compiler can't run: {error}"));
     let output = Draft::new("compiled").map_err(|error| failed(&error))?;
     let (ours, theirs) = control::pair().map_err(|error| failed(&error))?;
-    let mut child = spawn(limits, theirs).map_err(|error| failed(&error))?;
+    let cpu_seconds = cpu_seconds(wasm.bytes());
+    let mut child = spawn(limits, cpu_seconds, theirs).map_err(|error| failed(&error))?;
     let channel = Channel::new(ours).map_err(|error| failed(&error))?;
     channel
         .send(&ToCompiler::Compile, &[wasm.as_fd(), output.as_fd()])
@@ -63,7 +66,7 @@ pub(super) async fn compile(limits: &Limits, wasm: Sealed) -> Result<Code, Probl
     // Nothing it does matters any more, and only a dead process has no mapping of its output.
     let _already_gone = child.start_kill();
     let status = child.wait().await.map_err(|error| failed(&error))?;
-    let kind = verdict(progress, in_time, status, limits)?;
+    let kind = verdict(progress, in_time, status, (limits, cpu_seconds))?;
     let sealed = output.seal().map_err(|error| failed(&error))?;
     if sealed.bytes() > limits.max_code_bytes {
         return Err(over(&format!(
@@ -75,12 +78,12 @@ pub(super) async fn compile(limits: &Limits, wasm: Sealed) -> Result<Code, Probl
     Ok(Code { kind, sealed })
 }
 
-fn spawn(limits: &Limits, control: OwnedFd) -> std::io::Result<Child> {
+fn spawn(limits: &Limits, cpu_seconds: u64, control: OwnedFd) -> std::io::Result<Child> {
     Command::new("/proc/self/exe")
         .arg0("agentvm-cell")
         .arg("compile")
         .args(["--memory-mib", &limits.memory_mib.to_string()])
-        .args(["--cpu-seconds", &cpu_seconds(limits).to_string()])
+        .args(["--cpu-seconds", &cpu_seconds.to_string()])
         .args(["--require-jail", jail_flag(limits.require_jail)])
         .env_clear()
         .stdin(Stdio::from(control))
@@ -89,15 +92,15 @@ fn spawn(limits: &Limits, control: OwnedFd) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// CPU time within the wall limit on every core there is, a second spare: the second of two
-/// walls around a compiler whose warden is slow to kill it.
-fn cpu_seconds(limits: &Limits) -> u64 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    limits
-        .wall
-        .as_secs()
-        .saturating_mul(u64::try_from(cores).unwrap_or(1))
-        .saturating_add(1)
+/// The CPU time of a compiler, which grows with the module: a small one that takes long is a bomb.
+fn cpu_seconds(module_bytes: u64) -> u64 {
+    module_bytes
+        .div_ceil(1 << 20)
+        .saturating_mul(budget::COMPILE_CPU_PER_MIB.seconds())
+        .clamp(
+            budget::COMPILE_CPU_LEAST.seconds(),
+            budget::COMPILE_CPU_MOST.seconds(),
+        )
 }
 
 /// Follows a compiler until it has said how it went, or is gone.
@@ -122,7 +125,7 @@ fn verdict(
     progress: Progress,
     in_time: bool,
     status: ExitStatus,
-    limits: &Limits,
+    (limits, cpu_seconds): (&Limits, u64),
 ) -> Result<ModuleKind, Problem> {
     match progress {
         Progress::Compiled(kind) => Ok(kind),
@@ -132,8 +135,11 @@ fn verdict(
             "it takes longer than {} s",
             limits.wall.as_secs()
         ))),
+        Progress::Jailed if status.signal() == Some(libc::SIGXCPU) => Err(over(&format!(
+            "it takes more than {cpu_seconds} s of CPU time, which is what a module of its size gets"
+        ))),
         Progress::Jailed => Err(over(&format!(
-            "it takes more than {} MiB of memory or too much CPU time (the compiler ended by {status})",
+            "it takes more than {} MiB of memory (the compiler ended by {status})",
             limits.memory_mib
         ))),
         Progress::Started => Err(internal(format!(
@@ -151,9 +157,23 @@ fn over(what: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-
     use super::*;
+
+    #[test]
+    fn cpu_time_grows_with_the_module_between_two_bounds() {
+        for (bytes, seconds) in [
+            (0, 10),
+            (15_000, 10),
+            (1 << 20, 10),
+            ((1 << 20) + 1, 20),
+            (5 << 20, 50),
+            (6 << 20, 60),
+            (128 << 20, 60),
+            (u64::MAX, 60),
+        ] {
+            assert_eq!(cpu_seconds(bytes), seconds, "{bytes} bytes");
+        }
+    }
 
     #[test]
     fn an_end_is_the_modules_fault_only_once_the_compiler_is_jailed() {
@@ -163,9 +183,9 @@ mod tests {
             max_code_bytes: 1,
             require_jail: JailLevel::Full,
         };
-        let killed = ExitStatus::from_raw(9);
+        let killed = ExitStatus::from_raw(libc::SIGKILL);
         let reason = |progress, in_time| {
-            verdict(progress, in_time, killed, &limits)
+            verdict(progress, in_time, killed, (&limits, 10))
                 .unwrap_err()
                 .reason
         };
@@ -177,8 +197,22 @@ mod tests {
         assert_eq!(reason(Progress::Jailed, false), Reason::CompileLimit);
         assert_eq!(reason(Progress::Jailed, true), Reason::CompileLimit);
         assert_eq!(
-            verdict(Progress::Compiled(ModuleKind::Core), true, killed, &limits),
+            verdict(
+                Progress::Compiled(ModuleKind::Core),
+                true,
+                killed,
+                (&limits, 10)
+            ),
             Ok(ModuleKind::Core)
         );
+        for (signal, in_time, part) in [
+            (libc::SIGXCPU, true, "10 s of CPU time"),
+            (libc::SIGABRT, true, "64 MiB of memory"),
+            (libc::SIGKILL, false, "longer than 3 s"),
+        ] {
+            let status = ExitStatus::from_raw(signal);
+            let refused = verdict(Progress::Jailed, in_time, status, (&limits, 10)).unwrap_err();
+            assert!(refused.message.contains(part), "{}", refused.message);
+        }
     }
 }

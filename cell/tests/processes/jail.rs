@@ -1,11 +1,19 @@
 //! The jail as the kernel shows it from outside, and the refusal to start without it.
 
-use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType,
+};
 
 use crate::harness::Node;
+use crate::wat;
 
 /// What `/proc` says of a process, as one text.
 fn facts(pid: u32) -> String {
@@ -51,11 +59,41 @@ async fn h09_a_cell_is_jailed_and_dumps_no_core_and_the_warden_can_be_told_apart
 
 #[test]
 fn a_compiler_is_jailed_and_limited_before_it_gets_a_module() {
+    let (mut compiler, ours) = compiler(7);
+    let facts = facts(compiler.id());
+    assert!(facts.contains("Max cpu time 7 8 seconds"), "{facts}");
+    assert!(!facts.contains("Max address space unlimited"), "{facts}");
+    drop(ours);
+    assert!(
+        compiler.wait().unwrap().success(),
+        "without a module it just ends"
+    );
+}
+
+#[test]
+fn e02_a_compiler_ends_by_the_signal_of_its_cpu_time() {
+    let (mut compiler, ours) = compiler(1);
+    let [module, code] =
+        ["module", "code"].map(|name| memfd_create(name, MemfdFlags::CLOEXEC).unwrap());
+    rustix::io::write(&module, &wat::nests_loops(1000)).unwrap();
+    let descriptors = [module.as_fd(), code.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let message = [IoSlice::new(b"\"compile\"")];
+    rustix::net::sendmsg(&ours, &message, &mut ancillary, SendFlags::empty()).unwrap();
+    let status = compiler.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGXCPU), "{status}");
+}
+
+/// A compiler with this much CPU time that waits for its module, and its channel.
+fn compiler(cpu_seconds: u32) -> (Child, OwnedFd) {
     let kind = SocketType::SEQPACKET;
     let (ours, theirs): (OwnedFd, OwnedFd) =
         rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
-    let mut compiler = Command::new(env!("CARGO_BIN_EXE_agentvm-cell"))
-        .args(["compile", "--memory-mib", "64", "--cpu-seconds", "7"])
+    let compiler = Command::new(env!("CARGO_BIN_EXE_agentvm-cell"))
+        .args(["compile", "--memory-mib", "256", "--cpu-seconds"])
+        .arg(cpu_seconds.to_string())
         .env_clear()
         .stdin(Stdio::from(theirs))
         .spawn()
@@ -64,14 +102,7 @@ fn a_compiler_is_jailed_and_limited_before_it_gets_a_module() {
     let (length, _) = rustix::net::recv(&ours, &mut said, RecvFlags::empty()).unwrap();
     assert_eq!(&said[..length], b"\"jailed\"");
     assert_jailed(compiler.id());
-    let facts = facts(compiler.id());
-    assert!(facts.contains("Max cpu time 7 7 seconds"), "{facts}");
-    assert!(!facts.contains("Max address space unlimited"), "{facts}");
-    drop(ours);
-    assert!(
-        compiler.wait().unwrap().success(),
-        "without a module it just ends"
-    );
+    (compiler, ours)
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::bound::bounds;
 
-const MINUTE: u64 = 60_000;
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
 
 bounds! {
     "Modules and their compilation":
@@ -12,7 +13,10 @@ bounds! {
     CACHE_BYTES = Bytes(4 << 30), "Machine code that a node keeps on disk, unless `--max-cache-mib` says otherwise", "what was not used for longest goes";
     COMPILERS = Count(2), "Compilations at once, unless `--compilers` says otherwise", "waits";
     COMPILE_WALL = Milliseconds(4 * MINUTE), "The time of one compilation, unless `--compile-timeout-seconds` says otherwise", "refused, `CompileLimit`";
-    COMPILE_MEMORY_BYTES = Bytes(2 << 30), "The memory of one compilation beyond what the engine reserves, unless `--compile-memory-mib` says otherwise", "refused, `CompileLimit`";
+    COMPILE_CPU_PER_MIB = Milliseconds(10 * SECOND), "CPU time of one compilation for each MiB of its module, rounded up", "refused, `CompileLimit`";
+    COMPILE_CPU_LEAST = Milliseconds(10 * SECOND), "That CPU time, where the module is small", "refused, `CompileLimit`";
+    COMPILE_CPU_MOST = Milliseconds(MINUTE), "That CPU time, however large the module is", "refused, `CompileLimit`";
+    COMPILE_MEMORY_BYTES = Bytes(512 << 20), "The memory of one compilation beyond what the engine reserves, unless `--compile-memory-mib` says otherwise", "refused, `CompileLimit`";
     COMPILE_ANSWER = Milliseconds(10 * MINUTE), "The time that whoever asks for a compilation waits for it, its turn included", "tried again";
     COMPILER_OPEN_FILES = Count(64), "Descriptors of one compiler", "refused, `CompileLimit`";
     REFUSED_MODULES = Count(1_024), "Refused modules that a node remembers", "the oldest refusal is forgotten, its module is looked at again";

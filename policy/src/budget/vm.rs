@@ -13,7 +13,7 @@ bounds! {
     INSTANCE_BYTES = Bytes(1 << 20), "What the host keeps of one instance: its functions, globals, imports", "refused, `InvalidModule`, or the start traps";
     WASM_STACK_BYTES = Bytes(512 << 10), "The stack of the guest's functions", "traps";
     HOST_STACK_BYTES = Bytes(1 << 20), "That stack and the one of the host calls on it", "traps";
-    HANDLES = Count(1_024), "Handles that a component holds: descriptors, streams, pollables", "traps";
+    HANDLES = Count(1_024), "Handles that a component holds: descriptors, streams, pollables", "opening a file is `insufficient-memory`; else traps";
     HOSTCALL_BYTES = Bytes(8 << 20), "Host memory that the arguments of one call of a component take", "traps";
     CPU_BURST = Milliseconds(1_000), "How much unused CPU time a VM saves up, at its `limits.cpu`", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
     CPU_PERIOD = Milliseconds(100), "How long a VM that used up its CPU time waits at least", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";

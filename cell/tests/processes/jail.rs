@@ -59,7 +59,7 @@ async fn h09_a_cell_is_jailed_and_dumps_no_core_and_the_warden_can_be_told_apart
 
 #[test]
 fn a_compiler_is_jailed_and_limited_before_it_gets_a_module() {
-    let (mut compiler, ours) = compiler(7);
+    let (mut compiler, ours) = compiler(7, 256);
     let facts = facts(compiler.id());
     assert!(facts.contains("Max cpu time 7 8 seconds"), "{facts}");
     assert!(!facts.contains("Max address space unlimited"), "{facts}");
@@ -72,7 +72,8 @@ fn a_compiler_is_jailed_and_limited_before_it_gets_a_module() {
 
 #[test]
 fn e02_a_compiler_ends_by_the_signal_of_its_cpu_time() {
-    let (mut compiler, ours) = compiler(1);
+    // More memory than the module takes in that time.
+    let (mut compiler, ours) = compiler(1, 4096);
     let [module, code] =
         ["module", "code"].map(|name| memfd_create(name, MemfdFlags::CLOEXEC).unwrap());
     rustix::io::write(&module, &wat::nests_loops(1000)).unwrap();
@@ -86,14 +87,14 @@ fn e02_a_compiler_ends_by_the_signal_of_its_cpu_time() {
     assert_eq!(status.signal(), Some(libc::SIGXCPU), "{status}");
 }
 
-/// A compiler with this much CPU time that waits for its module, and its channel.
-fn compiler(cpu_seconds: u32) -> (Child, OwnedFd) {
+/// A compiler with this much CPU time and memory that waits for its module, and its channel.
+fn compiler(cpu_seconds: u32, memory_mib: u32) -> (Child, OwnedFd) {
     let kind = SocketType::SEQPACKET;
     let (ours, theirs): (OwnedFd, OwnedFd) =
         rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
     let compiler = Command::new(env!("CARGO_BIN_EXE_agentvm-cell"))
-        .args(["compile", "--memory-mib", "256", "--cpu-seconds"])
-        .arg(cpu_seconds.to_string())
+        .args(["compile", "--memory-mib", &memory_mib.to_string()])
+        .args(["--cpu-seconds", &cpu_seconds.to_string()])
         .env_clear()
         .stdin(Stdio::from(theirs))
         .spawn()

@@ -15,6 +15,7 @@ import (
 const (
 	block      = 64 << 10
 	blocks     = 512 // 32 MiB
+	passes     = 32
 	names      = 10_000
 	listings   = 20
 	rounds     = 5
@@ -49,40 +50,43 @@ func sequential(path string) {
 	for i := range data {
 		data[i] = byte(i)
 	}
-	round("copy-new", blocks, func() {
-		memory := make([]byte, block*blocks)
-		for i := range blocks {
-			copy(memory[i*block:], data)
-		}
-	})
-	memory := make([]byte, block*blocks)
-	for i := range memory {
-		memory[i] = 1
-	}
-	round("copy", blocks, func() {
-		for i := range blocks {
-			copy(memory[i*block:], data)
-		}
-	})
-	file, err := os.Create(path)
-	check(err)
-	defer file.Close()
-	pass := func(name string, each func([]byte) (int, error)) {
-		_, err := file.Seek(0, 0)
-		check(err)
-		round(name, blocks, func() {
-			for range blocks {
-				n, err := each(data)
-				check(err)
-				if n != block {
-					check(fmt.Errorf("%s: %d of %d bytes", name, n, block))
+	pass := func(name string, begin func(), each func(i int)) {
+		round(name, blocks*passes, func() {
+			for range passes {
+				begin()
+				for i := range blocks {
+					each(i)
 				}
 			}
 		})
 	}
-	pass("write-new", file.Write)
-	pass("write", file.Write)
-	pass("read", file.Read)
+	var memory []byte
+	fresh := func() { memory = make([]byte, block*blocks) }
+	toMemory := func(i int) { copy(memory[i*block:], data) }
+	pass("copy-new", fresh, toMemory)
+	pass("copy", func() {}, toMemory)
+	memory = nil
+
+	file, err := os.Create(path)
+	check(err)
+	defer file.Close()
+	rewind := func() {
+		_, err := file.Seek(0, 0)
+		check(err)
+	}
+	empty := func() {
+		check(file.Truncate(0))
+		rewind()
+	}
+	whole := func(n int, err error) {
+		check(err)
+		if n != block {
+			check(fmt.Errorf("moved %d of %d bytes", n, block))
+		}
+	}
+	pass("write-new", empty, func(int) { whole(file.Write(data)) })
+	pass("write", rewind, func(int) { whole(file.Write(data)) })
+	pass("read", rewind, func(int) { whole(file.Read(data)) })
 	check(os.Remove(path))
 }
 
@@ -105,7 +109,6 @@ func listing(dir string) {
 			}
 		})
 	}
-	check(os.RemoveAll(dir))
 }
 
 func round(name string, pieces int, work func()) {

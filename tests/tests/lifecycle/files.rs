@@ -152,6 +152,12 @@ fn memory_pressure_of_a_node_is_a_condition_while_it_lasts_and_one_event() -> Re
         text(&after, "/status/startedAt"),
         text(&pressed, "/status/startedAt")
     );
+    // An Event follows the status that it tells of.
+    wait::until("the Event of the end of the pressure", || {
+        let events = namespace.events("writer")?;
+        let told = events.iter().any(|event| event.starts_with("NoStorage"));
+        Ok(wait::yes_if(told, || format!("{events:?}")))
+    })?;
     let events = namespace.events("writer")?;
     for reason in ["StoragePressure: ", "NoStoragePressure: "] {
         let count = events

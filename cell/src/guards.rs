@@ -15,30 +15,4 @@ pub(crate) enum Guard {
     UnpackNoFollow,
 }
 
-#[cfg(test)]
-pub(crate) use switch::{is_on, switch_off};
-
-#[cfg(not(test))]
-pub(crate) const fn is_on(_guard: Guard) -> bool {
-    true
-}
-
-#[cfg(test)]
-mod switch {
-    use std::cell::Cell;
-
-    use super::Guard;
-
-    thread_local! {
-        static OFF: Cell<Option<Guard>> = const { Cell::new(None) };
-    }
-
-    /// Switches `guard` off for whatever this thread does from now on: each test has its own.
-    pub(crate) fn switch_off(guard: Guard) {
-        OFF.set(Some(guard));
-    }
-
-    pub(crate) fn is_on(guard: Guard) -> bool {
-        OFF.get() != Some(guard)
-    }
-}
+agentvm_guards::switch!(pub(crate) when test);

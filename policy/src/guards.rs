@@ -24,36 +24,4 @@ pub enum Guard {
     SecretMounts,
 }
 
-#[cfg(feature = "mutants")]
-mod switch {
-    use std::cell::Cell;
-
-    use super::Guard;
-
-    thread_local! {
-        static OFF: Cell<Option<Guard>> = const { Cell::new(None) };
-    }
-
-    /// Switches `guard` off for whatever this thread does while `during` runs.
-    pub fn switch_off<T>(guard: Guard, during: impl FnOnce() -> T) -> T {
-        OFF.set(Some(guard));
-        let result = during();
-        OFF.set(None);
-        result
-    }
-
-    pub(crate) fn is_on(guard: Guard) -> bool {
-        OFF.get() != Some(guard)
-    }
-}
-
-#[cfg(feature = "mutants")]
-pub use switch::switch_off;
-
-#[cfg(feature = "mutants")]
-pub(crate) use switch::is_on;
-
-#[cfg(not(feature = "mutants"))]
-pub(crate) const fn is_on(_guard: Guard) -> bool {
-    true
-}
+agentvm_guards::switch!(pub when feature = "mutants");

@@ -13,16 +13,21 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of ours that it may depend on outside its tests.
-const WALLS: [(&str, &[&str]); 13] = [
-    ("agentvm-policy", &[]),
-    ("agentvm-vfs", &[]),
+const WALLS: [(&str, &[&str]); 14] = [
+    ("agentvm-guards", &[]),
+    ("agentvm-policy", &["agentvm-guards"]),
+    ("agentvm-vfs", &["agentvm-guards"]),
     ("agentvm-crds", &["agentvm-policy"]),
     ("agentvm-cell-api", &["agentvm-policy"]),
-    ("agentvm-runtime", &["agentvm-policy", "agentvm-vfs"]),
+    (
+        "agentvm-runtime",
+        &["agentvm-guards", "agentvm-policy", "agentvm-vfs"],
+    ),
     (
         "agentvm-cell",
         &[
             "agentvm-cell-api",
+            "agentvm-guards",
             "agentvm-policy",
             "agentvm-runtime",
             "agentvm-vfs",
@@ -31,7 +36,12 @@ const WALLS: [(&str, &[&str]); 13] = [
     ("agentvm-operator", &["agentvm-crds", "agentvm-policy"]),
     (
         "agentvm-node-agent",
-        &["agentvm-cell-api", "agentvm-crds", "agentvm-policy"],
+        &[
+            "agentvm-cell-api",
+            "agentvm-crds",
+            "agentvm-guards",
+            "agentvm-policy",
+        ],
     ),
     (
         "agentvm",
@@ -39,6 +49,7 @@ const WALLS: [(&str, &[&str]); 13] = [
             "agentvm-cell",
             "agentvm-cell-api",
             "agentvm-crds",
+            "agentvm-guards",
             "agentvm-node-agent",
             "agentvm-policy",
         ],

@@ -70,7 +70,7 @@ impl Cell {
         let sha256 = format!("{:x}", Sha256::digest(wasm));
         Ok(self
             .api
-            .put_module(&sha256, Bytes::copy_from_slice(wasm))
+            .put_module(None, &sha256, Bytes::copy_from_slice(wasm))
             .await?)
     }
 

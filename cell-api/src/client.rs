@@ -92,9 +92,16 @@ impl WardenClient {
             .optional_json()
     }
 
-    /// `PUT /v1/modules/{sha256}`: compiles `wasm` unless it is in the cache.
-    pub async fn put_module(&self, sha256: &str, wasm: Bytes) -> Result<Module, ClientError> {
-        let path = format!("/v1/modules/{sha256}");
+    /// `PUT /v1/modules/{sha256}`: compiles `wasm` unless it is in the cache, when it is the turn
+    /// of `namespace`; those who name none share one turn.
+    pub async fn put_module(
+        &self,
+        namespace: Option<&str>,
+        sha256: &str,
+        wasm: Bytes,
+    ) -> Result<Module, ClientError> {
+        let turn = namespace.map_or_else(String::new, |name| format!("?namespace={name}"));
+        let path = format!("/v1/modules/{sha256}{turn}");
         wire::send(&self.socket, Method::PUT, &path, wasm, COMPILE_WITHIN)
             .await?
             .json()

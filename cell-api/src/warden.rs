@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /v1/info` | [`Info`] |
 //! | `GET /v1/modules/{sha256}` | [`Module`], or 404 where it is not compiled |
-//! | `PUT /v1/modules/{sha256}` with the module's bytes | [`Module`]; 422 where the bytes are bad |
+//! | `PUT /v1/modules/{sha256}?namespace=N` with the module's bytes | [`Module`]; 422 where the bytes are bad, 503 where N has too many waiting |
 //! | `PUT /v1/cells/{namespace}` | [`Cell`], started if it was not there |
 //! | `GET /v1/cells` | [`Cells`] |
 //! | `DELETE /v1/cells/{namespace}` | 204; every VM in it ends |
@@ -36,6 +36,9 @@ pub struct Info {
     pub jail_message: String,
     /// VMs that one cell can hold at once.
     pub max_vms_per_cell: u32,
+    /// Cells, and so namespaces, that can run at once; 0 from a warden that does not say.
+    #[serde(default)]
+    pub max_cells: u32,
     /// `vm.max_map_count` of the node.
     pub max_map_count: u64,
     /// One sentence on why that is less than the warden was asked for; empty where it is not.
@@ -48,11 +51,11 @@ pub struct Info {
     pub pid: u32,
     /// Resident bytes of the warden itself.
     pub resident_bytes: u64,
-    /// Compilations finished since the warden started, by outcome.
+    /// Compilations since the warden started, and those that are under way.
     pub compiles: Compiles,
 }
 
-/// Compilations by outcome since the warden started.
+/// Compilations by outcome since the warden started, and those that have none yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Compiles {
@@ -62,6 +65,12 @@ pub struct Compiles {
     pub refused: u64,
     /// Cache entries that were altered or foreign, and thrown away.
     pub rejected_entries: u64,
+    /// Compilers that run now.
+    #[serde(default)]
+    pub running: u64,
+    /// Modules that wait for a compiler now.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 /// The two shapes of guest.
@@ -104,10 +113,40 @@ pub struct Cell {
     pub started_unix_ms: u64,
 }
 
-/// Every running cell.
+/// Why a cell has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CellEnd {
+    /// The node ran out of memory, and it was the one most over what it was promised.
+    MemoryPressure,
+    /// Its process ended without being told to.
+    Exited,
+    /// It was told to.
+    Stopped,
+}
+
+/// A cell that has ended, with every VM in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedCell {
+    /// The namespace whose VMs it held.
+    pub namespace: String,
+    /// Which process of that namespace it was, as in [`Cell::instance`].
+    pub instance: String,
+    /// Why.
+    pub reason: CellEnd,
+    /// One sentence for a person.
+    pub message: String,
+    /// When its process was gone.
+    pub finished_unix_ms: u64,
+}
+
+/// Every running cell, and the last that have ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cells {
     /// Sorted by namespace.
     pub cells: Vec<Cell>,
+    /// The last that ended, oldest first. A cell is in it as soon as it is not in `cells`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndedCell>,
 }

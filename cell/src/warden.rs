@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `routes` | HTTP on `warden.sock` | answers |
 //! | `cells`: one for each cell | its control channel, its end | code and log files for it |
-//! | `memory` | the container's memory | the end of the largest cell; files that may not grow |
+//! | `memory` | the container's memory | the end of the cell that is most over; files that may not grow |
 //! | `modules`: one for each request | a module | a compiler process, a cache entry |
 
 mod cache;
@@ -57,6 +57,15 @@ pub struct Settings {
         value_name = "N"
     )]
     pub max_vms_per_cell: u32,
+    /// Cells, and so namespaces, that can run at once.
+    #[arg(
+        long,
+        env = "AGENTVM_MAX_CELLS",
+        default_value_t = agentvm_policy::budget::CELLS.u32(),
+        value_parser = clap::value_parser!(u32).range(1..=4096),
+        value_name = "N"
+    )]
+    pub max_cells: u32,
     /// The weakest jail to run guests in: full, partial (no Landlock) or none.
     #[arg(long, env = "AGENTVM_REQUIRE_JAIL", default_value = "full", value_parser = jail_level, value_name = "LEVEL")]
     pub require_jail: JailLevel,
@@ -90,11 +99,12 @@ pub struct Settings {
         value_name = "MIB"
     )]
     pub max_code_mib: u64,
-    /// Percent of the container's memory limit at which the largest cell is ended.
+    /// Percent of the container's memory limit at which the cell that is most over what its
+    /// VMs were promised is ended.
     #[arg(long, env = "AGENTVM_MEMORY_PERCENT", default_value_t = 88, value_parser = clap::value_parser!(u64).range(50..=95), value_name = "PERCENT")]
     pub memory_percent: u64,
     /// Percent of the container's memory limit at which VMs' files may not grow any more; they
-    /// may again five percent below. Default: eight percent before the largest cell is ended.
+    /// may again five percent below. Default: eight percent before a cell is ended.
     #[arg(long, env = "AGENTVM_GROWTH_PERCENT", value_parser = clap::value_parser!(u64).range(20..=95), value_name = "PERCENT")]
     pub growth_percent: Option<u64>,
     /// Where the control groups are mounted, which tell the container's memory.

@@ -102,6 +102,7 @@ mod tests {
             jail: JailLevel::Full,
             jail_message: String::new(),
             max_vms_per_cell,
+            max_cells: 1,
             max_map_count,
             shortage: String::new(),
             stopping: false,

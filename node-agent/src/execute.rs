@@ -184,7 +184,7 @@ impl Executor {
             .await
             .map_err(|closed| host(&closed))?;
         let wasm = located.fetch.await?;
-        let put = self.warden.put_module(&located.sha256, wasm).await;
+        let put = self.warden.put_module(None, &located.sha256, wasm).await;
         put.map(ready).map_err(|error| of_module(&error))
     }
 

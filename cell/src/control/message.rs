@@ -35,6 +35,11 @@ pub(crate) enum FromCell {
         /// One sentence.
         message: String,
     },
+    /// What its live VMs were promised has changed.
+    Promised {
+        /// Memory and files together.
+        bytes: u64,
+    },
     /// It needs a descriptor.
     Request {
         /// Chosen by the cell; the answer carries it.

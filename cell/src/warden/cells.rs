@@ -1,6 +1,7 @@
 //! The running cells, one for each namespace: started, attended, ended.
 
 mod attend;
+mod roll;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,16 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentvm_cell_api::problem::{Problem, Reason};
-use agentvm_cell_api::warden::Cell;
+use agentvm_cell_api::warden::{Cell, CellEnd, Cells as CellList};
 use rand::TryRngCore;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::modules::{Modules, internal};
 use super::run_dir::{self, RunDir};
 use super::{Settings, jail_flag};
 use crate::control::{self, Channel, FromCell, ToCell};
+use roll::{Cause, Roll, Running};
 
 /// How long a cell may take from its start to serving.
 const START_WITHIN: Duration = agentvm_policy::budget::CELL_START.duration();
@@ -34,22 +35,13 @@ pub(super) struct Cells {
     settings: Arc<Settings>,
     run_dir: Arc<RunDir>,
     modules: Arc<Modules>,
-    running: Arc<Mutex<BTreeMap<String, Running>>>,
+    roll: Arc<Mutex<Roll>>,
     /// Set for good by [`Cells::stop_all`].
     stopping: AtomicBool,
     /// Whether files may not grow: what every cell was told last, and new ones are told.
     growth_refused_tx: watch::Sender<bool>,
     /// One start or end at a time for each namespace.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-}
-
-/// One cell, as long as its process lives.
-#[derive(Clone, Debug)]
-struct Running {
-    facts: Cell,
-    order_tx: mpsc::Sender<Order>,
-    /// Cancelled when the process is reaped.
-    ended: CancellationToken,
 }
 
 /// What a cell's attendant is told.
@@ -59,6 +51,15 @@ enum Order {
     Stop(Duration),
     /// End it now.
     Kill,
+}
+
+/// What one cell was promised and takes, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) namespace: String,
+    /// The sum of its live VMs' limits.
+    pub(super) promised: u64,
+    pub(super) resident: u64,
 }
 
 /// A cell that serves, before anybody attends it.
@@ -79,28 +80,41 @@ impl Cells {
             settings,
             run_dir,
             modules,
-            running: Arc::default(),
+            roll: Arc::default(),
             stopping: AtomicBool::new(false),
             growth_refused_tx: watch::Sender::new(false),
             turns: Mutex::default(),
         }
     }
 
-    /// Every running cell, sorted by namespace.
-    pub(super) fn list(&self) -> Vec<Cell> {
-        lock(&self.running)
-            .values()
-            .map(|running| running.facts.clone())
-            .collect()
+    /// Every running cell, sorted by namespace, and the last that have ended.
+    pub(super) fn list(&self) -> CellList {
+        let roll = lock(&self.roll);
+        CellList {
+            cells: roll
+                .running
+                .values()
+                .map(|cell| cell.facts.clone())
+                .collect(),
+            ended: roll.ended.iter().cloned().collect(),
+        }
     }
 
-    /// Resident bytes of every running cell, by namespace.
-    pub(super) fn resident(&self) -> Vec<(String, u64)> {
-        let bytes_of = |cell: Cell| {
-            let statm = std::fs::read_to_string(format!("/proc/{}/statm", cell.pid)).ok()?;
-            Some((cell.namespace, super::resident_bytes(&statm)))
+    /// What every running cell was promised and takes.
+    pub(super) fn weigh(&self) -> Vec<Weight> {
+        let weight_of = |cell: Running| {
+            let statm = std::fs::read_to_string(format!("/proc/{}/statm", cell.facts.pid)).ok()?;
+            Some(Weight {
+                promised: cell.promised_bytes(),
+                namespace: cell.facts.namespace,
+                resident: super::resident_bytes(&statm),
+            })
         };
-        self.list().into_iter().filter_map(bytes_of).collect()
+        self.all().into_iter().filter_map(weight_of).collect()
+    }
+
+    fn all(&self) -> Vec<Running> {
+        lock(&self.roll).running.values().cloned().collect()
     }
 
     /// The namespace's cell, started if it was not there.
@@ -113,8 +127,8 @@ impl Cells {
         if self.are_stopping() {
             return Err(internal("the warden was told to end".to_owned()));
         }
-        if let Some(running) = lock(&self.running).get(namespace) {
-            return Ok(running.facts.clone());
+        if let Some(running) = self.running(namespace) {
+            return Ok(running.facts);
         }
         let socket = self
             .run_dir
@@ -145,20 +159,23 @@ impl Cells {
         let Some(running) = self.running(namespace) else {
             return false;
         };
-        order(&running, Order::Stop(Duration::ZERO)).await;
+        let asked = stopped("the cell was stopped because its DELETE was asked for");
+        order(&running, Order::Stop(Duration::ZERO), asked).await;
         if tokio::time::timeout(MARGIN, running.ended.cancelled())
             .await
             .is_err()
         {
-            self.kill(namespace).await;
+            kill(&running).await;
         }
         true
     }
 
-    /// Kills the namespace's cell.
-    pub(super) async fn kill(&self, namespace: &str) {
+    /// Kills the namespace's cell, since the node is short of memory; `message` is what is
+    /// remembered of it.
+    pub(super) async fn kill_for_memory(&self, namespace: &str, message: String) {
+        let reason = CellEnd::MemoryPressure;
         if let Some(running) = self.running(namespace) {
-            order(&running, Order::Kill).await;
+            order(&running, Order::Kill, Cause { reason, message }).await;
             running.ended.cancelled().await;
         }
     }
@@ -184,7 +201,7 @@ impl Cells {
     }
 
     fn running(&self, namespace: &str) -> Option<Running> {
-        lock(&self.running).get(namespace).cloned()
+        lock(&self.roll).running.get(namespace).cloned()
     }
 
     /// Whether every cell was told to end.
@@ -205,9 +222,10 @@ impl Cells {
     }
 
     async fn end_all(&self, how: Order) {
-        let all: Vec<Running> = lock(&self.running).values().cloned().collect();
+        let all = self.all();
         for running in &all {
-            order(running, how).await;
+            let told = stopped("the node's warden was told to end, and every cell with it");
+            order(running, how, told).await;
         }
         for running in all {
             running.ended.cancelled().await;
@@ -234,7 +252,7 @@ impl Cells {
         match channel.receive().await {
             Ok(Some((FromCell::Ready, _))) => {}
             Ok(Some((FromCell::Failed { message }, _))) => return Err(failed(&message)),
-            Ok(Some((FromCell::Request { .. }, _)) | None) => {
+            Ok(Some((FromCell::Request { .. } | FromCell::Promised { .. }, _)) | None) => {
                 return Err(failed(&"it ended before it served"));
             }
             Err(error) => return Err(failed(&error)),
@@ -274,35 +292,51 @@ impl Cells {
         } = started;
         tracing::info!(namespace = %facts.namespace, pid = facts.pid, instance = %facts.instance, "cell started");
         let (order_tx, order_rx) = mpsc::channel(8);
-        let ended = CancellationToken::new();
-        let running = Running {
-            facts: facts.clone(),
-            order_tx,
-            ended: ended.clone(),
-        };
-        lock(&self.running).insert(facts.namespace.clone(), running);
+        let running = Running::new(facts.clone(), order_tx);
+        let namespace = facts.namespace.clone();
+        lock(&self.roll).running.insert(namespace, running.clone());
         let attending = attend::attend(
             child,
             Arc::new(channel),
             order_rx,
             self.growth_refused(),
+            running.promised,
             self.modules.clone(),
             self.settings.log_dir.clone(),
         );
-        let (all, cell) = (self.running.clone(), facts.clone());
+        let (roll, cell) = (self.roll.clone(), facts.clone());
         tokio::spawn(async move {
             let how = attending.await;
             tracing::warn!(namespace = %cell.namespace, pid = cell.pid, instance = %cell.instance, how, "cell ended");
             // Before it leaves the list: its successor makes the same path.
             let _gone_already = std::fs::remove_file(&cell.socket);
-            lock(&all).remove(&cell.namespace);
-            ended.cancel();
+            lock(&roll).strike(&cell.namespace, &how, crate::cell::unix_ms_now());
+            running.ended.cancel();
         });
         facts
     }
 }
 
-async fn order(running: &Running, order: Order) {
+fn stopped(message: &str) -> Cause {
+    Cause {
+        reason: CellEnd::Stopped,
+        message: message.to_owned(),
+    }
+}
+
+/// Tells a cell to end; `cause` is what is remembered of it, unless it was told to before.
+async fn order(running: &Running, order: Order, cause: Cause) {
+    let _told_before = running.cause.set(cause);
+    send(running, order).await;
+}
+
+/// Kills a cell that was told to end, and has not.
+async fn kill(running: &Running) {
+    send(running, Order::Kill).await;
+    running.ended.cancelled().await;
+}
+
+async fn send(running: &Running, order: Order) {
     // An attendant that is gone has seen the end of its cell.
     let _sent = running.order_tx.send(order).await;
 }

@@ -72,6 +72,8 @@ impl Modules {
             succeeded: self.succeeded.load(Ordering::Relaxed),
             refused: self.refused_total.load(Ordering::Relaxed),
             rejected_entries: self.rejected_entries.load(Ordering::Relaxed),
+            running: 0,
+            waiting: 0,
         }
     }
 

@@ -56,6 +56,7 @@ async fn info(State(warden): State<Arc<Warden>>) -> Result<Json<Info>, Refusal> 
         jail: warden.facts.level,
         jail_message: warden.facts.message.clone(),
         max_vms_per_cell: warden.settings.max_vms_per_cell,
+        max_cells: warden.settings.max_cells,
         max_map_count,
         shortage: warden.shortage.clone(),
         stopping: warden.cells.are_stopping(),
@@ -144,9 +145,7 @@ fn parse(sha256: &str) -> Result<Digest, Refusal> {
 }
 
 async fn cells(State(warden): State<Arc<Warden>>) -> Json<CellList> {
-    Json(CellList {
-        cells: warden.cells.list(),
-    })
+    Json(warden.cells.list())
 }
 
 async fn start_cell(

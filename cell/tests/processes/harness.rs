@@ -138,7 +138,7 @@ impl Node {
     /// Has a module compiled; returns its digest.
     pub(crate) async fn compile(&self, wasm: &[u8]) -> Module {
         self.client()
-            .put_module(&sha256(wasm), wasm.to_vec().into())
+            .put_module(Some("team-a"), &sha256(wasm), wasm.to_vec().into())
             .await
             .unwrap()
     }
@@ -248,6 +248,7 @@ pub(crate) fn spec(module: &Module) -> VmSpec {
                 fuel: None,
                 timeout_ms: None,
                 log_rate_bytes_per_second: 64 << 10,
+                log_total_bytes: 1 << 30,
                 storage_bytes: 1 << 20,
                 inodes: 1_000,
                 open_files: 64,

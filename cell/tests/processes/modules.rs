@@ -93,7 +93,7 @@ async fn e07_bytes_with_another_digest_are_refused() {
     let (good, other) = (wat::prints("hello"), wat::prints("jello"));
     let refused = node
         .client()
-        .put_module(&sha256(&good), other.into())
+        .put_module(Some("team-b"), &sha256(&good), other.into())
         .await
         .unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::BadRequest));
@@ -115,7 +115,7 @@ async fn e01_bad_modules_are_refused_with_their_reason_and_not_compiled_twice() 
         for _ in 0..2 {
             let refused = node
                 .client()
-                .put_module(&sha256(&wasm), wasm.clone().into())
+                .put_module(Some("team-b"), &sha256(&wasm), wasm.clone().into())
                 .await;
             assert_eq!(refused.unwrap_err().reason(), Some(reason), "{wasm:?}");
         }
@@ -131,7 +131,7 @@ async fn a_module_above_the_size_limit_is_refused() {
     let large = vec![0; (1 << 20) + 1];
     let refused = node
         .client()
-        .put_module(&sha256(&large), large.into())
+        .put_module(Some("team-b"), &sha256(&large), large.into())
         .await
         .unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::CompileLimit));
@@ -144,7 +144,7 @@ async fn e02_a_compile_bomb_ends_at_the_limit_while_neighbours_compile_and_start
     assert!(bomb.len() < 20_000, "it is small: {} bytes", bomb.len());
     let (client, digest) = (node.client(), sha256(&bomb));
     let asked = Instant::now();
-    let bombing = tokio::spawn(async move { client.put_module(&digest, bomb.into()).await });
+    let bombing = tokio::spawn(async move { client.put_module(Some("team-b"), &digest, bomb.into()).await });
 
     let module = node.compile(&wat::prints("hello")).await;
     let cell = node.cell("team-a").await;
@@ -163,7 +163,7 @@ async fn e02_a_compile_bomb_ends_at_the_limit_while_neighbours_compile_and_start
     let asked = Instant::now();
     let refused = node
         .client()
-        .put_module(&sha256(&bomb), bomb.into())
+        .put_module(Some("team-b"), &sha256(&bomb), bomb.into())
         .await
         .unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::CompileLimit));
@@ -179,7 +179,7 @@ async fn e02_a_compiler_that_takes_too_much_memory_ends_and_nothing_else() {
     let bomb = wat::nests_loops(400);
     let refused = node
         .client()
-        .put_module(&sha256(&bomb), bomb.into())
+        .put_module(Some("team-b"), &sha256(&bomb), bomb.into())
         .await
         .unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::CompileLimit), "{refused}");

@@ -9,6 +9,9 @@ const HOUR: u64 = 60 * MINUTE;
 bounds! {
     "Cells, warden and compilers":
     VMS_PER_CELL = Count(1_000), "VMs of one namespace on one node, unless `--max-vms-per-cell` of the warden says otherwise", "waits for a node with room, `Unschedulable`";
+    CELLS = Count(200), "Cells, and so namespaces, that run at once on one node, unless `--max-cells` of the warden says otherwise", "refused, `Exhausted`, and tried again";
+    ENDED_CELLS = Count(128), "Ended cells that a node remembers", "the oldest end is forgotten";
+    CELL_OWN_BYTES = Bytes(48 << 20), "Memory of a cell beyond what its VMs were promised", "under memory pressure the cell that is most over is ended, `Evicted`";
     MAPS_PER_VM = Count(6), "Memory maps of one VM, which `vm.max_map_count` must have", "fewer VMs fit on the node";
     MAPS_PER_CELL = Count(64), "Memory maps of a cell without VMs", "fewer VMs fit on the node";
     CELL_SPARE_FILES = Count(256), "Descriptors of a cell beyond those of its VMs", "connections to it are refused";

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agentvm_cell_api::problem::{Problem, Reason};
@@ -31,6 +32,7 @@ pub(super) async fn attend(
     channel: Arc<Channel>,
     mut order_rx: mpsc::Receiver<Order>,
     mut growth_refused_rx: watch::Receiver<bool>,
+    promised: Arc<AtomicU64>,
     modules: Arc<Modules>,
     log_dir: PathBuf,
 ) -> String {
@@ -60,6 +62,7 @@ pub(super) async fn attend(
                         drop(permit);
                     });
                 }
+                Ok(Some((FromCell::Promised { bytes }, _))) => promised.store(bytes, Ordering::Relaxed),
                 Ok(Some((FromCell::Ready | FromCell::Failed { .. }, _))) => {}
                 // A cell without its channel is of no use, and will never get another.
                 Ok(None) | Err(_) => {

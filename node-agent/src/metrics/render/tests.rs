@@ -76,6 +76,7 @@ fn scrape(rows: Vec<Row>) -> String {
             jail: JailLevel::Full,
             jail_message: String::new(),
             max_vms_per_cell: 1,
+            max_cells: 1,
             max_map_count: 1,
             shortage: String::new(),
             stopping: false,

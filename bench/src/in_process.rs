@@ -165,6 +165,7 @@ pub(crate) fn generous() -> Grants {
         fuel: None,
         timeout_ms: None,
         log_rate_bytes_per_second: 1 << 20,
+        log_total_bytes: LimitField::LogTotal.max(),
         storage_bytes: LimitField::Storage.max(),
         inodes: LimitField::Inodes.max(),
         open_files: LimitField::OpenFiles.max(),

@@ -35,7 +35,7 @@ fn every_type_keeps_its_names() {
         r#"{"name":"n","epoch":1,"attempt":2,"fenceDeadlineBoottimeMs":3,"module":"ab","kind":"core",
             "args":["a"],"env":{"K":"v"},
             "grants":{"limits":{"memoryBytes":1,"cpuMillicores":2,"fuel":3,"timeoutMs":4,
-            "logRateBytesPerSecond":5,"storageBytes":6,"inodes":7,"openFiles":8},"clock":{"resolutionNs":6}},
+            "logRateBytesPerSecond":5,"logTotalBytes":9,"storageBytes":6,"inodes":7,"openFiles":8},"clock":{"resolutionNs":6}},
             "mounts":[{"path":"/work","source":{"emptyDir":{"sizeLimitBytes":7,"archive":"in"}}},
             {"path":"/tmp","source":{"emptyDir":{}}},
             {"path":"/etc","readOnly":true,"source":{"files":{"sha256":"cd",
@@ -53,7 +53,7 @@ fn every_type_keeps_its_names() {
     holds::<VmList>(&format!(
         r#"{{"version":1,"vms":[{{"uid":"u","state":"Ended","version":1,"startedUnixMs":2,
             "storagePressure":true,"spec":{{"name":"n","epoch":1,"attempt":0,"module":"ab","kind":"core","args":[],"env":{{}},
-            "grants":{{"limits":{{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"storageBytes":4,"inodes":5,"openFiles":6}}}}}},
+            "grants":{{"limits":{{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"logTotalBytes":7,"storageBytes":4,"inodes":5,"openFiles":6}}}}}},
             "end":{{"reason":"OutOfFuel","exitCode":3,"message":"m","finishedUnixMs":4,"usage":{usage}}}}}]}}"#
     ));
     holds::<Line>(
@@ -70,6 +70,9 @@ fn what_a_cell_of_the_version_before_says_is_still_understood() {
         "logBytes":6,"logDroppedBytes":7,"denials":{},"startLatencyNs":9}"#;
     let usage: agentvm_cell_api::cell::Usage = serde_json::from_str(usage).unwrap();
     assert_eq!(usage.storage_bytes, 0);
+    let limits = r#"{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3}"#;
+    let limits: agentvm_policy::Limits = serde_json::from_str(limits).unwrap();
+    assert_eq!(limits.log_total_bytes, 1 << 30);
 }
 
 #[test]

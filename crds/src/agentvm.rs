@@ -178,6 +178,10 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::log_rate")]
     pub log_rate: Option<Quantity>,
+    /// Bytes of output of one run, such as `1Gi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::log_total")]
+    pub log_total: Option<Quantity>,
     /// Bytes that its files hold together, such as `64Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::storage")]

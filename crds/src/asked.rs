@@ -113,6 +113,7 @@ pub(crate) fn limit_request(path: &str, limits: &LimitsSpec) -> Result<LimitRequ
         fuel,
         timeout,
         log_rate,
+        log_total,
         storage,
         inodes,
         open_files,
@@ -129,6 +130,11 @@ pub(crate) fn limit_request(path: &str, limits: &LimitsSpec) -> Result<LimitRequ
         log_rate_bytes_per_second: number(
             path(LimitField::LogRate),
             log_rate.as_ref(),
+            quantity::whole,
+        )?,
+        log_total_bytes: number(
+            path(LimitField::LogTotal),
+            log_total.as_ref(),
             quantity::whole,
         )?,
         storage_bytes: number(path(LimitField::Storage), storage.as_ref(), quantity::whole)?,

@@ -23,7 +23,7 @@ pub(crate) fn limit(field: LimitField) -> Value {
     let (min, max) = (field.show(field.min()), field.show(field.max()));
     match field {
         LimitField::Timeout => duration(&min, &max, "10m or 1h30m"),
-        LimitField::Memory | LimitField::Storage => {
+        LimitField::Memory | LimitField::LogTotal | LimitField::Storage => {
             quantity(&min, &max, "a quantity of bytes", "64Mi")
         }
         LimitField::Cpu => quantity(&min, &max, "a quantity of cores", "250m"),

@@ -39,6 +39,7 @@ impl From<&Limits> for LimitsSpec {
             fuel,
             timeout_ms,
             log_rate_bytes_per_second,
+            log_total_bytes,
             storage_bytes,
             inodes,
             open_files,
@@ -51,6 +52,7 @@ impl From<&Limits> for LimitsSpec {
             log_rate: Some(Quantity(
                 LimitField::LogRate.show(log_rate_bytes_per_second),
             )),
+            log_total: Some(Quantity(LimitField::LogTotal.show(log_total_bytes))),
             storage: Some(Quantity(LimitField::Storage.show(storage_bytes))),
             inodes: Some(Quantity(LimitField::Inodes.show(inodes))),
             open_files: Some(Quantity(LimitField::OpenFiles.show(open_files))),

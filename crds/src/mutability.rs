@@ -29,7 +29,7 @@ impl Mutability {
 }
 
 /// Every field of an `AgentVM`'s spec, by its path, limits one by one.
-pub const TABLE: [(&str, Mutability); 20] = [
+pub const TABLE: [(&str, Mutability); 21] = [
     ("spec.image", Mutability::Immutable),
     ("spec.module", Mutability::Immutable),
     ("spec.args", Mutability::Restart),
@@ -41,6 +41,7 @@ pub const TABLE: [(&str, Mutability); 20] = [
     ("spec.limits.fuel", Mutability::Restart),
     ("spec.limits.timeout", Mutability::Restart),
     ("spec.limits.logRate", Mutability::Live),
+    ("spec.limits.logTotal", Mutability::Live),
     ("spec.limits.storage", Mutability::Restart),
     ("spec.limits.inodes", Mutability::Restart),
     ("spec.limits.openFiles", Mutability::Restart),

@@ -88,7 +88,8 @@ proptest! {
             let read = match field {
                 LimitField::Cpu => quantity::milli(&shown).unwrap(),
                 LimitField::Timeout => duration::milliseconds(&shown).unwrap(),
-                LimitField::Memory | LimitField::Fuel | LimitField::LogRate | LimitField::Storage
+                LimitField::Memory | LimitField::Fuel | LimitField::LogRate | LimitField::LogTotal
+                | LimitField::Storage
                 | LimitField::Inodes | LimitField::OpenFiles => quantity::whole(&shown).unwrap(),
             };
             prop_assert_eq!(read, value, "{}", shown);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentvm_crds::agentvm::{Capabilities, ClockCapability, EffectiveStatus, LimitsSpec, Quantity};
 use agentvm_crds::{AgentPolicy, AgentVM, AgentVMSpec, Source, rules_for};
-use agentvm_policy::{LimitRequest, Mode, effective};
+use agentvm_policy::{LimitField, LimitRequest, Mode, effective};
 use serde_json::json;
 
 fn vm(spec: AgentVMSpec) -> AgentVM {
@@ -43,7 +43,7 @@ fn a_manifest_asks_in_plain_numbers() {
     let spec: AgentVMSpec = serde_json::from_value(json!({
         "image": "registry.example/agent:1",
         "limits": {"memory": 67_108_864, "cpu": "250m", "fuel": "5G", "timeout": "1h30m", "logRate": "64Ki",
-            "storage": "16Mi", "inodes": "1k", "openFiles": 64},
+            "logTotal": "2Gi", "storage": "16Mi", "inodes": "1k", "openFiles": 64},
         "capabilities": {"clock": {"resolution": "1us"}},
     }))
     .unwrap();
@@ -56,12 +56,22 @@ fn a_manifest_asks_in_plain_numbers() {
             fuel: Some(5_000_000_000),
             timeout_ms: Some(5_400_000),
             log_rate_bytes_per_second: Some(64 << 10),
+            log_total_bytes: Some(2 << 30),
             storage_bytes: Some(16 << 20),
             inodes: Some(1_000),
             open_files: Some(64),
         }
     );
     assert_eq!(request.clock_resolution_ns, Some(1_000));
+}
+
+#[test]
+fn a_limit_has_one_name_in_manifests_and_on_the_wire() {
+    for field in LimitField::ALL {
+        let wire = serde_json::to_value(field).unwrap();
+        assert_eq!(wire, field.name());
+        assert_eq!(serde_json::from_value::<LimitField>(wire).unwrap(), field);
+    }
 }
 
 #[test]
@@ -258,7 +268,7 @@ fn the_effective_limits_are_shown_as_users_write_them() {
     let shown = serde_json::to_value(EffectiveStatus::from(&verdict)).unwrap();
     assert_eq!(
         shown,
-        json!({"limits": {"memory": "64Mi", "cpu": "250m", "logRate": "64Ki", "storage": "64Mi", "inodes": "16384", "openFiles": "128"}})
+        json!({"limits": {"memory": "64Mi", "cpu": "250m", "logRate": "64Ki", "logTotal": "1Gi", "storage": "64Mi", "inodes": "16384", "openFiles": "128"}})
     );
 }
 

@@ -99,6 +99,7 @@ fn the_rules_refuse_a_change_of_the_immutable_fields_and_of_no_other() {
         ("spec.limits.fuel", json!("1M"), json!("2M")),
         ("spec.limits.timeout", json!("1s"), json!("2s")),
         ("spec.limits.logRate", json!("1Ki"), json!("2Ki")),
+        ("spec.limits.logTotal", json!("1Mi"), json!("2Mi")),
         ("spec.limits.storage", json!("1Mi"), json!("2Mi")),
         ("spec.limits.inodes", json!(16), json!("1k")),
         ("spec.limits.openFiles", json!(8), json!(64)),

@@ -22,6 +22,11 @@ pub struct Limits {
     pub timeout_ms: Option<u64>,
     /// Bytes of stdout and stderr together per second; what is over is dropped and counted.
     pub log_rate_bytes_per_second: u64,
+    /// Bytes of stdout and stderr together in one run; what is over is dropped and counted.
+    ///
+    /// An agent of the version before does not say it: the built-in default holds there.
+    #[serde(default = "built_in_log_total")]
+    pub log_total_bytes: u64,
     /// Bytes that the files of its mounts hold together, their names and inodes included.
     #[serde(default)]
     pub storage_bytes: u64,
@@ -31,6 +36,13 @@ pub struct Limits {
     /// Descriptors that are open at a time, beyond stdin, stdout, stderr and `/`.
     #[serde(default)]
     pub open_files: u64,
+}
+
+const fn built_in_log_total() -> u64 {
+    match LimitField::LogTotal.default() {
+        Some(bytes) => bytes,
+        None => LimitField::LogTotal.max(),
+    }
 }
 
 /// The limits that a manifest or a policy names; `None` is "not named".
@@ -46,6 +58,8 @@ pub struct LimitRequest {
     pub timeout_ms: Option<u64>,
     /// See [`Limits::log_rate_bytes_per_second`].
     pub log_rate_bytes_per_second: Option<u64>,
+    /// See [`Limits::log_total_bytes`].
+    pub log_total_bytes: Option<u64>,
     /// See [`Limits::storage_bytes`].
     pub storage_bytes: Option<u64>,
     /// See [`Limits::inodes`].
@@ -55,7 +69,10 @@ pub struct LimitRequest {
 }
 
 /// One row of the limit table: the field as users write it, and what it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+///
+/// On the wire it is its [name](LimitField::name), such as `logRate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum LimitField {
     /// `limits.memory`, bytes.
     Memory,
@@ -67,6 +84,8 @@ pub enum LimitField {
     Timeout,
     /// `limits.logRate`, bytes per second.
     LogRate,
+    /// `limits.logTotal`, bytes.
+    LogTotal,
     /// `limits.storage`, bytes.
     Storage,
     /// `limits.inodes`, a count.
@@ -77,12 +96,13 @@ pub enum LimitField {
 
 impl LimitField {
     /// Every limit, in the order in which they are reported.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Memory,
         Self::Cpu,
         Self::Fuel,
         Self::Timeout,
         Self::LogRate,
+        Self::LogTotal,
         Self::Storage,
         Self::Inodes,
         Self::OpenFiles,
@@ -96,6 +116,7 @@ impl LimitField {
             Self::Fuel => "fuel",
             Self::Timeout => "timeout",
             Self::LogRate => "logRate",
+            Self::LogTotal => "logTotal",
             Self::Storage => "storage",
             Self::Inodes => "inodes",
             Self::OpenFiles => "openFiles",
@@ -109,6 +130,7 @@ impl LimitField {
             Self::Cpu => Some(250),
             Self::Fuel | Self::Timeout => None,
             Self::LogRate => Some(64 << 10),
+            Self::LogTotal => Some(1 << 30),
             Self::Inodes => Some(16_384),
             Self::OpenFiles => Some(128),
         }
@@ -117,7 +139,7 @@ impl LimitField {
     /// The smallest value that is accepted.
     pub const fn min(self) -> u64 {
         match self {
-            Self::Memory | Self::Storage => 64 << 10,
+            Self::Memory | Self::LogTotal | Self::Storage => 64 << 10,
             Self::Cpu => 10,
             Self::Fuel => 1_000,
             Self::Timeout => 100,
@@ -137,6 +159,7 @@ impl LimitField {
             Self::Fuel => 1_000_000_000_000_000,
             Self::Timeout => 30 * 24 * 3600 * 1000,
             Self::LogRate => 16 << 20,
+            Self::LogTotal => 1 << 40,
             Self::Inodes => 1_000_000,
             Self::OpenFiles => 1_024,
         }
@@ -150,7 +173,7 @@ impl LimitField {
     /// A value of this limit as people write it: `64Mi`, `250m`, `5G`, `10m`.
     pub fn show(self, value: u64) -> String {
         match self {
-            Self::Memory | Self::LogRate | Self::Storage => human::bytes(value),
+            Self::Memory | Self::LogRate | Self::LogTotal | Self::Storage => human::bytes(value),
             Self::Cpu => human::millicores(value),
             Self::Fuel | Self::Inodes | Self::OpenFiles => human::count(value),
             Self::Timeout => human::duration_ms(value),
@@ -165,6 +188,7 @@ impl LimitField {
             Self::Fuel => request.fuel,
             Self::Timeout => request.timeout_ms,
             Self::LogRate => request.log_rate_bytes_per_second,
+            Self::LogTotal => request.log_total_bytes,
             Self::Storage => request.storage_bytes,
             Self::Inodes => request.inodes,
             Self::OpenFiles => request.open_files,

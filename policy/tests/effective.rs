@@ -51,6 +51,7 @@ fn the_default_grants_permit_nothing() {
         fuel: None,
         timeout_ms: None,
         log_rate_bytes_per_second: 0,
+        log_total_bytes: 0,
         storage_bytes: 0,
         inodes: 0,
         open_files: 0,
@@ -67,6 +68,7 @@ fn without_a_policy_the_built_in_defaults_hold() {
         fuel: None,
         timeout_ms: None,
         log_rate_bytes_per_second: 64 << 10,
+        log_total_bytes: 1 << 30,
         storage_bytes: 64 * MIB,
         inodes: 16_384,
         open_files: 128,
@@ -91,6 +93,7 @@ fn a_request_within_the_bounds_is_granted_as_asked() {
         fuel: Some(5_000_000),
         timeout_ms: Some(100),
         log_rate_bytes_per_second: Some(1 << 10),
+        log_total_bytes: Some(1 << 40),
         storage_bytes: Some(64 << 10),
         inodes: Some(16),
         open_files: Some(1_024),
@@ -104,6 +107,7 @@ fn a_request_within_the_bounds_is_granted_as_asked() {
             fuel: Some(5_000_000),
             timeout_ms: Some(100),
             log_rate_bytes_per_second: 1 << 10,
+            log_total_bytes: 1 << 40,
             storage_bytes: 64 << 10,
             inodes: 16,
             open_files: 1_024,
@@ -149,6 +153,20 @@ fn outside_the_built_in_bounds_is_refused_with_a_sentence() {
                 ..LimitRequest::default()
             },
             "spec.limits.logRate asks for 0, the smallest value is 1Ki",
+        ),
+        (
+            LimitRequest {
+                log_total_bytes: Some((1 << 40) + 1),
+                ..LimitRequest::default()
+            },
+            "spec.limits.logTotal asks for 1099511627777, the largest value is 1Ti",
+        ),
+        (
+            LimitRequest {
+                log_total_bytes: Some(1 << 10),
+                ..LimitRequest::default()
+            },
+            "spec.limits.logTotal asks for 1Ki, the smallest value is 64Ki",
         ),
         (
             LimitRequest {

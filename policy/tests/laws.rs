@@ -23,13 +23,14 @@ prop_compose! {
         fuel in amount(LimitField::Fuel),
         timeout_ms in amount(LimitField::Timeout),
         log_rate_bytes_per_second in amount(LimitField::LogRate),
+        log_total_bytes in amount(LimitField::LogTotal),
         storage_bytes in amount(LimitField::Storage),
         inodes in amount(LimitField::Inodes),
         open_files in amount(LimitField::OpenFiles),
     ) -> LimitRequest {
         LimitRequest {
             memory_bytes, cpu_millicores, fuel, timeout_ms, log_rate_bytes_per_second,
-            storage_bytes, inodes, open_files,
+            log_total_bytes, storage_bytes, inodes, open_files,
         }
     }
 }
@@ -65,9 +66,9 @@ fn policies() -> impl Strategy<Value = Vec<PolicyRules>> {
 }
 
 /// Every number of the grants; unlimited is the largest, and a refused VM gets nothing.
-fn amounts(verdict: &Verdict) -> [u64; 8] {
+fn amounts(verdict: &Verdict) -> [u64; 9] {
     if !verdict.refused.is_empty() {
-        return [0; 8];
+        return [0; 9];
     }
     let Limits {
         memory_bytes,
@@ -75,6 +76,7 @@ fn amounts(verdict: &Verdict) -> [u64; 8] {
         fuel,
         timeout_ms,
         log_rate_bytes_per_second,
+        log_total_bytes,
         storage_bytes,
         inodes,
         open_files,
@@ -86,6 +88,7 @@ fn amounts(verdict: &Verdict) -> [u64; 8] {
         fuel,
         timeout,
         log_rate_bytes_per_second,
+        log_total_bytes,
         storage_bytes,
         inodes,
         open_files,
@@ -102,6 +105,7 @@ fn explicit(request: &Request) -> Request {
             fuel: or_min(LimitField::Fuel),
             timeout_ms: or_min(LimitField::Timeout),
             log_rate_bytes_per_second: or_min(LimitField::LogRate),
+            log_total_bytes: or_min(LimitField::LogTotal),
             storage_bytes: or_min(LimitField::Storage),
             inodes: or_min(LimitField::Inodes),
             open_files: or_min(LimitField::OpenFiles),

@@ -17,7 +17,7 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// Added to a spec that has a module.
 #[rustfmt::skip]
-const BAD_FIELDS: [Row; 52] = [
+const BAD_FIELDS: [Row; 53] = [
     ("unknown field", "imgae: x", "spec.imgae"),
     ("unknown capability", "capabilities: {network: {}}", "spec.capabilities.network"),
     ("unknown limit", "limits: {disk: 1Gi}", "spec.limits.disk"),
@@ -39,6 +39,7 @@ const BAD_FIELDS: [Row; 52] = [
     ("negative timeout", "limits: {timeout: -5s}", "spec.limits.timeout"),
     ("timeout of a year", "limits: {timeout: 8760h}", "spec.limits.timeout"),
     ("absurd log rate", "limits: {logRate: 1Ti}", "spec.limits.logRate"),
+    ("absurd log total", "limits: {logTotal: 2Ti}", "spec.limits.logTotal"),
     ("grace in words", "terminationGracePeriod: long", "spec.terminationGracePeriod"),
     ("grace of a day", "terminationGracePeriod: 24h", "spec.terminationGracePeriod"),
     ("negative time to live", "ttlAfterFinished: -1h", "spec.ttlAfterFinished"),

@@ -32,6 +32,14 @@ pub(crate) fn log_rate(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// `limits.logTotal`.
+pub(crate) fn log_total(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Bytes of output of one run, such as `1Gi`.",
+        &cel::limit(LimitField::LogTotal),
+    )
+}
+
 /// `limits.storage`.
 pub(crate) fn storage(_: &mut SchemaGenerator) -> Schema {
     int_or_string(

@@ -211,6 +211,7 @@ fn live_update(want: &Want, record: &Record, spec: &VmSpec) -> Option<VmSpec> {
     let mut new = spec.clone();
     new.grants.limits.cpu_millicores = wanted.cpu_millicores;
     new.grants.limits.log_rate_bytes_per_second = wanted.log_rate_bytes_per_second;
+    new.grants.limits.log_total_bytes = wanted.log_total_bytes;
     for (index, mount) in record.files.batch() {
         if let Some(held) = new.mounts.get_mut(index) {
             held.clone_from(mount);

@@ -41,6 +41,11 @@ pub const fn at_limit(field: LimitField) -> AtLimit {
             end: None,
             series: "agentvm_vm_log_dropped_bytes_total",
         },
+        LimitField::LogTotal => AtLimit {
+            guest: "nothing: what is over is dropped",
+            end: None,
+            series: "agentvm_vm_log_dropped_bytes_total",
+        },
         LimitField::Storage => AtLimit {
             guest: "ENOSPC",
             end: None,

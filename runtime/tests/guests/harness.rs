@@ -127,6 +127,7 @@ impl Guest {
             fuel: None,
             timeout_ms: None,
             log_rate_bytes_per_second: 1 << 20,
+            log_total_bytes: 1 << 30,
             storage_bytes: 1 << 20,
             inodes: 1_000,
             open_files: 64,

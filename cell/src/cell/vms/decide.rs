@@ -39,7 +39,7 @@ pub(super) fn decide(
     }
     if with_live_fields_of(held.clone(), asked) != *asked {
         return conflict(format!(
-            "VM {uid} has started with another specification: only cpu, logRate, the fence deadline and the content of mounted files change while it runs"
+            "VM {uid} has started with another specification: only cpu, logRate, logTotal, the fence deadline and the content of mounted files change while it runs"
         ));
     }
     Ok(if held == asked || state == VmState::Ended {
@@ -54,6 +54,7 @@ fn with_live_fields_of(mut spec: VmSpec, other: &VmSpec) -> VmSpec {
     spec.fence_deadline_boottime_ms = other.fence_deadline_boottime_ms;
     spec.grants.limits.cpu_millicores = live.cpu_millicores;
     spec.grants.limits.log_rate_bytes_per_second = live.log_rate_bytes_per_second;
+    spec.grants.limits.log_total_bytes = live.log_total_bytes;
     for (mount, other) in spec.mounts.iter_mut().zip(&other.mounts) {
         if let (
             MountSource::Files { sha256, .. },
@@ -129,6 +130,7 @@ mod tests {
             with(|spec| spec.fence_deadline_boottime_ms = Some(9)),
             with(|spec| spec.grants.limits.cpu_millicores = 9),
             with(|spec| spec.grants.limits.log_rate_bytes_per_second = 9),
+            with(|spec| spec.grants.limits.log_total_bytes = 9),
             with(|spec| spec.mounts[0] = files("/etc/heron", "bb")),
         ];
         let held = spec();

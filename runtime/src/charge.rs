@@ -18,14 +18,14 @@ const FUEL_PER_STEP: u64 = agentvm_policy::budget::STEP_FUEL.value;
 impl Host {
     /// Charges the current host call for work on `bytes`.
     pub(crate) fn charge_bytes(&self, bytes: usize) {
-        self.shared.account.owe_fuel(fuel_for(bytes));
+        self.shared.budget.fuel.owe(fuel_for(bytes));
     }
 
     /// Charges the current host call for what the filesystem did for it since the last one, and
     /// for `bytes` copied. Both guest interfaces call it after each call of the filesystem.
     pub(crate) fn charge_files(&self, bytes: usize) {
         let fuel = fuel_for_files(&self.filesystem, bytes);
-        self.shared.account.owe_fuel(fuel);
+        self.shared.budget.fuel.owe(fuel);
     }
 }
 
@@ -59,14 +59,14 @@ impl CallHookHandler<Host> for Toll {
         match event {
             CallHook::CallingWasm => store.data().shared.started.open(),
             CallHook::CallingHost => {
-                let account = &store.data().shared.account;
-                account.set_in_host_call(true);
-                account.owe_fuel(FUEL_PER_CALL);
+                let fuel = &store.data().shared.budget.fuel;
+                fuel.set_in_host_call(true);
+                fuel.owe(FUEL_PER_CALL);
                 settle(&mut store).await?;
             }
             CallHook::ReturningFromHost => {
                 settle(&mut store).await?;
-                store.data().shared.account.set_in_host_call(false);
+                store.data().shared.budget.fuel.set_in_host_call(false);
             }
             CallHook::ReturningFromWasm => note_fuel(&mut store)?,
         }
@@ -84,7 +84,7 @@ impl CallHookHandler<Host> for Toll {
 pub(crate) async fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
     let left = store.get_fuel()?;
     let owed = if is_on(Guard::HostCallCharge) {
-        store.data().shared.account.take_owed_fuel()
+        store.data().shared.budget.fuel.take_owed()
     } else {
         0
     };
@@ -94,8 +94,9 @@ pub(crate) async fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::R
     }
     let host = store.data_mut();
     host.shared
-        .account
-        .set_fuel(host.fuel_granted.saturating_sub(after));
+        .budget
+        .fuel
+        .set_used(host.fuel_granted.saturating_sub(after));
     if owed > left {
         return Err(Trap::OutOfFuel.into());
     }
@@ -110,7 +111,8 @@ fn note_fuel(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
     let left = store.get_fuel()?;
     let host = store.data();
     host.shared
-        .account
-        .set_fuel(host.fuel_granted.saturating_sub(left));
+        .budget
+        .fuel
+        .set_used(host.fuel_granted.saturating_sub(left));
     Ok(())
 }

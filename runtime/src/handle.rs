@@ -1,6 +1,6 @@
 //! What stands between a running VM and whoever runs it: its handle and what they share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use agentvm_policy::EndReason;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::budget::Budget;
 use crate::guards::{Guard, is_on};
-use crate::usage::{Account, Usage};
+use crate::usage::Usage;
 
 /// A grace that no VM outlives.
 const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
@@ -24,15 +25,20 @@ pub struct VmHandle {
 impl VmHandle {
     /// What the VM has used so far. Costs a few loads of memory.
     pub fn usage(&self) -> Usage {
-        self.shared.account.snapshot()
+        self.shared.budget.usage()
     }
 
     /// Sets the CPU quota from now on.
     pub fn set_cpu_millicores(&self, millicores: u64) {
-        self.shared
-            .cpu_millicores
-            .store(millicores, Ordering::Relaxed);
+        self.shared.budget.cpu.set_millicores(millicores);
         self.shared.control().wake();
+    }
+
+    /// Charges the VM for CPU time that was used for it outside of [`crate::Vm::run`], such as
+    /// for writing its log: it counts as the VM's own, and the VM waits for it where its quota
+    /// is used up. May be called from any thread, while the VM sleeps, and after its end.
+    pub fn charge_cpu(&self, used: Duration) {
+        self.shared.budget.cpu.charge(used);
     }
 
     /// Closes the guest's stdin now and ends the guest with `reason` when `grace` is over.
@@ -61,22 +67,20 @@ impl VmHandle {
 /// Shared by a VM, its host functions and its handles.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) account: Arc<Account>,
+    pub(crate) budget: Arc<Budget>,
     /// Opens when stdin is closed: from then on it is at its end.
     pub(crate) stdin: Gate,
     /// Opens when the first guest instruction is about to run.
     pub(crate) started: Gate,
-    pub(crate) cpu_millicores: AtomicU64,
     control: Mutex<Control>,
 }
 
 impl Shared {
-    pub(crate) fn new(cpu_millicores: u64) -> Self {
+    pub(crate) fn new(budget: Budget) -> Self {
         Self {
-            account: Arc::default(),
+            budget: Arc::new(budget),
             stdin: Gate::default(),
             started: Gate::default(),
-            cpu_millicores: AtomicU64::new(cpu_millicores),
             control: Mutex::default(),
         }
     }

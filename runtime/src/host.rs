@@ -57,7 +57,7 @@ impl Host {
             outputs: Outputs { stdout, stderr },
             clocks: Clocks::new(Instant::now(), grants.clock),
             random: fresh_random(),
-            limiter: Limiter::new(Arc::clone(&shared.account), grants.limits.memory_bytes),
+            limiter: Limiter::new(Arc::clone(&shared.budget)),
             shared,
             fuel_at_last_yield: fuel,
             fuel_granted: fuel,

@@ -23,6 +23,7 @@
 //! Nothing here opens a file of the host, a socket or a process for a guest. The one task is the
 //! future of [`Vm::run`]; whoever polls it owns it, and dropping it frees everything.
 
+mod budget;
 mod charge;
 mod clocks;
 mod compile;
@@ -40,7 +41,6 @@ mod preview1;
 mod preview2;
 mod program;
 mod proposals;
-mod quota;
 mod stdio;
 mod trap;
 mod usage;

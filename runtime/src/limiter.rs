@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
+use crate::budget::Budget;
 use crate::guards::{Guard, is_on};
-use crate::usage::Account;
 
 /// What one element of a table costs the host.
 const TABLE_ELEMENT_BYTES: u64 = agentvm_policy::budget::TABLE_ELEMENT_BYTES.value;
@@ -17,17 +17,15 @@ const MAX_MEMORIES: usize = agentvm_policy::budget::MEMORIES.usize();
 /// Charges linear memories and tables to one limit in bytes.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    account: Arc<Account>,
-    limit_bytes: u64,
+    budget: Arc<Budget>,
     /// The charge that a failing growth has to give back.
     last_charge: u64,
 }
 
 impl Limiter {
-    pub(crate) fn new(account: Arc<Account>, limit_bytes: u64) -> Self {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self {
-            account,
-            limit_bytes,
+            budget,
             last_charge: 0,
         }
     }
@@ -36,14 +34,15 @@ impl Limiter {
         let bytes = u64::try_from(units)
             .unwrap_or(u64::MAX)
             .saturating_mul(bytes_each);
-        let taken = self.account.take_memory(bytes, self.limit_bytes);
+        let taken = self.budget.memory.take(bytes);
         self.last_charge = if taken { bytes } else { 0 };
         taken
     }
 
     fn undo(&mut self) {
-        self.account
-            .give_memory_back(std::mem::take(&mut self.last_charge));
+        self.budget
+            .memory
+            .give_back(std::mem::take(&mut self.last_charge));
     }
 }
 
@@ -102,40 +101,40 @@ impl ResourceLimiter for Limiter {
 mod tests {
     use super::*;
 
-    fn limiter(limit_bytes: u64) -> (Limiter, Arc<Account>) {
-        let account = Arc::new(Account::default());
-        (Limiter::new(Arc::clone(&account), limit_bytes), account)
+    fn limiter(limit_bytes: u64) -> (Limiter, Arc<Budget>) {
+        let budget = Arc::new(Budget::new(1, limit_bytes));
+        (Limiter::new(Arc::clone(&budget)), budget)
     }
 
     #[test]
     fn memory_and_tables_share_one_limit() {
-        let (mut limiter, account) = limiter(128 << 10);
+        let (mut limiter, budget) = limiter(128 << 10);
         assert!(limiter.memory_growing(0, 64 << 10, None).unwrap());
         assert!(limiter.table_growing(0, 8 << 10, None).unwrap());
         assert!(!limiter.table_growing(8 << 10, (8 << 10) + 1, None).unwrap());
         assert!(!limiter.memory_growing(64 << 10, 128 << 10, None).unwrap());
-        assert_eq!(account.snapshot().memory_bytes, 128 << 10);
+        assert_eq!(budget.usage().memory_bytes, 128 << 10);
     }
 
     #[test]
     fn a_growth_that_fails_later_gives_its_charge_back() {
-        let (mut limiter, account) = limiter(1 << 20);
+        let (mut limiter, budget) = limiter(1 << 20);
         assert!(limiter.memory_growing(0, 64 << 10, None).unwrap());
         assert!(limiter.memory_growing(64 << 10, 128 << 10, None).unwrap());
         limiter
             .memory_grow_failed(wasmtime::Error::msg("no memory"))
             .unwrap();
-        assert_eq!(account.snapshot().memory_bytes, 64 << 10);
+        assert_eq!(budget.usage().memory_bytes, 64 << 10);
     }
 
     #[test]
     fn the_modules_own_maximum_is_no_refusal_of_ours() {
-        let (mut limiter, account) = limiter(1 << 20);
+        let (mut limiter, budget) = limiter(1 << 20);
         assert!(
             !limiter
                 .memory_growing(0, 128 << 10, Some(64 << 10))
                 .unwrap()
         );
-        assert!(!account.memory_was_refused());
+        assert!(!budget.memory.was_refused());
     }
 }

@@ -14,9 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::charge::YIELD_INTERVAL;
-use crate::guards::{Guard, is_on};
 use crate::handle::{Shared, Stop};
-use crate::quota::Quota;
 use crate::trap::Failure;
 
 static HOST_PANICS: AtomicU64 = AtomicU64::new(0);
@@ -44,12 +42,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Metered<F> {
     guest: Option<Pin<Box<F>>>,
     shared: Arc<Shared>,
-    origin: Instant,
-    quota: Quota,
     timeout: Option<Timer>,
     stop: Option<Timer>,
-    /// The guest used up its quota and has to wait before it is polled again.
-    over_quota: bool,
     /// Runs while the guest could go on and waits for its quota.
     pause: Option<Timer>,
 }
@@ -62,23 +56,14 @@ where
 {
     /// Starts the clocks now; the guest itself starts with the first poll.
     pub(crate) fn new(guest: F, shared: Arc<Shared>, timeout: Option<Duration>) -> Self {
-        let origin = Instant::now();
-        let deadline = timeout.and_then(|timeout| origin.checked_add(timeout));
-        let millicores = shared.cpu_millicores.load(Ordering::Relaxed);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self {
             guest: Some(Box::pin(guest)),
             shared,
-            origin,
-            quota: Quota::new(millicores, 0),
             timeout: deadline.map(timer),
             stop: None,
-            over_quota: false,
             pause: None,
         }
-    }
-
-    fn elapsed_ns(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Ready where the guest must end now, whatever it does.
@@ -112,16 +97,11 @@ where
 
     /// Pending while the guest could go on and has to wait for its quota.
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now_ns = self.elapsed_ns();
-        let millicores = self.shared.cpu_millicores.load(Ordering::Relaxed);
-        self.quota.set_millicores(millicores, now_ns);
-        if !self.over_quota {
-            return Poll::Ready(());
-        }
-        if let Some(wait) = self.quota.wait(now_ns) {
+        let cpu = &self.shared.budget.cpu;
+        if let Some(wait) = cpu.wait() {
             let until = Instant::now() + wait;
             let pause = self.pause.get_or_insert_with(|| {
-                self.shared.account.begin_pause();
+                cpu.begin_pause();
                 timer(until)
             });
             pause.as_mut().reset(until);
@@ -129,9 +109,9 @@ where
                 return Poll::Pending;
             }
         }
-        self.shared.account.end_pause();
-        self.pause = None;
-        self.over_quota = false;
+        if self.pause.take().is_some() {
+            cpu.end_pause();
+        }
         Poll::Ready(())
     }
 
@@ -154,13 +134,11 @@ where
         let before = thread_cpu();
         let outcome = self.poll_guest(cx);
         let used = thread_cpu().saturating_sub(before);
-        let shared = Arc::clone(&self.shared);
-        shared.account.add_cpu(used);
-        if outcome.is_pending() && !shared.account.is_in_host_call() {
-            shared.account.add_fuel(YIELD_INTERVAL);
+        let budget = &self.shared.budget;
+        budget.cpu.charge(used);
+        if outcome.is_pending() && !budget.fuel.is_in_host_call() {
+            budget.fuel.add_used(YIELD_INTERVAL);
         }
-        let now_ns = self.elapsed_ns();
-        self.over_quota = self.quota.spend(used, now_ns) && is_on(Guard::CpuQuota);
         outcome
     }
 
@@ -171,11 +149,10 @@ where
         if catch_unwind(AssertUnwindSafe(|| drop(guest))).is_err() {
             HOST_PANICS.fetch_add(1, Ordering::Relaxed);
         }
-        self.shared
-            .account
-            .add_cpu(thread_cpu().saturating_sub(before));
-        self.shared.account.free_memory();
-        self.shared.account.end_pause();
+        let budget = &self.shared.budget;
+        budget.cpu.charge(thread_cpu().saturating_sub(before));
+        budget.cpu.end_pause();
+        budget.memory.free();
         self.shared.started.open();
     }
 }
@@ -202,7 +179,7 @@ where
 impl<F> Drop for Metered<F> {
     fn drop(&mut self) {
         self.guest = None;
-        self.shared.account.free_memory();
+        self.shared.budget.memory.free();
         self.shared.started.open();
     }
 }
@@ -222,6 +199,8 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+    use crate::handle::VmHandle;
 
     /// Uses `cpu` of this thread without letting go of it.
     fn burn(cpu: Duration) {
@@ -231,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_guest_that_sleeps_after_its_quota_is_used_up_is_not_delayed() {
-        let shared = Arc::new(Shared::new(100));
+        let shared = Arc::new(Shared::new(Budget::new(100, 0)));
         let guest = async {
             burn(Duration::from_millis(105)); // 5 ms more than its burst
             tokio::time::sleep(Duration::from_millis(400)).await; // earns 40 ms
@@ -240,8 +219,29 @@ mod tests {
         };
         let outcome = Metered::new(guest, Arc::clone(&shared), None).await;
         assert_eq!(outcome, Outcome::Returned(Ok(())));
-        let usage = shared.account.snapshot();
+        let usage = shared.budget.usage();
         assert_eq!(usage.throttled, Duration::ZERO);
         assert!(usage.cpu >= Duration::from_millis(106), "{:?}", usage.cpu);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_charged_while_a_guest_sleeps_delays_it() {
+        let shared = Arc::new(Shared::new(Budget::new(100, 0)));
+        let handle = VmHandle {
+            shared: Arc::clone(&shared),
+        };
+        let guest = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(())
+        };
+        let metered = Metered::new(guest, Arc::clone(&shared), None);
+        // All of its burst, and 10 ms more.
+        handle.charge_cpu(Duration::from_millis(110));
+        let outcome = metered.await;
+        assert_eq!(outcome, Outcome::Returned(Ok(())));
+        let usage = handle.usage();
+        // 10 ms short and 10 ms for a period, at a tenth of the time.
+        assert!(usage.throttled > Duration::from_millis(150), "{usage:?}");
+        assert!(usage.cpu >= Duration::from_millis(110), "{usage:?}");
     }
 }

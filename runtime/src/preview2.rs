@@ -1,5 +1,5 @@
 //! WASI 0.2 for command components: wasmtime's streams, clocks and random numbers over the
-//! same outputs, stdin, clocks, files and account as a core module; sockets closed.
+//! same outputs, stdin, clocks, files and budget as a core module; sockets closed.
 
 mod denied;
 mod environment;
@@ -76,7 +76,7 @@ impl Preview2 {
         let shared = &host.shared;
         let out = |to| stdio::Out {
             to,
-            account: Arc::clone(&shared.account),
+            budget: Arc::clone(&shared.budget),
         };
         let wasi = WasiCtx::builder()
             .stdin(stdio::In(Arc::clone(shared)))

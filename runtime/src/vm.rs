@@ -8,6 +8,7 @@ use agentvm_policy::{Grants, Limits};
 use agentvm_vfs::Filesystem;
 use wasmtime::Store;
 
+use crate::budget::Budget;
 use crate::charge::{Toll, YIELD_INTERVAL};
 use crate::ending::{Ending, Facts, decide};
 use crate::handle::{Shared, VmHandle};
@@ -55,7 +56,8 @@ impl Drop for Release {
 /// Pairs a program with what it is granted. Nothing runs until [`Vm::run`] is polled.
 pub fn prepare(program: &Program, config: VmConfig) -> (Vm, VmHandle) {
     let limits = config.grants.limits;
-    let shared = Arc::new(Shared::new(limits.cpu_millicores));
+    let budget = Budget::new(limits.cpu_millicores, limits.memory_bytes);
+    let shared = Arc::new(Shared::new(budget));
     let host = Box::new(Host::new(config, Arc::clone(&shared)));
     let handle = VmHandle {
         shared: Arc::clone(&shared),
@@ -94,8 +96,8 @@ impl Vm {
         let stop = shared.control().stop;
         let facts = Facts {
             limits: &limits,
-            usage: &shared.account.snapshot(),
-            memory_was_refused: shared.account.memory_was_refused(),
+            usage: &shared.budget.usage(),
+            memory_was_refused: shared.budget.memory.was_refused(),
             stop,
         };
         decide(outcome, &facts)

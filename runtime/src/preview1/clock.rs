@@ -30,7 +30,7 @@ impl Clock {
         match self {
             Self::Realtime => host.clocks.realtime_ns(),
             Self::Monotonic => host.clocks.monotonic_ns(),
-            Self::Processor => host.clocks.coarse(host.shared.account.cpu()),
+            Self::Processor => host.clocks.coarse(host.shared.budget.cpu.used()),
         }
     }
 }

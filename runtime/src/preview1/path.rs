@@ -10,8 +10,8 @@ use wasmtime::{Caller, Linker};
 
 use super::errno::Errno;
 use super::memory::split;
+use crate::budget::Closed;
 use crate::host::Host;
-use crate::usage::Closed;
 
 /// A symbolic link at the end of a path is followed.
 const SYMLINK_FOLLOW: u32 = 1;
@@ -37,7 +37,7 @@ struct Path {
 pub(super) fn directory(host: &Host, dir: u32) -> Result<&Node, Errno> {
     let directory = host.descriptors.directory(dir).inspect_err(|_| {
         if host.filesystem.is_empty() {
-            host.shared.account.deny(Closed::Filesystem);
+            host.shared.budget.denials.add(Closed::Filesystem);
         }
     })?;
     Ok(&directory.node)

@@ -145,8 +145,9 @@ fn subscriptions(
     }
     let (memory, host) = split(caller)?;
     host.shared
-        .account
-        .owe_fuel(u64::from(count).saturating_mul(FUEL_PER_CALL));
+        .budget
+        .fuel
+        .owe(u64::from(count).saturating_mul(FUEL_PER_CALL));
     (0..count)
         .map(|index| subscription(&memory, host, list, index))
         .collect()

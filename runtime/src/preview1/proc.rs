@@ -5,8 +5,8 @@ use wasmtime_wasi::I32Exit;
 
 use super::MODULE;
 use super::errno::{Errno, code};
+use crate::budget::Closed;
 use crate::host::Host;
-use crate::usage::Closed;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "proc_exit", |_: Caller<'_, Host>, status: i32| {
@@ -16,7 +16,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         MODULE,
         "proc_raise",
         |caller: Caller<'_, Host>, _signal: u32| {
-            caller.data().shared.account.deny(Closed::Process);
+            caller.data().shared.budget.denials.add(Closed::Process);
             code(Err(Errno::NOSYS))
         },
     )?;

@@ -4,8 +4,8 @@ use wasmtime::{Caller, Linker};
 
 use super::MODULE;
 use super::errno::{Errno, code};
+use crate::budget::Closed;
 use crate::host::Host;
-use crate::usage::Closed;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
@@ -35,6 +35,6 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 fn refuse(caller: &Caller<'_, Host>, fd: u32) -> i32 {
     let host = caller.data();
-    host.shared.account.deny(Closed::Sockets);
+    host.shared.budget.denials.add(Closed::Sockets);
     code(host.descriptors.get(fd).and(Err(Errno::NOTSOCK)))
 }

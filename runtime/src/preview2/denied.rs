@@ -9,8 +9,8 @@ use wasmtime_wasi::p2::bindings::sockets::{
 use wasmtime_wasi::p2::{DynPollable, Network, SocketError, SocketResult, TcpSocket, UdpSocket};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
 
+use crate::budget::Closed;
 use crate::host::Host;
-use crate::usage::Closed;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     tcp_create_socket::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
@@ -27,7 +27,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 impl Host {
     fn refuse_socket(&self) -> SocketError {
-        self.shared.account.deny(Closed::Sockets);
+        self.shared.budget.denials.add(Closed::Sockets);
         ErrorCode::AccessDenied.into()
     }
 }

@@ -41,8 +41,9 @@ impl Poll for Host {
         }
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.shared
-            .account
-            .owe_fuel(count.saturating_mul(FUEL_PER_CALL));
+            .budget
+            .fuel
+            .owe(count.saturating_mul(FUEL_PER_CALL));
         self.ctx().table.poll(pollables).await
     }
 }

@@ -8,10 +8,10 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
+use crate::budget::Budget;
 use crate::charge::fuel_for;
 use crate::handle::Shared;
 use crate::stdio::{MAX_WRITE_BYTES, Output};
-use crate::usage::Account;
 
 /// A stdin that is open and silent until it is closed.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Pollable for In {
 #[derive(Clone)]
 pub(super) struct Out {
     pub(super) to: Arc<dyn Output>,
-    pub(super) account: Arc<Account>,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl IsTerminal for Out {
@@ -78,7 +78,7 @@ impl OutputStream for Out {
         if bytes.len() > MAX_WRITE_BYTES {
             return Err(StreamError::trap("wrote more than check-write allows"));
         }
-        self.account.owe_fuel(fuel_for(bytes.len()));
+        self.budget.fuel.owe(fuel_for(bytes.len()));
         self.to.write(&bytes);
         Ok(())
     }

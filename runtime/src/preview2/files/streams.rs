@@ -8,12 +8,12 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::handles::Opened;
+use crate::budget::Budget;
 use crate::charge::fuel_for_files;
 use crate::clocks::Clocks;
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
 use crate::stdio::MAX_WRITE_BYTES;
-use crate::usage::Account;
 
 /// The most bytes that one call reads, whatever it asks for.
 const MAX_READ_BYTES: usize = MAX_WRITE_BYTES;
@@ -41,7 +41,7 @@ pub(super) fn wanted(asked: usize) -> usize {
 /// What a stream needs of its VM.
 struct Vm {
     filesystem: Filesystem,
-    account: Arc<Account>,
+    budget: Arc<Budget>,
     clocks: Clocks,
 }
 
@@ -49,14 +49,15 @@ impl Vm {
     fn of(host: &Host) -> Self {
         Self {
             filesystem: host.filesystem.clone(),
-            account: Arc::clone(&host.shared.account),
+            budget: Arc::clone(&host.shared.budget),
             clocks: host.clocks,
         }
     }
 
     fn charge(&self, bytes: usize) {
-        self.account
-            .owe_fuel(fuel_for_files(&self.filesystem, bytes));
+        self.budget
+            .fuel
+            .owe(fuel_for_files(&self.filesystem, bytes));
     }
 }
 

@@ -11,26 +11,29 @@ const BURST: Duration = agentvm_policy::budget::CPU_BURST.duration();
 ///
 /// Time is told as nanoseconds since any fixed moment, the same for all calls.
 #[derive(Clone, Debug)]
-pub(crate) struct Quota {
+pub(super) struct Quota {
     millicores: u64,
     tokens_ns: i128,
     refilled_at_ns: u64,
+    /// It was used up, and a period has not been saved since.
+    is_over: bool,
 }
 
 impl Quota {
     /// A full bucket.
-    pub(crate) fn new(millicores: u64, now_ns: u64) -> Self {
+    pub(super) fn new(millicores: u64, now_ns: u64) -> Self {
         let mut quota = Self {
             millicores,
             tokens_ns: 0,
             refilled_at_ns: now_ns,
+            is_over: false,
         };
         quota.tokens_ns = quota.earned(BURST.as_nanos());
         quota
     }
 
     /// Goes on at another rate; what was saved up under the old one is cut to the new burst.
-    pub(crate) fn set_millicores(&mut self, millicores: u64, now_ns: u64) {
+    pub(super) fn set_millicores(&mut self, millicores: u64, now_ns: u64) {
         if millicores != self.millicores {
             self.refill(now_ns);
             self.millicores = millicores;
@@ -38,18 +41,23 @@ impl Quota {
         }
     }
 
-    /// Takes `used` out of the bucket; true where that was the last of it.
-    pub(crate) fn spend(&mut self, used: Duration, now_ns: u64) -> bool {
+    /// Takes `used` out of the bucket. Who takes the last of it, or more, has to wait.
+    pub(super) fn spend(&mut self, used: Duration, now_ns: u64) {
         self.refill(now_ns);
         self.tokens_ns -= to_tokens(used.as_nanos());
-        self.tokens_ns <= 0
+        self.is_over |= self.tokens_ns <= 0;
     }
 
-    /// How long a VM that used up its quota still has to wait; `None` is no longer.
-    pub(crate) fn wait(&mut self, now_ns: u64) -> Option<Duration> {
+    /// How long a VM that used up its quota still has to wait; `None` where it has not, or has
+    /// waited long enough.
+    pub(super) fn wait(&mut self, now_ns: u64) -> Option<Duration> {
+        if !self.is_over {
+            return None;
+        }
         self.refill(now_ns);
         let enough = self.earned(PERIOD.as_nanos());
-        (self.tokens_ns < enough).then(|| self.until_one_period_is_saved())
+        self.is_over = self.tokens_ns < enough;
+        self.is_over.then(|| self.until_one_period_is_saved())
     }
 
     fn refill(&mut self, now_ns: u64) {
@@ -89,14 +97,16 @@ mod tests {
     #[test]
     fn a_full_bucket_holds_one_second_of_its_rate() {
         let mut quota = Quota::new(250, 0);
-        assert!(!quota.spend(ms(249), 0));
-        assert!(quota.spend(ms(1), 0));
+        quota.spend(ms(249), 0);
+        assert_eq!(quota.wait(0), None);
+        quota.spend(ms(1), 0);
+        assert!(quota.wait(0).is_some());
     }
 
     #[test]
     fn who_is_over_waits_until_a_period_is_saved() {
         let mut quota = Quota::new(250, 0);
-        assert!(quota.spend(ms(300), 0));
+        quota.spend(ms(300), 0);
         // 250 ms of tokens less 300 ms used: 50 ms short, plus 25 ms for a period.
         assert_eq!(quota.wait(0), Some(ms(300)));
         assert_eq!(quota.wait(299 * MS), Some(ms(1)));
@@ -110,10 +120,9 @@ mod tests {
         while now < 60_000 {
             now += 5;
             used += 5;
-            if quota.spend(ms(5), now * MS) {
-                let wait = quota.wait(now * MS).unwrap_or_default();
-                now += u64::try_from(wait.as_millis()).unwrap();
-            }
+            quota.spend(ms(5), now * MS);
+            let wait = quota.wait(now * MS).unwrap_or_default();
+            now += u64::try_from(wait.as_millis()).unwrap();
         }
         assert!((5_900..6_200).contains(&used), "{used} ms in 60 s at 100m");
     }
@@ -121,14 +130,16 @@ mod tests {
     #[test]
     fn an_idle_vm_saves_no_more_than_the_burst() {
         let mut quota = Quota::new(1_000, 0);
-        assert!(!quota.spend(ms(999), 3_600_000 * MS));
-        assert!(quota.spend(ms(1), 3_600_000 * MS));
+        quota.spend(ms(999), 3_600_000 * MS);
+        assert_eq!(quota.wait(3_600_000 * MS), None);
+        quota.spend(ms(1), 3_600_000 * MS);
+        assert!(quota.wait(3_600_000 * MS).is_some());
     }
 
     #[test]
     fn a_higher_rate_shortens_the_wait() {
         let mut quota = Quota::new(10, 0);
-        assert!(quota.spend(ms(100), 0));
+        quota.spend(ms(100), 0);
         let before = quota.wait(0).unwrap();
         quota.set_millicores(1_000, 0);
         assert!(quota.wait(0).unwrap() < before / 4);
@@ -137,7 +148,7 @@ mod tests {
     #[test]
     fn a_rate_of_zero_and_absurd_times_do_not_overflow() {
         let mut quota = Quota::new(0, 0);
-        assert!(quota.spend(Duration::MAX, u64::MAX));
+        quota.spend(Duration::MAX, u64::MAX);
         assert!(quota.wait(u64::MAX).is_some());
         let mut quota = Quota::new(u64::MAX, u64::MAX);
         assert_eq!(quota.wait(0), None);

@@ -13,7 +13,7 @@
 //! | `reclaim` | ends | memory for the system |
 //! | threads `log-file`, `log-stdout` | lines | the VMs' files, stdout |
 //!
-//! Guests run on a tokio runtime of their own, so that none of these waits for a guest.
+//! Guests run on threads of their own, those of `schedule`, so that none of these waits for a guest.
 
 mod archive;
 mod fence;
@@ -24,6 +24,7 @@ mod pressure;
 mod programs;
 mod reclaim;
 mod routes;
+mod schedule;
 mod start;
 mod stats;
 mod vms;
@@ -36,7 +37,6 @@ use agentvm_cell_api::warden::JailLevel;
 use agentvm_policy::EndReason;
 use agentvm_runtime::{Engine, EngineSettings};
 use clap::Args;
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::compile::take_stdin;
@@ -48,9 +48,6 @@ use vms::Vms;
 
 /// Descriptors beyond those of the VMs, live and ended: the listener, connections, runtimes.
 const SPARE_OPEN_FILES: u64 = agentvm_policy::budget::CELL_SPARE_FILES.value;
-
-/// How much less of the CPU guests get than the tasks that control them.
-const GUEST_NICENESS: i32 = 5;
 
 /// How long a cell that was told to stop with grace stays, so that its ends can be read.
 const LINGER: Duration = Duration::from_secs(1);
@@ -153,18 +150,16 @@ pub fn run(settings: &Settings) -> Result<(), CellError> {
             return Err(error);
         }
     };
-    let guests = guests(prepared.cores)?;
+    let guests = schedule::Scheduler::start(prepared.cores)?;
     let tasks = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .build()?;
-    let served = tasks.block_on(async {
+    // A guest that spins does not keep the process: the scheduler waits for no poll.
+    tasks.block_on(async {
         let channel = Channel::new(control)?;
-        serve(settings, prepared, &guests, channel).await
-    });
-    // A guest that spins must not keep the process.
-    guests.shutdown_background();
-    served
+        serve(settings, prepared, guests.spawner(), channel).await
+    })
 }
 
 /// Finds out what a cell gets here.
@@ -184,23 +179,10 @@ fn probe(settings: &Settings) -> Result<(), CellError> {
     Ok(())
 }
 
-/// The runtime that polls guests, and nothing else.
-fn guests(cores: usize) -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(cores)
-        .thread_name("guest")
-        .on_thread_start(|| {
-            // Niceness is a thread's own on Linux. Without it guests are only less polite.
-            let _nice = rustix::process::setpriority_process(None, GUEST_NICENESS);
-        })
-        .build()
-}
-
 async fn serve(
     settings: &Settings,
     prepared: Prepared,
-    guests: &Runtime,
+    guests: schedule::Spawner,
     channel: Channel,
 ) -> Result<(), CellError> {
     let Prepared {
@@ -223,7 +205,7 @@ async fn serve(
         programs: programs::Programs::new(engine, link.clone()),
         link: link.clone(),
         logs: log::Writer::start()?,
-        guests: guests.handle().clone(),
+        guests,
         figures,
         reclaim: reclaim.clone(),
     });

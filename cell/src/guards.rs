@@ -2,7 +2,7 @@
 //!
 //! Outside this crate's own tests every guard is always on.
 
-/// One thing that stands between an archive and a VM's files, or the cell's memory.
+/// One thing that stands between a guest, or an archive for one, and what is not its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
     /// A name in an archive is relative and canonical.
@@ -13,6 +13,10 @@ pub(crate) enum Guard {
     ArchiveBytes,
     /// Nothing is unpacked through a link.
     UnpackNoFollow,
+    /// Of the guests that are ready, the one that has used the least CPU time is polled next.
+    LeastUsedFirst,
+    /// A guest that slept does not make up for it.
+    SleepEarnsNothing,
 }
 
 agentvm_guards::switch!(pub(crate) when test);

@@ -21,6 +21,7 @@ use super::log::Writer;
 use super::mounts;
 use super::programs::Programs;
 use super::reclaim::Reclaim;
+use super::schedule::Spawner;
 use super::start;
 use super::stats::Figures;
 use super::vms::{Deleted, Put, Vms};
@@ -50,7 +51,7 @@ pub(super) struct Cell {
     pub(super) programs: Programs,
     pub(super) link: Link,
     pub(super) logs: Writer,
-    pub(super) guests: tokio::runtime::Handle,
+    pub(super) guests: Spawner,
     pub(super) figures: Figures,
     pub(super) reclaim: Reclaim,
     pub(super) archives: Archives,
@@ -180,7 +181,7 @@ async fn stats(State(cell): State<Arc<Cell>>) -> Result<Json<Stats>, Refusal> {
         resident_bytes: own.resident_bytes,
         cpu_ns: own.cpu_ns,
         threads: own.threads,
-        host_panics: agentvm_runtime::host_panics_total(),
+        host_panics: agentvm_runtime::host_panics_total() + cell.guests.panics_total(),
     }))
 }
 

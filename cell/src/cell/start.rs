@@ -16,6 +16,7 @@ use super::mounts;
 use super::programs::Loaded;
 use super::reclaim::Reclaim;
 use super::routes::Cell;
+use super::schedule::Running;
 use super::vms::{Entry, Put, Vms};
 
 /// Starts the VM, or updates the one that is there.
@@ -83,7 +84,7 @@ async fn follow(
     vms: &Vms,
     reclaim: &Reclaim,
     uid: &str,
-    mut guest: tokio::task::JoinHandle<Ending>,
+    mut guest: Running<Ending>,
     handle: &VmHandle,
     log: &Arc<VmLog>,
 ) {

@@ -1,0 +1,192 @@
+//! The executor of guests: fair by the CPU time that each has used.
+//!
+//! A tokio runtime polls whoever was woken first: a guest with polls of 100 ms (filling a large
+//! memory can't be interrupted) gets ten times the CPU of one with polls of 10 ms. Here the one
+//! that has used the least is polled next, and a guest that wakes from sleep goes before those
+//! that have been busy: it waits for the polls that are running, and no longer.
+//!
+//! | thread | input | output |
+//! | --- | --- | --- |
+//! | `guest`: one for each core | the task that has used the least | its next poll |
+//! | `guest-timers` | tokio's timers of the guests | wakers |
+//!
+//! Between the cells of a node, which have as many threads each, the kernel shares.
+
+mod order;
+mod queue;
+mod task;
+
+use std::any::Any;
+use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use queue::Queue;
+
+/// How much less of the CPU guests get than the tasks that control them.
+const NICENESS: i32 = 5;
+
+/// Owns the threads: when it is dropped, the tasks go at once, and each thread with the poll that
+/// it is in.
+#[derive(Debug)]
+pub(super) struct Scheduler {
+    queue: Arc<Queue>,
+}
+
+impl Scheduler {
+    /// Starts `workers` threads, and the one of the timers.
+    pub(super) fn start(workers: usize) -> io::Result<Self> {
+        let timers = Arc::new(Timers::start()?);
+        // Made first, so that threads end where a later one can't be started.
+        let scheduler = Self {
+            queue: Arc::default(),
+        };
+        for _ in 0..workers {
+            let (queue, timers) = (scheduler.queue.clone(), timers.clone());
+            std::thread::Builder::new()
+                .name("guest".to_owned())
+                .spawn(move || work(&queue, &timers))?;
+        }
+        Ok(scheduler)
+    }
+
+    /// Where to start tasks.
+    pub(super) fn spawner(&self) -> Spawner {
+        Spawner {
+            queue: self.queue.clone(),
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.queue.stop();
+    }
+}
+
+/// Starts tasks. Cloning it is cheap; it keeps no thread alive.
+#[derive(Clone, Debug)]
+pub(super) struct Spawner {
+    queue: Arc<Queue>,
+}
+
+impl Spawner {
+    /// Runs `future` to its end, whether or not somebody waits for that.
+    pub(super) fn spawn<F>(&self, future: F) -> Running<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let (ended_tx, ended_rx) = oneshot::channel();
+        let queue = self.queue.clone();
+        let future = AssertUnwindSafe(future).catch_unwind().map(move |ended| {
+            if ended.is_err() {
+                queue.count_panic();
+            }
+            // Whoever started it may not care.
+            let _unheard = ended_tx.send(ended.map_err(|panic| message(&*panic)));
+        });
+        Queue::add(&self.queue, Box::pin(future));
+        Running(ended_rx)
+    }
+
+    /// Tasks that ended with a panic.
+    pub(super) fn panics_total(&self) -> u64 {
+        self.queue.panics_total()
+    }
+}
+
+/// A task that was started; yields what came of it. Dropping it stops nothing.
+#[derive(Debug)]
+pub(super) struct Running<T>(oneshot::Receiver<Result<T, String>>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, Lost>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|ended| match ended {
+            Ok(ended) => ended.map_err(Lost::Panicked),
+            Err(_dropped) => Err(Lost::Stopped),
+        })
+    }
+}
+
+/// Why a task has no output.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Lost {
+    /// A bug of ours.
+    #[error("it panicked: {0}")]
+    Panicked(String),
+    /// The scheduler was dropped before its end.
+    #[error("the cell ends")]
+    Stopped,
+}
+
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("it does not say why")
+        .to_owned()
+}
+
+/// The runtime whose timers guests use, and nothing else of it.
+#[derive(Debug)]
+struct Timers(Option<Runtime>);
+
+impl Timers {
+    fn start() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .enable_time()
+            .worker_threads(1)
+            .max_blocking_threads(1)
+            .thread_name("guest-timers")
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Drop for Timers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What each thread of the guests does until the scheduler is dropped.
+fn work(queue: &Queue, timers: &Timers) {
+    // Niceness is a thread's own on Linux. Without it guests are only less polite.
+    let _nice = rustix::process::setpriority_process(None, NICENESS);
+    let _timers = timers.0.as_ref().map(Runtime::enter);
+    let mut task = queue.next(None);
+    let mut before = thread_cpu();
+    while let Some(polling) = task {
+        let polled = polling.poll(queue);
+        // Once for each poll: what the queue takes is shared by those that use it.
+        let after = thread_cpu();
+        polling.charge(after.saturating_sub(before));
+        before = after;
+        let again = polling.settle(polled, queue);
+        task = queue.next(again.then_some(polling));
+    }
+}
+
+/// The processor time of this thread.
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanos)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! One task: its future, where that is, and what it has used.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::queue::Queue;
+
+/// A task's future; it takes its output elsewhere.
+pub(super) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One task; also its waker.
+#[derive(Debug)]
+pub(super) struct Task {
+    number: u64,
+    stage: Mutex<Stage>,
+    /// CPU time that it counts as having used, in nanoseconds. Written by who holds the task: the
+    /// queue or the thread that polls it.
+    used_ns: AtomicU64,
+    queue: Arc<Queue>,
+}
+
+/// Where a task is.
+enum Stage {
+    /// It waits to be woken.
+    Parked(Boxed),
+    /// It stands in the queue.
+    Queued(Boxed),
+    /// A thread polls it.
+    Polling,
+    /// A thread polls it, and it was woken meanwhile.
+    Woken,
+    /// It is over.
+    Ended,
+}
+
+/// What came of a poll.
+pub(super) enum Polled {
+    /// It goes on when it is woken.
+    Pending(Boxed),
+    /// It is over.
+    Ended,
+}
+
+impl Task {
+    /// A task that stands in the queue.
+    pub(super) fn new(number: u64, future: Boxed, queue: Arc<Queue>) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            stage: Mutex::new(Stage::Queued(future)),
+            used_ns: AtomicU64::new(0),
+            queue,
+        })
+    }
+
+    /// Polls it. A panic ends it, and nothing else.
+    pub(super) fn poll(self: &Arc<Self>, queue: &Queue) -> Polled {
+        let Some(mut future) = self.stage().take_to_poll() else {
+            return Polled::Ended;
+        };
+        let waker = Waker::from(self.clone());
+        let mut context = Context::from_waker(&waker);
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
+            Ok(Poll::Pending) => return Polled::Pending(future),
+            Ok(Poll::Ready(())) => {}
+            Err(_panic) => queue.count_panic(),
+        }
+        free(future, queue);
+        Polled::Ended
+    }
+
+    /// Puts it back after a poll; true where it is ready again.
+    pub(super) fn settle(&self, polled: Polled, queue: &Queue) -> bool {
+        let rest = match polled {
+            Polled::Pending(future) => match self.stage().put_back(future) {
+                PutBack::Parked => return false,
+                PutBack::Queued => return true,
+                PutBack::Ended(future) => Some(future),
+            },
+            Polled::Ended => self.stage().end(),
+        };
+        if let Some(future) = rest {
+            free(future, queue);
+        }
+        queue.remove(self.number);
+        false
+    }
+
+    /// Ends it now, or after the poll that it is in.
+    pub(super) fn end(&self, queue: &Queue) {
+        let future = self.stage().end();
+        if let Some(future) = future {
+            free(future, queue);
+        }
+    }
+
+    /// Adds CPU time.
+    pub(super) fn charge(&self, used: Duration) {
+        let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        self.used_ns.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// CPU time that it counts as having used.
+    pub(super) fn used(&self) -> Duration {
+        Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_used(&self, used: Duration) {
+        let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        self.used_ns.store(nanos, Ordering::Relaxed);
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        Self::wake_by_ref(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let is_ready = self.stage().wake();
+        if is_ready {
+            self.queue.ready(self.clone());
+        }
+    }
+}
+
+/// Where a future went after its poll.
+enum PutBack {
+    Parked,
+    Queued,
+    Ended(Boxed),
+}
+
+impl Stage {
+    /// True where it is to be put into the queue.
+    fn wake(&mut self) -> bool {
+        match std::mem::replace(self, Self::Ended) {
+            Self::Parked(future) => {
+                *self = Self::Queued(future);
+                return true;
+            }
+            Self::Polling => *self = Self::Woken,
+            as_before @ (Self::Queued(_) | Self::Woken | Self::Ended) => *self = as_before,
+        }
+        false
+    }
+
+    fn take_to_poll(&mut self) -> Option<Boxed> {
+        match std::mem::replace(self, Self::Polling) {
+            Self::Queued(future) | Self::Parked(future) => Some(future),
+            as_before @ (Self::Polling | Self::Woken | Self::Ended) => {
+                *self = as_before;
+                None
+            }
+        }
+    }
+
+    fn put_back(&mut self, future: Boxed) -> PutBack {
+        let (stage, went) = match self {
+            Self::Polling => (Self::Parked(future), PutBack::Parked),
+            Self::Woken => (Self::Queued(future), PutBack::Queued),
+            Self::Parked(_) | Self::Queued(_) | Self::Ended => {
+                return PutBack::Ended(future);
+            }
+        };
+        *self = stage;
+        went
+    }
+
+    /// Ends it; the future is the caller's to free, outside the lock: it may wake others.
+    fn end(&mut self) -> Option<Boxed> {
+        match std::mem::replace(self, Self::Ended) {
+            Self::Parked(future) | Self::Queued(future) => Some(future),
+            Self::Polling | Self::Woken | Self::Ended => None,
+        }
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Parked(_) => "Parked",
+            Self::Queued(_) => "Queued",
+            Self::Polling => "Polling",
+            Self::Woken => "Woken",
+            Self::Ended => "Ended",
+        })
+    }
+}
+
+fn free(future: Boxed, queue: &Queue) {
+    if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+        queue.count_panic();
+    }
+}

@@ -1,0 +1,349 @@
+//! The executor with real threads, and the order by itself.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio::task::yield_now;
+
+use super::order::Order;
+use super::*;
+use crate::guards::{Guard, switch_off};
+
+/// How long a thing that has no bound of its own may take.
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// Uses `cpu` of this thread without letting go of it.
+fn burn(cpu: Duration) {
+    let end = thread_cpu() + cpu;
+    while thread_cpu() < end {}
+}
+
+const fn ms(value: u64) -> Duration {
+    Duration::from_millis(value)
+}
+
+#[track_caller]
+fn wait<T>(running: Running<T>) -> Result<T, Lost> {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(WITHIN, running).await.unwrap() })
+}
+
+/// A task that uses `poll` in each of its polls until `all` is over; yields what it has used.
+fn busy(guests: &Spawner, poll: Duration, all: Instant) -> Running<Duration> {
+    guests.spawn(async move {
+        let mut used = Duration::ZERO;
+        while Instant::now() < all {
+            burn(poll);
+            used += poll;
+            yield_now().await;
+        }
+        used
+    })
+}
+
+#[test]
+fn a_task_with_long_polls_gets_no_more_than_one_with_short_ones() {
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    let until = Instant::now() + ms(1_500);
+    let long = busy(&guests, ms(20), until);
+    let short: Vec<_> = (0..3)
+        .map(|_| busy(&guests, Duration::from_micros(200), until))
+        .collect();
+    let long = wait(long).unwrap();
+    for short in short {
+        let short = wait(short).unwrap();
+        assert!(
+            short.mul_f64(1.5) + ms(40) > long && long.mul_f64(1.5) + ms(40) > short,
+            "{long:?} and {short:?}"
+        );
+    }
+}
+
+#[test]
+fn a_sleeper_that_wakes_is_polled_next() {
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    let polled: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let (alarm_tx, alarm_rx) = oneshot::channel::<()>();
+    let sleeper = {
+        let polled = polled.clone();
+        guests.spawn(async move {
+            alarm_rx.await.unwrap();
+            polled.lock().unwrap().push(usize::MAX);
+        })
+    };
+    let mut alarm_tx = Some(alarm_tx);
+    let spinners: Vec<_> = (0..10)
+        .map(|number| {
+            let polled = polled.clone();
+            let mut alarm_tx = (number == 5).then(|| alarm_tx.take().unwrap());
+            guests.spawn(async move {
+                for round in 0..20 {
+                    burn(ms(1));
+                    polled.lock().unwrap().push(number);
+                    if round == 10
+                        && let Some(alarm_tx) = alarm_tx.take()
+                    {
+                        alarm_tx.send(()).unwrap();
+                    }
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for spinner in spinners {
+        wait(spinner).unwrap();
+    }
+    wait(sleeper).unwrap();
+    let polled = polled.lock().unwrap();
+    let woken_at = polled.iter().position(|number| *number == usize::MAX);
+    let of_the_waker: Vec<usize> = (0..polled.len())
+        .filter(|position| polled[*position] == 5)
+        .collect();
+    assert_eq!(woken_at, Some(of_the_waker[10] + 1), "{polled:?}");
+}
+
+#[test]
+fn ten_thousand_parked_tasks_cost_no_thread() {
+    let scheduler = Scheduler::start(2).unwrap();
+    let guests = scheduler.spawner();
+    let threads: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let parked = Arc::new(AtomicUsize::new(0));
+    let (go_tx, go_rx) = watch::channel(false);
+    let tasks: Vec<_> = (0..10_000)
+        .map(|_| {
+            let (threads, parked, mut go_rx) = (threads.clone(), parked.clone(), go_rx.clone());
+            guests.spawn(async move {
+                let seen = |thread: ThreadId| {
+                    threads.lock().unwrap().insert(format!("{thread:?}"));
+                };
+                seen(std::thread::current().id());
+                parked.fetch_add(1, SeqCst);
+                go_rx.wait_for(|go| *go).await.unwrap();
+                seen(std::thread::current().id());
+            })
+        })
+        .collect();
+    until("all are parked", || parked.load(SeqCst) == 10_000);
+    go_tx.send(true).unwrap();
+    for task in tasks {
+        wait(task).unwrap();
+    }
+    assert!(threads.lock().unwrap().len() <= 2);
+}
+
+#[test]
+fn a_task_that_is_woken_while_it_is_polled_is_polled_again() {
+    let scheduler = Scheduler::start(2).unwrap();
+    let guests = scheduler.spawner();
+    let mut polls = 0;
+    let woken = guests.spawn(std::future::poll_fn(move |cx| {
+        polls += 1;
+        if polls == 100 {
+            return Poll::Ready(polls);
+        }
+        let waker = cx.waker().clone();
+        // From another thread, and joined: the poll has not returned when the wake has.
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        Poll::Pending
+    }));
+    assert_eq!(wait(woken), Ok(100));
+}
+
+#[test]
+fn timers_of_tokio_work_and_an_idle_scheduler_wakes_for_them() {
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    let slept = guests.spawn(async {
+        let before = Instant::now();
+        for _ in 0..5 {
+            tokio::time::sleep(ms(10)).await;
+        }
+        before.elapsed()
+    });
+    assert!(wait(slept).unwrap() >= ms(50));
+    let late =
+        guests.spawn(async { tokio::time::timeout(ms(20), std::future::pending::<()>()).await });
+    assert!(wait(late).unwrap().is_err());
+}
+
+#[test]
+fn a_panic_ends_its_task_and_no_other() {
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    let broken = guests.spawn(async {
+        yield_now().await;
+        panic!("a bug of ours")
+    });
+    let whole = guests.spawn(async {
+        yield_now().await;
+        7
+    });
+    let lost: Result<(), Lost> = wait(broken);
+    assert_eq!(lost, Err(Lost::Panicked("a bug of ours".to_owned())));
+    assert_eq!(wait(whole), Ok(7));
+    assert_eq!(guests.panics_total(), 1);
+}
+
+#[test]
+fn a_panic_while_a_task_is_freed_stops_no_thread() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("freed badly");
+        }
+    }
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    let bomb = Bomb;
+    let broken = guests.spawn(std::future::poll_fn(move |_| {
+        let _held = &bomb;
+        Poll::Ready(1)
+    }));
+    let _whether_it_was_heard = wait(broken);
+    assert_eq!(wait(guests.spawn(async { 2 })), Ok(2));
+    assert_eq!(guests.panics_total(), 1);
+}
+
+/// Says when it is dropped.
+struct Witness(Sender<&'static str>, &'static str);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let _unheard = self.0.send(self.1);
+    }
+}
+
+#[test]
+fn dropping_the_scheduler_ends_tasks_and_threads() {
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    let (gone_tx, gone_rx): (_, Receiver<&str>) = channel();
+    let is_polled = Arc::new(AtomicBool::new(false));
+    let parked = {
+        let held = Witness(gone_tx.clone(), "parked");
+        guests.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        })
+    };
+    let spinning = {
+        let (held, is_polled) = (Witness(gone_tx.clone(), "spinning"), is_polled.clone());
+        guests.spawn(async move {
+            let _held = held;
+            loop {
+                is_polled.store(true, SeqCst);
+                burn(ms(1));
+                yield_now().await;
+            }
+        })
+    };
+    until("it is polled", || is_polled.load(SeqCst));
+    drop(scheduler);
+    let gone = BTreeSet::from([(); 2].map(|()| gone_rx.recv_timeout(WITHIN).unwrap()));
+    assert_eq!(gone, BTreeSet::from(["parked", "spinning"]));
+    assert_eq!(wait(parked), Err(Lost::Stopped));
+    let spun: Result<(), Lost> = wait(spinning);
+    assert_eq!(spun, Err(Lost::Stopped));
+    // The threads hold the queue, and so does the spawner.
+    until("the thread has ended", || {
+        Arc::strong_count(&guests.queue) == 1
+    });
+    let late = guests.spawn(async { 1 });
+    assert_eq!(wait(late), Err(Lost::Stopped));
+}
+
+#[test]
+fn a_task_that_ended_is_not_kept() {
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    for _ in 0..10 {
+        assert_eq!(wait(guests.spawn(async { 1 })), Ok(1));
+    }
+    until("none is left", || guests.queue.tasks() == 0);
+}
+
+/// The sum of what each of `polls` has used after `total` of one thread.
+fn shared(polls: &[Duration], total: Duration) -> Vec<Duration> {
+    let mut order = Order::default();
+    let mut used = vec![Duration::ZERO; polls.len()];
+    for task in 0..polls.len() {
+        order.push(task, Duration::ZERO);
+    }
+    while used.iter().sum::<Duration>() < total {
+        let task = order.pop().unwrap();
+        used[task] += polls[task];
+        order.push(task, used[task]);
+    }
+    used
+}
+
+fn long_polls_gain_nothing() -> bool {
+    let used = shared(&[ms(100), ms(1), ms(1)], ms(3_000));
+    used.iter().all(|used| (ms(850)..ms(1_150)).contains(used))
+}
+
+#[test]
+fn c04_long_polls_gain_nothing() {
+    assert!(long_polls_gain_nothing());
+    assert!(!switch_off(Guard::LeastUsedFirst, long_polls_gain_nothing));
+}
+
+/// How long the others wait for one that slept while they used `busy` each.
+fn wait_for_one_that_slept(busy: Duration) -> Duration {
+    let mut order = Order::default();
+    for task in ["a", "b"] {
+        order.push(task, busy);
+    }
+    order.pop();
+    order.push("a", busy);
+    let mut used = order.counted(Duration::ZERO);
+    order.push("slept", used);
+    let mut waited = Duration::ZERO;
+    while order.pop() == Some("slept") {
+        waited += ms(1);
+        used = order.counted(used + ms(1));
+        order.push("slept", used);
+    }
+    waited
+}
+
+fn one_that_slept_keeps_nobody_waiting() -> bool {
+    wait_for_one_that_slept(Duration::from_mins(1)) <= ms(10)
+}
+
+#[test]
+fn c12_one_that_slept_goes_first_and_keeps_nobody_waiting() {
+    assert!(one_that_slept_keeps_nobody_waiting());
+    assert!(wait_for_one_that_slept(Duration::from_mins(1)) >= ms(1));
+    assert!(!switch_off(
+        Guard::SleepEarnsNothing,
+        one_that_slept_keeps_nobody_waiting
+    ));
+}
+
+#[test]
+fn those_that_have_used_the_same_take_turns() {
+    let mut order = Order::default();
+    for task in 0..4 {
+        order.push(task, ms(7));
+    }
+    let turns: Vec<_> = std::iter::from_fn(|| order.pop()).collect();
+    assert_eq!(turns, [0, 1, 2, 3]);
+}
+
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + WITHIN;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::yield_now();
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agentvm_policy::budget;
+use agentvm_policy::{EndReason, budget};
 use k8s_openapi::api::core::v1::Toleration;
 /// A Kubernetes quantity as written: a string such as `64Mi`, or a bare integer.
 pub use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -321,6 +321,13 @@ pub struct ExitStatus {
     /// The reason, from a closed list.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Z][A-Za-z0-9]*$"))]
     pub reason: String,
+    /// Whose doing it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// The field to raise, where the end was at a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^spec(\.[A-Za-z]+)+$"))]
+    pub field: Option<String>,
     /// One sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
@@ -337,4 +344,50 @@ pub struct ExitStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub memory_peak_bytes: Option<i64>,
+}
+
+impl ExitStatus {
+    /// The exit for `reason`, with whose doing it is and what to raise; the rest is empty.
+    pub fn of(reason: EndReason) -> Self {
+        Self {
+            reason: reason.as_str().to_owned(),
+            fault: Some(reason.fault().into()),
+            field: reason.field_to_raise().map(str::to_owned),
+            ..Self::default()
+        }
+    }
+}
+
+/// Whose doing the end of a run is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Fault {
+    /// Nobody's: it ended as it should, or was asked to.
+    Nobody,
+    /// The program's: it failed, or came to a limit.
+    Program,
+    /// The platform's: the program did nothing wrong.
+    Platform,
+}
+
+impl Fault {
+    /// The word as it stands in the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "Nobody",
+            Self::Program => "Program",
+            Self::Platform => "Platform",
+        }
+    }
+}
+
+impl From<agentvm_policy::Fault> for Fault {
+    fn from(fault: agentvm_policy::Fault) -> Self {
+        match fault {
+            agentvm_policy::Fault::None => Self::Nobody,
+            agentvm_policy::Fault::Guest => Self::Program,
+            agentvm_policy::Fault::Host => Self::Platform,
+        }
+    }
 }

@@ -12,8 +12,8 @@
 //! # The node agent
 //! [`agent`] takes an [`AgentView`] and yields every condition that the agent owns, `False` and
 //! `Unknown` ones included: an apply by force takes over what the operator wrote while it
-//! assigned only if it names it. [`storage_pressure`] is added while it holds and left out
-//! otherwise, which takes it away.
+//! assigned only if it names it. [`storage_pressure`] and [`limits_pressure`] are added while they
+//! hold and left out otherwise, which takes them away.
 //!
 //! # What programs may rely on
 //! | phase | `Ready` | `Reconciling` | `Stalled` | kstatus |
@@ -32,6 +32,7 @@
 
 mod agent;
 mod operator;
+mod pressure;
 mod reason;
 mod sentence;
 
@@ -39,7 +40,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use agent::{AgentView, agent, storage_pressure};
 pub use operator::{OperatorView, operator};
-pub use reason::{AcceptedReason, Cause, ImageReason, PlacedReason, StorageReason};
+pub use pressure::{Pressing, limits_pressure, pressing_sentence};
+pub use reason::{AcceptedReason, Cause, ImageReason, LimitsReason, PlacedReason, StorageReason};
 pub use sentence::{MAX_MESSAGE_BYTES, sentence};
 
 use crate::agentvm::Phase;
@@ -69,11 +71,14 @@ pub enum ConditionType {
     /// Its node is short of memory, and its files can't grow. The agent's, there only while it is
     /// the case; says nothing about readiness.
     StoragePressure,
+    /// It has nearly used up a limit, or is delayed by one. The agent's, there only while it is
+    /// the case; says nothing about readiness.
+    LimitsPressure,
 }
 
 impl ConditionType {
     /// Every type, in the order in which they are listed.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::Placed,
         Self::Ready,
@@ -84,6 +89,7 @@ impl ConditionType {
         Self::Complete,
         Self::Failed,
         Self::StoragePressure,
+        Self::LimitsPressure,
     ];
 
     /// The type as it stands in the status.
@@ -99,6 +105,7 @@ impl ConditionType {
             Self::Complete => "Complete",
             Self::Failed => "Failed",
             Self::StoragePressure => "StoragePressure",
+            Self::LimitsPressure => "LimitsPressure",
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use agentvm_crds::agentvm::Phase;
 use agentvm_crds::conditions::{
-    AcceptedReason, ConditionType, ImageReason, PlacedReason, StorageReason,
+    AcceptedReason, ConditionType, ImageReason, LimitsReason, PlacedReason, StorageReason,
 };
 use agentvm_crds::crd;
 use agentvm_crds::mutability::{Mutability, TABLE};
@@ -232,12 +232,14 @@ fn the_docs_list_every_phase_condition_and_reason() {
     let accepted = AcceptedReason::ALL.iter().map(|reason| reason.as_str());
     let placed = PlacedReason::ALL.iter().map(|reason| reason.as_str());
     let storage = StorageReason::ALL.iter().map(|reason| reason.as_str());
+    let limits = LimitsReason::ALL.iter().map(|reason| reason.as_str());
     let image = ImageReason::ALL.iter().map(|reason| reason.as_str());
     for word in types
         .chain(accepted)
         .chain(placed)
         .chain(image)
         .chain(storage)
+        .chain(limits)
     {
         assert!(text.contains(&format!("`{word}`")), "{word} is missing");
     }
@@ -248,9 +250,9 @@ fn the_docs_say_whose_doing_an_end_is_and_what_to_raise() {
     for reason in EndReason::ALL {
         let cells = row("AgentVM: status", reason.as_str());
         let fault = match reason.fault() {
-            Fault::None => "nobody's",
-            Fault::Guest => "guest",
-            Fault::Host => "host",
+            Fault::None => "`Nobody`",
+            Fault::Guest => "`Program`",
+            Fault::Host => "`Platform`",
         };
         let raise = reason
             .field_to_raise()

@@ -183,10 +183,9 @@ pub fn evicted(vm: &AgentVM, eviction: &Eviction, now: &Time) -> AgentVMStatus {
         assignment: vm.assignment().cloned(),
         effective: before.and_then(|status| status.effective.clone()),
         exit: Some(ExitStatus {
-            reason: EndReason::Evicted.as_str().to_owned(),
             message: sentence(&message),
             finished_at: Some(now.clone()),
-            ..ExitStatus::default()
+            ..ExitStatus::of(EndReason::Evicted)
         }),
         ..whole(report)
     }

@@ -180,6 +180,17 @@ impl LimitField {
         }
     }
 
+    /// A value that was measured, rounded down to a few digits: `61Mi`, `4812M`.
+    pub fn show_about(self, value: u64) -> String {
+        match self {
+            Self::Memory | Self::LogRate | Self::LogTotal | Self::Storage => {
+                human::bytes(rounded(value, 1_024))
+            }
+            Self::Fuel | Self::Inodes | Self::OpenFiles => human::count(rounded(value, 1_000)),
+            Self::Cpu | Self::Timeout => self.show(value),
+        }
+    }
+
     /// This field of `request`.
     pub const fn of(self, request: &LimitRequest) -> Option<u64> {
         match self {
@@ -194,4 +205,15 @@ impl LimitField {
             Self::OpenFiles => request.open_files,
         }
     }
+}
+
+/// `value`, as a multiple of the largest power of `step` of which it has at least ten.
+fn rounded(value: u64, step: u64) -> u64 {
+    let mut unit: u64 = 1;
+    while let Some(next) = unit.checked_mul(step)
+        && value / next >= 10
+    {
+        unit = next;
+    }
+    value - value % unit
 }

@@ -1,7 +1,8 @@
 //! The rules of `effective` as a table.
 
 use agentvm_policy::{
-    ClockGrant, Grants, LimitRequest, Limits, Mode, PolicyRules, Request, Verdict, effective,
+    ClockGrant, Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, Verdict,
+    effective,
 };
 
 const MIB: u64 = 1 << 20;
@@ -57,6 +58,22 @@ fn the_default_grants_permit_nothing() {
         open_files: 0,
     };
     assert_eq!((limits, clock), (nothing, None));
+}
+
+#[test]
+fn what_was_measured_is_told_in_a_few_digits_and_never_as_more() {
+    let cases = [
+        (LimitField::Memory, 64 * MIB - 1, "63Mi"),
+        (LimitField::Storage, 10 * MIB - 1, "10239Ki"),
+        (LimitField::LogTotal, 9, "9"),
+        (LimitField::Fuel, 4_812_345_678, "4812M"),
+        (LimitField::Fuel, u64::MAX, "18446P"),
+        (LimitField::Inodes, 0, "0"),
+        (LimitField::Cpu, 249, "249m"),
+    ];
+    for (field, value, shown) in cases {
+        assert_eq!(field.show_about(value), shown, "{field:?} {value}");
+    }
 }
 
 #[test]

@@ -104,6 +104,24 @@ reasons! {
     }
 }
 
+reasons! {
+    /// Which limit a VM has nearly used up, or is delayed by.
+    LimitsReason {
+        /// `limits.memory`.
+        MemoryPressure,
+        /// `limits.cpu`.
+        CpuPressure,
+        /// `limits.fuel`.
+        FuelPressure,
+        /// `limits.logTotal`.
+        LogPressure,
+        /// `limits.storage`.
+        StoragePressure,
+        /// More than one; the message names them.
+        SeveralLimits,
+    }
+}
+
 /// Why a VM is not running: how its last run ended, or why there was none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {

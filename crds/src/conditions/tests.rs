@@ -1,10 +1,11 @@
 //! The truth table of every phase, judged by the generic rules of kstatus.
 
-use agentvm_policy::EndReason;
+use agentvm_policy::{EndReason, LimitField};
 
 use super::{
-    AcceptedReason, AgentView, At, Cause, Condition, ConditionType, ImageReason, OperatorView,
-    PlacedReason, Report, Time, agent, operator, storage_pressure,
+    AcceptedReason, AgentView, At, Cause, Condition, ConditionType, ImageReason, LimitsReason,
+    MAX_MESSAGE_BYTES, OperatorView, PlacedReason, Pressing, Report, Time, agent, limits_pressure,
+    operator, storage_pressure,
 };
 use crate::agentvm::Phase;
 
@@ -210,18 +211,87 @@ fn the_agent_names_every_condition_it_owns_in_every_phase() {
 }
 
 #[test]
-fn pressure_on_storage_changes_nothing_for_kstatus() {
+fn pressure_changes_nothing_for_kstatus() {
     let noon = noon();
     for (view, _, expected) in agent_views() {
         let mut report = agent(&view, &at(&noon, &[]));
         report.conditions.push(storage_pressure(&at(&noon, &[])));
-        assert_eq!(
-            status_of(&report, ConditionType::StoragePressure),
-            Some("True")
-        );
+        report
+            .conditions
+            .extend(limits_pressure(&at(&noon, &[]), &[pressing_memory()]));
+        for kind in [
+            ConditionType::StoragePressure,
+            ConditionType::LimitsPressure,
+        ] {
+            assert_eq!(status_of(&report, kind), Some("True"));
+        }
         assert_eq!(kstatus(7, &report), expected);
-        report.conditions.rotate_right(1);
+        report.conditions.rotate_right(2);
         assert_eq!(kstatus(7, &report), expected, "whatever the order");
+    }
+}
+
+fn pressing_memory() -> Pressing {
+    Pressing {
+        field: LimitField::Memory,
+        used: Some((61 << 20) + 12_345),
+        limit: 64 << 20,
+    }
+}
+
+#[test]
+fn the_pressure_of_limits_is_told_with_use_limit_and_what_to_raise() {
+    let noon = noon();
+    let told = |pressing: &[Pressing]| {
+        let condition = limits_pressure(&at(&noon, &[]), pressing).unwrap();
+        (condition.reason, condition.message)
+    };
+    let memory = "95 % of limits.memory is used, 61Mi of 64Mi (raise spec.limits.memory)";
+    let cpu =
+        "it was delayed for most of the last minute by limits.cpu of 250m (raise spec.limits.cpu)";
+    let pressing_cpu = Pressing {
+        field: LimitField::Cpu,
+        used: None,
+        limit: 250,
+    };
+    let cases: [(&[Pressing], LimitsReason, String); 3] = [
+        (
+            &[pressing_memory()],
+            LimitsReason::MemoryPressure,
+            memory.to_owned(),
+        ),
+        (&[pressing_cpu], LimitsReason::CpuPressure, cpu.to_owned()),
+        (
+            &[pressing_memory(), pressing_cpu],
+            LimitsReason::SeveralLimits,
+            format!("{memory}; {cpu}"),
+        ),
+    ];
+    for (pressing, reason, message) in cases {
+        assert_eq!(told(pressing), (reason.as_str().to_owned(), message));
+    }
+    assert_eq!(limits_pressure(&at(&noon, &[]), &[]), None);
+}
+
+#[test]
+fn every_limit_that_presses_fits_into_one_message() {
+    let noon = noon();
+    for used in [None, Some(0), Some(u64::MAX)] {
+        let all = LimitField::ALL.map(|field| Pressing {
+            field,
+            used,
+            limit: field.max(),
+        });
+        let condition = limits_pressure(&at(&noon, &[]), &all).unwrap();
+        assert!(condition.message.len() <= MAX_MESSAGE_BYTES);
+        for field in LimitField::ALL {
+            let raise = format!("(raise {})", field.path());
+            assert_eq!(
+                condition.message.contains(&raise),
+                LimitsReason::of(field).is_some(),
+                "{condition:?}"
+            );
+        }
     }
 }
 
@@ -306,7 +376,7 @@ fn every_condition_is_one_that_the_api_server_takes() {
 
 #[test]
 fn h07_the_largest_status_fits_in_16_kib() {
-    use crate::agentvm::{AgentVMStatus, Assignment, EffectiveStatus, ExitStatus};
+    use crate::agentvm::{AgentVMStatus, Assignment, EffectiveStatus, ExitStatus, Fault};
     let noon = noon();
     let hostile = "\u{1f980}\n".repeat(4_000);
     let cause = Cause::Image(ImageReason::ConfigMapNotFound);
@@ -319,6 +389,12 @@ fn h07_the_largest_status_fits_in_16_kib() {
     )
     .conditions;
     conditions.push(storage_pressure(&at(&noon, &[])));
+    let all = LimitField::ALL.map(|field| Pressing {
+        field,
+        used: Some(u64::MAX),
+        limit: 1,
+    });
+    conditions.extend(limits_pressure(&at(&noon, &[]), &all));
     let node = "n".repeat(253);
     let refused = Some((AcceptedReason::PolicyRefused, hostile.as_str()));
     conditions.extend(
@@ -355,6 +431,8 @@ fn h07_the_largest_status_fits_in_16_kib() {
         exit: Some(ExitStatus {
             code: Some(i32::MIN),
             reason: "DeadlineExceeded".to_owned(),
+            fault: Some(Fault::Platform),
+            field: Some("spec.limits.timeout".to_owned()),
             message: super::sentence(&hostile),
             finished_at: Some(noon),
             cpu_millis: Some(i64::MAX),

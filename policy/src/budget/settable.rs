@@ -42,7 +42,7 @@ pub const fn at_limit(field: LimitField) -> AtLimit {
             series: "agentvm_vm_log_dropped_bytes_total",
         },
         LimitField::LogTotal => AtLimit {
-            guest: "nothing: what is over is dropped",
+            guest: "nothing: all that follows is dropped",
             end: None,
             series: "agentvm_vm_log_dropped_bytes_total",
         },

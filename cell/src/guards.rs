@@ -13,10 +13,20 @@ pub(crate) enum Guard {
     ArchiveBytes,
     /// Nothing is unpacked through a link.
     UnpackNoFollow,
+    /// Of the namespaces whose modules wait, the one that has used compilers least is next.
+    LeastCompiledFirst,
+    /// No namespace has all compilers.
+    CompilerLeft,
+    /// The modules of a namespace that wait for a compiler are bounded.
+    CompileQueueBound,
     /// Of the guests that are ready, the one that has used the least CPU time is polled next.
     LeastUsedFirst,
     /// A guest that slept does not make up for it.
     SleepEarnsNothing,
+    /// What a run writes in all is bounded.
+    LogTotal,
+    /// A VM pays for the writing of its lines.
+    LogCharge,
 }
 
 agentvm_guards::switch!(pub(crate) when test);

@@ -8,18 +8,20 @@
 //! | `routes` | HTTP on `warden.sock` | answers |
 //! | `cells`: one for each cell | its control channel, its end | code and log files for it |
 //! | `memory` | the container's memory | the end of the cell that is most over; files that may not grow |
-//! | `modules`: one for each request | a module | a compiler process, a cache entry |
+//! | `modules`: one for each request | a module | a compiler process in its namespace's turn, a cache entry |
 
 mod cache;
 mod cells;
 mod code;
 mod compiler;
+mod compilers;
 mod digest;
 mod key;
 mod machine;
 mod memory;
 mod modules;
 mod probe;
+mod queue;
 mod routes;
 mod run_dir;
 

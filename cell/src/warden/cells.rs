@@ -119,9 +119,7 @@ impl Cells {
 
     /// The namespace's cell, started if it was not there.
     pub(super) async fn start(&self, namespace: &str) -> Result<Cell, Problem> {
-        if !is_dns_label(namespace) {
-            return Err(bad_namespace(namespace));
-        }
+        check_namespace(namespace)?;
         let turn = self.turn(namespace);
         let _taken = turn.lock().await;
         if self.are_stopping() {
@@ -356,14 +354,18 @@ fn is_dns_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-fn bad_namespace(name: &str) -> Problem {
+/// Refuses what can't be a namespace.
+pub(super) fn check_namespace(name: &str) -> Result<(), Problem> {
+    if is_dns_label(name) {
+        return Ok(());
+    }
     let shown: String = name.chars().take(70).collect();
-    Problem {
+    Err(Problem {
         reason: Reason::BadRequest,
         message: format!(
             "the namespace {shown:?} is not a DNS label: 1 to 63 of a-z, 0-9 and -, no - at either end"
         ),
-    }
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

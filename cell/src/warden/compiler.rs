@@ -11,6 +11,7 @@ use agentvm_policy::budget;
 use tokio::process::{Child, Command};
 
 use super::code::{Code, Draft, Sealed};
+use super::compilers::Place;
 use super::modules::internal;
 use super::{Settings, jail_flag};
 use crate::control::{self, Channel, FromCompiler, ToCompiler};
@@ -46,27 +47,42 @@ enum Progress {
     Failed(String),
 }
 
+/// Who ended a compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It was done, or ended by itself.
+    Itself,
+    /// It took too long.
+    Late,
+    /// The node was short of memory.
+    Shed,
+}
+
 /// Compiles `wasm` in a process of its own. Must run on the warden's main thread.
-pub(super) async fn compile(limits: &Limits, wasm: Sealed) -> Result<Code, Problem> {
+pub(super) async fn compile(limits: &Limits, wasm: Sealed, place: &Place) -> Result<Code, Problem> {
     let failed =
         |error: &dyn std::fmt::Display| internal(format!("the compiler can't run: {error}"));
     let output = Draft::new("compiled").map_err(|error| failed(&error))?;
     let (ours, theirs) = control::pair().map_err(|error| failed(&error))?;
     let cpu_seconds = cpu_seconds(wasm.bytes());
     let mut child = spawn(limits, cpu_seconds, theirs).map_err(|error| failed(&error))?;
+    let listed = place.list(child.id().ok_or_else(|| failed(&"it ended at once"))?);
     let channel = Channel::new(ours).map_err(|error| failed(&error))?;
     channel
         .send(&ToCompiler::Compile, &[wasm.as_fd(), output.as_fd()])
         .await
         .map_err(|error| failed(&error))?;
     let mut progress = Progress::Started;
-    let in_time = tokio::time::timeout(limits.wall, watch(&channel, &mut progress))
-        .await
-        .is_ok();
+    let stop = tokio::select! {
+        () = watch(&channel, &mut progress) => Stop::Itself,
+        () = tokio::time::sleep(limits.wall) => Stop::Late,
+        () = listed.shed.cancelled() => Stop::Shed,
+    };
     // Nothing it does matters any more, and only a dead process has no mapping of its output.
     let _already_gone = child.start_kill();
+    drop(listed);
     let status = child.wait().await.map_err(|error| failed(&error))?;
-    let kind = verdict(progress, in_time, status, (limits, cpu_seconds))?;
+    let kind = verdict(progress, stop, status, (limits, cpu_seconds))?;
     let sealed = output.seal().map_err(|error| failed(&error))?;
     if sealed.bytes() > limits.max_code_bytes {
         return Err(over(&format!(
@@ -123,7 +139,7 @@ async fn watch(channel: &Channel, progress: &mut Progress) {
 /// Whose fault an end is: once jailed, a compiler does nothing but work on the module.
 fn verdict(
     progress: Progress,
-    in_time: bool,
+    stop: Stop,
     status: ExitStatus,
     (limits, cpu_seconds): (&Limits, u64),
 ) -> Result<ModuleKind, Problem> {
@@ -131,7 +147,12 @@ fn verdict(
         Progress::Compiled(kind) => Ok(kind),
         Progress::Refused(problem) => Err(problem),
         Progress::Failed(message) => Err(internal(format!("the compiler can't run: {message}"))),
-        Progress::Jailed if !in_time => Err(over(&format!(
+        Progress::Started | Progress::Jailed if stop == Stop::Shed => Err(Problem {
+            reason: Reason::Exhausted,
+            message: "the node ran short of memory while it compiled the module: try again later"
+                .to_owned(),
+        }),
+        Progress::Jailed if stop == Stop::Late => Err(over(&format!(
             "it takes longer than {} s",
             limits.wall.as_secs()
         ))),
@@ -184,34 +205,36 @@ mod tests {
             require_jail: JailLevel::Full,
         };
         let killed = ExitStatus::from_raw(libc::SIGKILL);
-        let reason = |progress, in_time| {
-            verdict(progress, in_time, killed, (&limits, 10))
+        let reason = |progress, stop| {
+            verdict(progress, stop, killed, (&limits, 10))
                 .unwrap_err()
                 .reason
         };
-        assert_eq!(reason(Progress::Started, false), Reason::Internal);
+        assert_eq!(reason(Progress::Started, Stop::Late), Reason::Internal);
         assert_eq!(
-            reason(Progress::Failed("no jail".to_owned()), true),
+            reason(Progress::Failed("no jail".to_owned()), Stop::Itself),
             Reason::Internal
         );
-        assert_eq!(reason(Progress::Jailed, false), Reason::CompileLimit);
-        assert_eq!(reason(Progress::Jailed, true), Reason::CompileLimit);
+        assert_eq!(reason(Progress::Jailed, Stop::Late), Reason::CompileLimit);
+        assert_eq!(reason(Progress::Jailed, Stop::Itself), Reason::CompileLimit);
+        assert_eq!(reason(Progress::Jailed, Stop::Shed), Reason::Exhausted);
+        assert_eq!(reason(Progress::Started, Stop::Shed), Reason::Exhausted);
         assert_eq!(
             verdict(
                 Progress::Compiled(ModuleKind::Core),
-                true,
+                Stop::Itself,
                 killed,
                 (&limits, 10)
             ),
             Ok(ModuleKind::Core)
         );
-        for (signal, in_time, part) in [
-            (libc::SIGXCPU, true, "10 s of CPU time"),
-            (libc::SIGABRT, true, "64 MiB of memory"),
-            (libc::SIGKILL, false, "longer than 3 s"),
+        for (signal, stop, part) in [
+            (libc::SIGXCPU, Stop::Itself, "10 s of CPU time"),
+            (libc::SIGABRT, Stop::Itself, "64 MiB of memory"),
+            (libc::SIGKILL, Stop::Late, "longer than 3 s"),
         ] {
             let status = ExitStatus::from_raw(signal);
-            let refused = verdict(Progress::Jailed, in_time, status, (&limits, 10)).unwrap_err();
+            let refused = verdict(Progress::Jailed, stop, status, (&limits, 10)).unwrap_err();
             assert!(refused.message.contains(part), "{}", refused.message);
         }
     }

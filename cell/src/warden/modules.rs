@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentvm_cell_api::problem::{Problem, Reason};
-use agentvm_cell_api::warden::{Compiles, Module};
-use tokio::sync::Semaphore;
-
 use super::Settings;
 use super::cache::{self, Cache, Lookup};
 use super::code::{Code, Sealed};
 use super::compiler::{self, Limits};
+use super::compilers::{Compilers, Place};
 use super::digest::Digest;
 use super::key::Key;
+use agentvm_cell_api::problem::{Problem, Reason};
+use agentvm_cell_api::warden::{Compiles, Module};
 
 /// Refusals that are remembered, so that a bad module is compiled once, not once a restart.
 const MAX_REFUSED: usize = agentvm_policy::budget::REFUSED_MODULES.usize();
@@ -30,7 +29,7 @@ const MAX_HELD: usize = agentvm_policy::budget::HELD_MODULES.usize();
 pub(super) struct Modules {
     cache: Arc<Cache>,
     limits: Limits,
-    compilers: Semaphore,
+    compilers: Compilers,
     /// Code in memory, shared by all cells that run it.
     held: Mutex<Held>,
     /// What was refused, and why.
@@ -53,7 +52,7 @@ impl Modules {
         Self {
             cache: Arc::new(Cache::new(&settings.cache_dir, engine, key, bounds)),
             limits: Limits::of(settings),
-            compilers: Semaphore::new(usize::try_from(settings.compilers).unwrap_or(1)),
+            compilers: Compilers::new(settings),
             held: Mutex::new(Held {
                 max_bytes: max_code_bytes,
                 entries: VecDeque::new(),
@@ -68,13 +67,19 @@ impl Modules {
 
     /// Compilations by outcome so far.
     pub(super) fn compiles(&self) -> Compiles {
+        let (running, waiting) = self.compilers.count();
         Compiles {
             succeeded: self.succeeded.load(Ordering::Relaxed),
             refused: self.refused_total.load(Ordering::Relaxed),
             rejected_entries: self.rejected_entries.load(Ordering::Relaxed),
-            running: 0,
-            waiting: 0,
+            running,
+            waiting,
         }
+    }
+
+    /// The compilers.
+    pub(super) fn compilers(&self) -> &Compilers {
+        &self.compilers
     }
 
     /// The module's code where it is compiled: verified, in memory.
@@ -91,13 +96,40 @@ impl Modules {
     }
 
     /// The module, compiled from `wasm` unless it already is. `wasm` has this digest.
-    pub(super) async fn put(&self, digest: &Digest, wasm: Sealed) -> Result<Module, Problem> {
-        let turn = self.turn(digest);
-        let taken = turn.lock().await;
-        let module = self.put_in_turn(digest, wasm).await;
-        drop(taken);
-        self.end_turn(digest, turn);
-        module
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        digest: Digest,
+        wasm: Sealed,
+        place: Place,
+    ) -> Result<Module, Problem> {
+        if let Some(known) = self.known(&digest).await? {
+            return Ok(known);
+        }
+        place.turn(&digest).await;
+        let modules = self.clone();
+        // A task of its own: an asker that goes away while it waits gives its place up; one that
+        // goes away later neither wastes nor repeats the work.
+        let compiling = tokio::spawn(async move {
+            match modules.known(&digest).await? {
+                Some(known) => Ok(known),
+                None => modules.compile(&digest, wasm, &place).await,
+            }
+        });
+        match compiling.await {
+            Ok(module) => module,
+            Err(error) => Err(internal(format!("compiling failed: {error}"))),
+        }
+    }
+
+    /// What is known of a module without compiling it: that it is compiled, or bad.
+    async fn known(&self, digest: &Digest) -> Result<Option<Module>, Problem> {
+        if let Some(code) = self.code(digest).await? {
+            return Ok(Some(module(digest, &code, 0)));
+        }
+        match lock(&self.refused).get(digest, Instant::now()) {
+            Some(problem) => Err(problem),
+            None => Ok(None),
+        }
     }
 
     async fn code_in_turn(&self, digest: &Digest) -> Result<Option<Arc<Code>>, Problem> {
@@ -119,22 +151,14 @@ impl Modules {
         }
     }
 
-    async fn put_in_turn(&self, digest: &Digest, wasm: Sealed) -> Result<Module, Problem> {
-        if let Some(code) = self.code_in_turn(digest).await? {
-            return Ok(module(digest, &code, 0));
-        }
-        if let Some(problem) = lock(&self.refused).get(digest, Instant::now()) {
-            return Err(problem);
-        }
-        let permit = self
-            .compilers
-            .acquire()
-            .await
-            .map_err(|_closed| internal("the warden ends"))?;
+    async fn compile(
+        &self,
+        digest: &Digest,
+        wasm: Sealed,
+        place: &Place,
+    ) -> Result<Module, Problem> {
         let started = Instant::now();
-        let compiled = compiler::compile(&self.limits, wasm).await;
-        drop(permit);
-        let code = match compiled {
+        let code = match compiler::compile(&self.limits, wasm, place).await {
             Ok(code) => Arc::new(code),
             Err(problem) => return Err(self.refuse(digest, problem)),
         };

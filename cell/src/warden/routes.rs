@@ -5,17 +5,22 @@ use std::sync::Arc;
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::{Cell, Cells as CellList, Info, Module};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::cells::Cells;
+use super::cells::{self, Cells};
 use super::code::{Draft, Sealed};
+use super::compilers::Place;
 use super::digest::Digest;
 use super::modules::{Modules, internal};
+use super::queue::Name;
 use super::{Settings, machine, resident_bytes};
 use crate::control::Verdict;
 use crate::refusal::{Refusal, no_such_method, no_such_route};
@@ -36,7 +41,7 @@ pub(super) fn router(warden: Warden) -> Router {
     Router::new()
         .route("/v1/info", get(info))
         .route("/v1/modules/{sha256}", put(put_module).get(module))
-        .route("/v1/cells", get(cells))
+        .route("/v1/cells", get(list_cells))
         .route("/v1/cells/{namespace}", put(start_cell).delete(stop_cell))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
@@ -85,23 +90,46 @@ async fn module(
     }))
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PutQuery {
+    /// Whose module it is.
+    namespace: Option<String>,
+}
+
 async fn put_module(
     State(warden): State<Arc<Warden>>,
     Path(sha256): Path<String>,
+    query: Result<Query<PutQuery>, QueryRejection>,
     body: Body,
 ) -> Result<Json<Module>, Refusal> {
     let digest = parse(&sha256)?;
-    let wasm = take_in(body, &digest, warden.settings.max_module_mib << 20).await?;
-    let modules = warden.modules.clone();
-    // A task of its own: an asker that goes away neither wastes nor repeats the work.
-    match tokio::spawn(async move { modules.put(&digest, wasm).await }).await {
-        Ok(module) => Ok(Json(module?)),
-        Err(error) => Err(Refusal(internal(format!("compiling failed: {error}")))),
+    let namespace = queued_as(query)?;
+    let place = warden.modules.compilers().enter(namespace)?;
+    let most = warden.settings.max_module_mib << 20;
+    let wasm = take_in(body, (&digest, most), &place).await?;
+    Ok(Json(warden.modules.put(digest, wasm, place).await?))
+}
+
+/// Who is waiting.
+fn queued_as(query: Result<Query<PutQuery>, QueryRejection>) -> Result<Name, Refusal> {
+    let Query(PutQuery { namespace }) =
+        query.map_err(|error| Refusal::new(Reason::BadRequest, error.body_text()))?;
+    if let Some(name) = &namespace {
+        cells::check_namespace(name)?;
     }
+    Ok(Name(namespace))
 }
 
 /// Reads a module into sealed memory, and holds it against the digest that was asked for.
-async fn take_in(mut body: Body, digest: &Digest, max_bytes: u64) -> Result<Sealed, Refusal> {
+async fn take_in(
+    mut body: Body,
+    (digest, max_bytes): (&Digest, u64),
+    place: &Place,
+) -> Result<Sealed, Refusal> {
+    if let Some(bytes) = body.size_hint().exact() {
+        fits(bytes, max_bytes)?;
+    }
     let failed =
         |error: std::io::Error| Refusal(internal(format!("no memory for the module: {error}")));
     let mut draft = Draft::new("module").map_err(failed)?;
@@ -118,13 +146,8 @@ async fn take_in(mut body: Body, digest: &Digest, max_bytes: u64) -> Result<Seal
             continue;
         };
         bytes = bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        if bytes > max_bytes {
-            let message = format!(
-                "the module has more than {} MiB, the limit",
-                max_bytes >> 20
-            );
-            return Err(Refusal::new(Reason::CompileLimit, message));
-        }
+        fits(bytes, max_bytes)?;
+        place.grow(data.len())?;
         hash.update(&data);
         draft.write_all(&data).map_err(failed)?;
     }
@@ -136,6 +159,18 @@ async fn take_in(mut body: Body, digest: &Digest, max_bytes: u64) -> Result<Seal
     draft.seal().map_err(failed)
 }
 
+/// Refuses a module that is too large, before it costs anything.
+fn fits(bytes: u64, max_bytes: u64) -> Result<(), Refusal> {
+    if bytes <= max_bytes {
+        return Ok(());
+    }
+    let message = format!(
+        "the module has more than {} MiB, the most that this node accepts: make it smaller, or raise --max-module-mib of the node's warden",
+        max_bytes >> 20
+    );
+    Err(Refusal::new(Reason::CompileLimit, message))
+}
+
 fn parse(sha256: &str) -> Result<Digest, Refusal> {
     Digest::parse(sha256).ok_or_else(|| {
         let shown: String = sha256.chars().take(70).collect();
@@ -144,7 +179,7 @@ fn parse(sha256: &str) -> Result<Digest, Refusal> {
     })
 }
 
-async fn cells(State(warden): State<Arc<Warden>>) -> Json<CellList> {
+async fn list_cells(State(warden): State<Arc<Warden>>) -> Json<CellList> {
     Json(warden.cells.list())
 }
 

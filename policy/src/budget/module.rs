@@ -12,6 +12,10 @@ bounds! {
     CODE_BYTES = Bytes(512 << 20), "The largest machine code that a node accepts, and all that it holds in memory for cells to share, unless `--max-code-mib` says otherwise", "refused, `CompileLimit`; code not used for longest leaves memory";
     CACHE_BYTES = Bytes(4 << 30), "Machine code that a node keeps on disk, unless `--max-cache-mib` says otherwise", "what was not used for longest goes";
     COMPILERS = Count(2), "Compilations at once, unless `--compilers` says otherwise", "waits";
+    MODULES_WAITING = Count(32), "Modules of one namespace that wait for a compiler", "refused, `Exhausted`, and tried again";
+    MODULES_WAITING_BYTES = Bytes(256 << 20), "Bytes of the modules of one namespace that wait for a compiler; one alone may be larger", "refused, `Exhausted`, and tried again";
+    ALL_MODULES_WAITING_BYTES = Bytes(512 << 20), "Bytes of the modules of all namespaces that wait for a compiler; one alone may be larger", "refused, `Exhausted`, and tried again";
+    COMPILE_HALF_LIFE = Milliseconds(MINUTE), "The time after which what a namespace has used of the compilers counts half, when the next module is chosen", "nothing";
     COMPILE_WALL = Milliseconds(4 * MINUTE), "The time of one compilation, unless `--compile-timeout-seconds` says otherwise", "refused, `CompileLimit`";
     COMPILE_CPU_PER_MIB = Milliseconds(10 * SECOND), "CPU time of one compilation for each MiB of its module, rounded up", "refused, `CompileLimit`";
     COMPILE_CPU_LEAST = Milliseconds(10 * SECOND), "That CPU time, where the module is small", "refused, `CompileLimit`";

@@ -11,9 +11,9 @@
 //! | `GET /v1/vms/{uid}/archive?path=P` | a tar archive of what a VM with `keepFiles` left below `P`; 409 while it runs |
 //! | `GET /v1/stats` | [`Stats`] |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use agentvm_policy::{EndReason, Grants};
+use agentvm_policy::{EndReason, Grants, LimitField};
 use serde::{Deserialize, Serialize};
 
 use crate::mounts::Mount;
@@ -115,6 +115,9 @@ pub struct VmStatus {
     /// True while its files may not grow, since the node is short of memory; false after the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub storage_pressure: bool,
+    /// Limits that it has nearly used up, or is delayed by; none after the end.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub limits_pressure: BTreeSet<LimitField>,
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,

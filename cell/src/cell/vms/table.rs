@@ -118,6 +118,7 @@ impl Entry {
             version: self.version,
             started_unix_ms: self.started_unix_ms,
             storage_pressure: self.storage_pressure,
+            limits_pressure: std::collections::BTreeSet::new(),
             end: self.end.clone(),
         }
     }

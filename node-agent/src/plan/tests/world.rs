@@ -356,6 +356,7 @@ impl World {
             version: 1,
             started_unix_ms: Some(1_800_000_000_000 + u64::try_from(self.now.as_millis()).unwrap()),
             storage_pressure: false,
+            limits_pressure: BTreeSet::new(),
             end: None,
         };
         self.cell.insert(uid.to_owned(), status.clone());

@@ -190,6 +190,10 @@ impl Catalogue {
             .filter(|assignment| assignment.node_name == self.node)?;
         let namespace = vm.metadata.namespace.clone()?;
         let source = source(vm, &namespace);
+        let ruling = match &source {
+            Ok(_) => self.ruling(vm, &namespace),
+            Err(message) => Ruling::Invalid(message.clone()),
+        };
         Some(Want {
             uid: vm.metadata.uid.clone()?,
             name: vm.metadata.name.clone()?,
@@ -199,10 +203,8 @@ impl Catalogue {
             // What can't be read is refused by the ruling.
             mounts: vm.mounts().unwrap_or_default(),
             grace: vm.grace_period().unwrap_or(agentvm_crds::DEFAULT_GRACE),
-            ruling: match &source {
-                Ok(_) => self.ruling(vm, &namespace),
-                Err(message) => Ruling::Invalid(message.clone()),
-            },
+            effective: ruling.effective().map(Arc::new),
+            ruling,
             source: source.ok(),
             evict: self.leaving.clone().or_else(|| assignment.evict.clone()),
             released: vm.status.as_ref().and_then(|status| status.released_epoch)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_crds::AskedMount;
-use agentvm_crds::agentvm::{AgentVMSpec, RestartPolicy};
+use agentvm_crds::agentvm::{AgentVMSpec, EffectiveStatus, RestartPolicy};
 use agentvm_policy::{Grants, Verdict};
 
 use crate::source::Source;
@@ -45,6 +45,8 @@ pub struct Want {
     pub grace: Duration,
     /// What it may do.
     pub ruling: Ruling,
+    /// The same as a status says it; `None` where the ruling is no verdict.
+    pub effective: Option<Arc<EffectiveStatus>>,
     /// Why it must leave this node, if it must.
     pub evict: Option<String>,
     /// True where it was reported to have left: it is the operator's again.
@@ -62,6 +64,16 @@ pub enum Ruling {
     Refused(Verdict),
     /// It may run with the verdict's grants and no more.
     Granted(Verdict),
+}
+
+impl Ruling {
+    /// The verdict as a status says it, where there is one.
+    pub fn effective(&self) -> Option<EffectiveStatus> {
+        match self {
+            Self::Granted(verdict) | Self::Refused(verdict) => Some(EffectiveStatus::from(verdict)),
+            Self::Unknown(_) | Self::Invalid(_) => None,
+        }
+    }
 }
 
 impl Want {
@@ -103,7 +115,7 @@ pub fn needs_another_run(a: &AgentVMSpec, b: &AgentVMSpec) -> bool {
     } = a;
     let of_limits = |spec: &Option<agentvm_crds::agentvm::LimitsSpec>| {
         let limits = spec.clone().unwrap_or_default();
-        // `cpu` and `log_rate` are live.
+        // `cpu`, `log_rate` and `log_total` are live.
         (
             limits.memory,
             limits.fuel,
@@ -162,6 +174,7 @@ mod tests {
             ("spec.limits.fuel", json!("1M"), json!("2M")),
             ("spec.limits.timeout", json!("1s"), json!("2s")),
             ("spec.limits.logRate", json!("1Ki"), json!("2Ki")),
+            ("spec.limits.logTotal", json!("1Mi"), json!("2Mi")),
             ("spec.limits.storage", json!("1Mi"), json!("2Mi")),
             ("spec.limits.inodes", json!("16"), json!("1k")),
             ("spec.limits.openFiles", json!("8"), json!("64")),

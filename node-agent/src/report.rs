@@ -4,17 +4,21 @@
 //! retry that fails again in the same way, or a plain start, costs no write: a whole life is
 //! three writes, of which the agent does two.
 
+mod key;
+
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_crds::agentvm::{AgentVMStatus, EffectiveStatus, ExitStatus, Phase};
-use agentvm_crds::conditions::{AcceptedReason, AgentView, At, Cause, ConditionType, sentence};
+use agentvm_crds::conditions::{AcceptedReason, AgentView, At, Cause, sentence};
 use agentvm_policy::EndReason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use agentvm_cell_api::cell::{End, VmState};
 
+pub use self::key::{Key, News};
 use crate::clock::Moment;
 use crate::desired::{Ruling, Want};
 use crate::observed::{Record, Run, Verb};
@@ -24,42 +28,14 @@ use crate::stop::must_stop;
 /// in any order.
 const REFUSAL_SETTLES: Duration = Duration::from_secs(2);
 
-/// What tells one report from another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The assignment it speaks of.
-    pub epoch: u64,
-    /// The generation it speaks of.
-    pub generation: i64,
-    phase: Phase,
-    reason: Cow<'static, str>,
-    restarts: u32,
-    started_unix_s: Option<i64>,
-    finished_unix_s: Option<i64>,
-    storage_pressure: bool,
-}
-
-/// What is new in a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// Its phase, or what is said about it.
-    Phase,
-    /// The VM's files can't grow any more.
-    StoragePressure,
-    /// They can again.
-    NoStoragePressure,
-}
-
 /// Everything that one status write says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// What tells it from others.
     pub key: Key,
     /// What is new in it.
-    pub news: News,
+    pub news: Vec<News>,
     phase: Told,
-    /// `status.effective`.
-    pub effective: Option<EffectiveStatus>,
     /// `status.releasedEpoch`.
     pub released_epoch: Option<i64>,
     /// `status.moduleDigest`.
@@ -115,12 +91,6 @@ pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
             | Told::Failed(..) => None,
         },
         phase: told,
-        effective: match &want.ruling {
-            Ruling::Granted(verdict) | Ruling::Refused(verdict) => {
-                Some(EffectiveStatus::from(verdict))
-            }
-            Ruling::Unknown(_) | Ruling::Invalid(_) => None,
-        },
         module_digest: module.map(|module| format!("sha256:{}", module.sha256)),
         restarts: i32::try_from(record.restarts).unwrap_or(i32::MAX),
         started_at: record.started_unix_ms.and_then(time),
@@ -139,8 +109,7 @@ fn told(want: &Want, record: &Record, now: Moment) -> Option<Told> {
             spec,
             from,
             ..
-        } => must_stop(want, spec, from.as_deref())
-            .is_none()
+        } => (may_be_told(want, record) && must_stop(want, spec, from.as_deref()).is_none())
             .then_some(Told::Running),
         // On the way to something else, which is told when it is reached.
         Run::Live { .. }
@@ -152,6 +121,14 @@ fn told(want: &Want, record: &Record, now: Moment) -> Option<Told> {
         }
         | Run::None => idle(want, record, now),
     }
+}
+
+/// While the rules are not known, it is not known either whether a run follows a new generation:
+/// to say so would prove it to the next agent, and what the VM may do would be left out.
+fn may_be_told(want: &Want, record: &Record) -> bool {
+    let unknown = matches!(want.ruling, Ruling::Unknown(_));
+    let told = record.told.key.as_ref();
+    !unknown || told.is_some_and(|told| told.generation == want.generation)
 }
 
 fn finished(record: &Record) -> Told {
@@ -222,74 +199,22 @@ fn key_of(want: &Want, record: &Record, told: &Told, now: Moment) -> Key {
             .as_ref()
             .and_then(|end| time(end.finished_unix_ms))
             .map(|time| time.0.as_second()),
+        effective: effective(want, record),
         storage_pressure: matches!(told, Told::Running) && record.pressure.is_told(now),
     }
 }
 
-impl Key {
-    /// The key of a status as it stands.
-    pub fn of(epoch: u64, status: &AgentVMStatus) -> Self {
-        let ready = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready");
-        let finished = status
-            .exit
-            .as_ref()
-            .and_then(|exit| exit.finished_at.as_ref());
-        Self {
-            epoch,
-            generation: status.observed_generation.unwrap_or_default(),
-            phase: status.phase.unwrap_or(Phase::Starting),
-            reason: Cow::Owned(ready.map(|ready| ready.reason.clone()).unwrap_or_default()),
-            restarts: status
-                .restarts
-                .and_then(|count| u32::try_from(count).ok())
-                .unwrap_or_default(),
-            started_unix_s: status.started_at.as_ref().map(|time| time.0.as_second()),
-            finished_unix_s: finished.map(|time| time.0.as_second()),
-            storage_pressure: status.conditions.iter().any(|condition| {
-                condition.type_ == ConditionType::StoragePressure.as_str()
-                    && condition.status == "True"
-            }),
+/// What the VM may do, or could do when it ended. What was told stays while the rules are not
+/// known, as they are not when the agent has just started.
+fn effective(want: &Want, record: &Record) -> Option<Arc<EffectiveStatus>> {
+    let told = || record.told.key.as_ref()?.effective.clone();
+    match &want.ruling {
+        Ruling::Unknown(_) => told(),
+        Ruling::Invalid(_) => None,
+        Ruling::Refused(_) | Ruling::Granted(_) if record.finished => {
+            told().or_else(|| want.effective.clone())
         }
-    }
-
-    /// What is new after `before`.
-    fn news(&self, before: Option<&Self>) -> News {
-        let otherwise_same = before.is_some_and(|before| {
-            let before = Self {
-                storage_pressure: self.storage_pressure,
-                ..before.clone()
-            };
-            before == *self
-        });
-        match (otherwise_same, self.storage_pressure) {
-            (false, _) => News::Phase,
-            (true, true) => News::StoragePressure,
-            (true, false) => News::NoStoragePressure,
-        }
-    }
-
-    /// True where it says that the guest runs.
-    pub fn is_running(&self) -> bool {
-        self.phase == Phase::Running
-    }
-
-    /// True where it says that no run follows, whatever changes. A refusal by policy ends with
-    /// the policy.
-    pub fn is_final(&self) -> bool {
-        self.phase.is_final() && self.reason != AcceptedReason::PolicyRefused.as_str()
-    }
-
-    /// Its phase.
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// Its reason: of the end or of the problem, else the phase's name.
-    pub fn reason(&self) -> &str {
-        &self.reason
+        Ruling::Refused(_) | Ruling::Granted(_) => want.effective.clone(),
     }
 }
 
@@ -310,7 +235,7 @@ impl Report {
             observed_generation: view.observed_generation,
             phase: view.phase,
             conditions: view.conditions,
-            effective: self.effective.clone(),
+            effective: self.key.effective.as_deref().cloned(),
             released_epoch: self.released_epoch,
             module_digest: self.module_digest.clone(),
             restarts: Some(self.restarts),
@@ -320,9 +245,9 @@ impl Report {
         }
     }
 
-    /// One sentence on it, for events.
-    pub fn message(&self) -> &str {
-        match self.news {
+    /// One sentence on something that is new in it, for events.
+    pub fn message(&self, news: News) -> &str {
+        match news {
             News::Phase => {}
             News::StoragePressure => {
                 return "its node is short of memory: its files can't grow until that is over";
@@ -372,11 +297,11 @@ impl Told {
 fn exit(end: &End) -> ExitStatus {
     ExitStatus {
         code: end.exit_code,
-        reason: end.reason.as_str().to_owned(),
         message: sentence(&end.message),
         finished_at: time(end.finished_unix_ms),
         cpu_millis: i64::try_from(end.usage.cpu_ns / 1_000_000).ok(),
         memory_peak_bytes: i64::try_from(end.usage.memory_peak_bytes).ok(),
+        ..ExitStatus::of(end.reason)
     }
 }
 

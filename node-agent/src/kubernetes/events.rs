@@ -36,9 +36,11 @@ impl Events {
 
     /// Publishes what a status write told.
     pub async fn publish(&self, want: &Want, report: &Report) {
-        let (type_, reason, action) = kind(report);
-        self.about(want, type_, reason, action, report.message())
-            .await;
+        for news in &report.news {
+            let (type_, reason, action) = kind(report, *news);
+            self.about(want, type_, reason, action, report.message(*news))
+                .await;
+        }
     }
 
     /// Publishes that a change of mounted files does not reach the VM.
@@ -82,8 +84,8 @@ impl Events {
     }
 }
 
-fn kind(report: &Report) -> (EventType, &str, &'static str) {
-    match report.news {
+fn kind(report: &Report, news: News) -> (EventType, &str, &'static str) {
+    match news {
         News::Phase => {}
         News::StoragePressure => return (EventType::Warning, "StoragePressure", "Run"),
         News::NoStoragePressure => return (EventType::Normal, "NoStoragePressure", "Run"),

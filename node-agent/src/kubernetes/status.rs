@@ -49,9 +49,15 @@ impl LiveStatus {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         // The answer is not decoded as an AgentVM: the write has happened, whatever comes back.
         let write = api.patch_status(&want.name, &params, &patch);
-        match tokio::time::timeout(WRITE_WITHIN, write).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if is_gone(&error) => Ok(()),
+        let written = async {
+            match write.await {
+                Ok(_) => Ok(()),
+                Err(error) if may_be_gone(&error) && is_gone(&api, want).await? => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        match tokio::time::timeout(WRITE_WITHIN, written).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Unanswered(say(&error))),
             Err(_elapsed) => Err(Unanswered(format!("no answer within {WRITE_WITHIN:?}"))),
         }
@@ -95,8 +101,91 @@ fn body(want: &Want, status: &AgentVMStatus) -> Value {
     })
 }
 
-/// True where there is no object of that UID any more. A conflict of an apply by force can
-/// only be about the UID.
-fn is_gone(error: &kube::Error) -> bool {
+/// True where there may be no object of that UID any more. A conflict may also be one with other
+/// writers: the API server gives an apply up after some attempts.
+fn may_be_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
+}
+
+/// Asks the API server itself: a write that is taken for done is never repeated.
+async fn is_gone(api: &Api<AgentVM>, want: &Want) -> Result<bool, kube::Error> {
+    let found = api.get_metadata_opt(&want.name).await?;
+    Ok(found.is_none_or(|found| found.metadata.uid.as_deref() != Some(want.uid.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use agentvm_crds::AgentVMSpec;
+    use agentvm_crds::agentvm::Assignment;
+    use axum::http::{Method, StatusCode};
+    use axum::{Json, Router};
+
+    use super::*;
+    use crate::catalogue::{Catalogue, Change};
+
+    /// A VM with nothing special about it.
+    fn want() -> Arc<Want> {
+        let mut vm = AgentVM::new("vm-a", AgentVMSpec::default());
+        vm.metadata.namespace = Some("tenant-ns".to_owned());
+        vm.metadata.uid = Some("uid-a".to_owned());
+        vm.status = Some(AgentVMStatus {
+            assignment: Some(Assignment {
+                node_name: "node-a".to_owned(),
+                epoch: 1,
+                evict: None,
+            }),
+            ..AgentVMStatus::default()
+        });
+        let mut catalogue = Catalogue::new("node-a");
+        catalogue.apply(Change::Vm(Box::new(vm)));
+        Arc::clone(&catalogue.desired().vms["uid-a"])
+    }
+
+    /// An API server that refuses every write with `code` and says whose UID the name has.
+    async fn refusing(code: StatusCode, uid: Option<&'static str>) -> LiveStatus {
+        let answer = move |method: Method| async move {
+            match (method, uid) {
+                (Method::GET, Some(uid)) => {
+                    let found = json!({
+                        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                        "metadata": {"name": "vm-a", "uid": uid},
+                    });
+                    (StatusCode::OK, Json(found))
+                }
+                (Method::GET, None) => {
+                    (StatusCode::NOT_FOUND, Json(refusal(StatusCode::NOT_FOUND)))
+                }
+                (_, _) => (code, Json(refusal(code))),
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let config = kube::Config::new(address.parse().unwrap());
+        LiveStatus::new(Client::try_from(config).unwrap(), "node-a")
+    }
+
+    fn refusal(code: StatusCode) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Status", "status": "Failure", "metadata": {},
+            "message": "no", "code": code.as_u16(),
+            "reason": code.canonical_reason().unwrap_or_default().replace(' ', ""),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_write_that_conflicts_is_done_only_where_its_object_is_gone() {
+        for (code, uid, is_done) in [
+            (StatusCode::CONFLICT, Some("uid-a"), false),
+            (StatusCode::CONFLICT, Some("uid-b"), true),
+            (StatusCode::CONFLICT, None, true),
+            (StatusCode::NOT_FOUND, None, true),
+            (StatusCode::FORBIDDEN, None, false),
+        ] {
+            let status = refusing(code, uid).await;
+            let written = status.apply(&want(), AgentVMStatus::default()).await;
+            assert_eq!(written.is_ok(), is_done, "{code} {uid:?}: {written:?}");
+        }
+    }
 }

@@ -55,16 +55,28 @@ impl Record {
                 self.remember_end(&key, status);
             }
             Some(Phase::BackOff) if !self.is_live() => {
+                self.remember_last_run(&key, status);
                 self.crashes = Backoff::after(self.restarts.saturating_add(1));
                 self.not_before = Some(now.saturating_add(self.crashes.delay(RESTART)));
                 self.next_counts = true;
             }
+            Some(Phase::Running) => self.remember_last_run(&key, status),
             Some(_) | None => {}
         }
         self.told = Told {
             key: Some(key),
             ..Told::default()
         };
+    }
+
+    /// Takes over how the run before ended, and when the last one started: both stay in the
+    /// status until there is something newer.
+    fn remember_last_run(&mut self, key: &Key, status: &AgentVMStatus) {
+        let end = status.exit.as_ref().and_then(end);
+        let told = end.filter(|end| key.is_running() || key.reason() == end.reason.as_str());
+        self.exit = self.exit.take().or(told);
+        let started = status.started_at.as_ref().and_then(unix_ms);
+        self.started_unix_ms = self.started_unix_ms.or(started);
     }
 
     /// Takes over an end, so that what is told of it later is still the same.

@@ -4,4 +4,5 @@ mod files;
 mod guards;
 mod laws;
 mod rules;
+mod rules_late;
 mod world;

@@ -251,7 +251,10 @@ fn pressure_is_one_write_more_when_it_begins_and_one_when_it_has_ended() {
     );
     world.wait(Duration::from_secs(30));
     assert!(!has(&world));
-    let news: Vec<News> = world.told["u1"].iter().map(|report| report.news).collect();
+    let news: Vec<News> = world.told["u1"]
+        .iter()
+        .flat_map(|report| report.news.clone())
+        .collect();
     assert_eq!(
         news,
         [News::Phase, News::StoragePressure, News::NoStoragePressure]
@@ -271,7 +274,7 @@ fn a_new_agent_tells_no_pressure_twice() {
     world.ends("u1", EndReason::Completed);
     world.settle();
     let last = world.told["u1"].last().unwrap();
-    assert_eq!(last.news, News::Phase);
+    assert_eq!(last.news, [News::Phase]);
     let conditions = &world.objects["u1"].status.as_ref().unwrap().conditions;
     assert!(conditions.iter().all(|one| one.type_ != "StoragePressure"));
 }

@@ -7,9 +7,11 @@ use agentvm_policy::EndReason;
 use proptest::prelude::*;
 
 use super::files::{self, mounting};
+use super::rules_late;
 use super::world::{World, assigned};
 use crate::observed::Run;
 use crate::plan::Action;
+use crate::report::Key;
 
 const UIDS: [&str; 6] = ["u1", "u2", "u3", "u4", "u5", "u6"];
 
@@ -26,6 +28,10 @@ enum Happening {
     ContentChanged(u8),
     CellDied,
     AgentKilled,
+    /// The next agent reads the objects before the rules.
+    AgentKilledAndSlow,
+    /// The policy by which VMs have so many millicores changes, or what the rules are is read.
+    RulesRead(u8),
     ApiDown(bool),
     Relisted,
     TimePassed(u64),
@@ -48,6 +54,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0_u8..4).prop_map(Happening::ContentChanged),
         1 => Just(Happening::CellDied),
         1 => Just(Happening::AgentKilled),
+        1 => Just(Happening::AgentKilledAndSlow),
+        2 => (1_u8..4).prop_map(Happening::RulesRead),
         1 => any::<bool>().prop_map(Happening::ApiDown),
         1 => Just(Happening::Relisted),
         4 => (1_u64..400).prop_map(Happening::TimePassed),
@@ -86,7 +94,13 @@ fn happen(world: &mut World, happening: Happening) {
         Happening::EndedUnseen(vm, reason) if world.cell.contains_key(UIDS[vm]) => {
             world.end_silently(UIDS[vm], EndReason::ALL[reason]);
         }
-        Happening::Reassigned(vm) if world.objects.contains_key(UIDS[vm]) => {
+        // What has ended for good is never placed again.
+        Happening::Reassigned(vm)
+            if world
+                .objects
+                .get(UIDS[vm])
+                .is_some_and(|object| !Key::of(1, object.status.as_ref().unwrap()).is_final()) =>
+        {
             let mut object = world.objects[UIDS[vm]].clone();
             object
                 .status
@@ -103,6 +117,14 @@ fn happen(world: &mut World, happening: Happening) {
         Happening::AgentKilled => {
             world.killed = true;
             world.start_agent();
+        }
+        Happening::AgentKilledAndSlow => {
+            world.killed = true;
+            world.start_agent_without_rules();
+        }
+        Happening::RulesRead(cpu) => {
+            world.policies = vec![rules_late::by_default(&format!("{cpu}00m"))];
+            world.read_rules();
         }
         Happening::ApiDown(down) => world.api_is_down = down,
         Happening::Relisted => world.relist(),
@@ -185,6 +207,13 @@ proptest! {
     }
 }
 
+/// What a VM may use of the CPU, as its cell holds it.
+fn held_cpu(world: &World, uid: &str) -> Option<String> {
+    let held = world.cell.get(uid)?;
+    let cpu = held.spec.grants.limits.cpu_millicores;
+    Some(agentvm_policy::LimitField::Cpu.show(cpu))
+}
+
 impl World {
     /// Everything that a cell knows reaches the agent.
     fn start_watching_again(&mut self) {
@@ -193,6 +222,7 @@ impl World {
                 self.tell_cell(uid);
             }
         }
+        self.read_rules();
         self.relist();
     }
 
@@ -212,6 +242,16 @@ impl World {
         for (uid, vm) in &self.objects {
             let record = self.record(uid);
             let should_run = !vm.spec.suspend && !record.finished;
+            let status = vm.status.as_ref().unwrap();
+            if let Some(held) = self.cell.get(uid) {
+                assert_eq!(held.spec.args[1..], vm.spec.args, "{uid}: {record:?}");
+            }
+            let granted = held_cpu(self, uid).filter(|_| should_run);
+            if let Some(granted) = granted {
+                let told = rules_late::told_cpu(status);
+                assert_eq!(told, Some(granted.as_str()), "{uid}: {record:?}");
+                assert_eq!(status.observed_generation, vm.metadata.generation);
+            }
             assert_eq!(self.cell.contains_key(uid), should_run, "{uid}: {record:?}");
             assert_eq!(
                 matches!(record.run, Run::Live { .. }),

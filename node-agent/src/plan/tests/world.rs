@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agentvm_cell_api::cell::{End, Usage, VmSpec, VmState, VmStatus};
 use agentvm_cell_api::warden::ModuleKind;
+use agentvm_crds::AgentPolicy;
 use agentvm_crds::agentvm::{
     AgentVM, AgentVMSpec, AgentVMStatus, Assignment, ModuleSource, Phase, RestartPolicy,
 };
@@ -32,6 +33,7 @@ pub(super) struct World {
     pub(super) now: Duration,
     /// Objects by UID, as the API server has them.
     pub(super) objects: BTreeMap<String, AgentVM>,
+    pub(super) policies: Vec<AgentPolicy>,
     /// VMs by UID, as the one cell has them.
     pub(super) cell: BTreeMap<String, VmStatus>,
     pub(super) instance: u32,
@@ -68,6 +70,7 @@ impl World {
             observed: Observed::default(),
             now: Duration::from_secs(1_000),
             objects: BTreeMap::new(),
+            policies: Vec::new(),
             cell: BTreeMap::new(),
             instance: 1,
             cell_runs: false,
@@ -95,11 +98,27 @@ impl World {
     pub(super) fn start_agent(&mut self) {
         self.catalogue = Catalogue::new(NODE);
         self.observed = Observed::default();
-        self.change(Change::Policies(Vec::new()));
+        self.read_rules();
+        self.find_vms();
+    }
+
+    /// The same, but the API server is slow to tell it the policies and the namespaces.
+    pub(super) fn start_agent_without_rules(&mut self) {
+        self.catalogue = Catalogue::new(NODE);
+        self.observed = Observed::default();
+        self.find_vms();
+    }
+
+    pub(super) fn read_rules(&mut self) {
+        let policies = self.policies.iter().cloned().map(Ok).collect();
+        self.change(Change::Policies(policies));
         self.change(Change::Namespaces(BTreeMap::from([(
             NAMESPACE.to_owned(),
             BTreeMap::new(),
         )])));
+    }
+
+    fn find_vms(&mut self) {
         if self.cell_runs {
             self.notice(self.cell_up());
         }

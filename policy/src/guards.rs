@@ -22,6 +22,34 @@ pub enum Guard {
     Capability,
     /// A mount of a Secret is refused where no policy or not every policy allows it.
     SecretMounts,
+    /// A request that no rule allows is refused.
+    EgressRules,
+    /// `*.example.com` matches at the border of a label alone.
+    HostBoundary,
+    /// A host that some parsers read as an IPv4 address is refused.
+    NumericHosts,
+    /// An authority with a user is refused.
+    Userinfo,
+    /// A path that servers read differently is refused.
+    CanonicalPath,
+    /// A rule speaks of its scheme alone.
+    ExactScheme,
+    /// A rule speaks of its ports alone.
+    ExactPort,
+    /// A rule speaks of its methods alone.
+    ExactMethod,
+    /// A rule speaks of its paths alone.
+    ExactPath,
+    /// Addresses that are not the internet's are refused.
+    SpecialAddresses,
+    /// IPv4 addresses inside IPv6 ones are refused.
+    EmbeddedAddresses,
+    /// The cluster's addresses are refused.
+    ClusterAddresses,
+    /// The platform's own listeners are refused.
+    OwnListeners,
+    /// An exception lies within one private range.
+    ExceptionBounds,
 }
 
 agentvm_guards::switch!(pub when feature = "mutants");

@@ -6,6 +6,7 @@
 
 pub mod budget;
 mod effective;
+pub mod egress;
 mod end;
 mod grants;
 #[cfg(feature = "mutants")]

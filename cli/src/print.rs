@@ -73,6 +73,14 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// Writes one line to stderr where a person reads it: a program gets one document at the end.
+pub(crate) fn remark(output: Output, line: &str) {
+    match output.format {
+        Format::Text => note(line),
+        Format::Json => {}
+    }
+}
+
 /// Writes the last word of a run, whose stdout is its guest's, to stderr.
 pub(crate) fn final_answer<T: Serialize>(
     output: Output,

@@ -112,8 +112,8 @@ pub(crate) struct RunArgs {
         default_value = "full"
     )]
     require_jail: String,
-    /// What is said on stderr at the end: for a person, one line for each VM that did not end
-    /// well; as JSON, the final status of every VM.
+    /// What is said on stderr: for a person, one line when a VM has nearly used up a limit, and at
+    /// the end one for each VM that did not end well; as JSON, the final status of every VM.
     #[command(flatten)]
     output: Output,
 }
@@ -178,7 +178,7 @@ async fn follow(
     let objects = Arc::new(stage.objects());
     let registry = Registry::new(args.insecure_registries.clone(), objects.clone());
     let modules = Arc::new(Files::new(&args.modules, registry));
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Board::new(args.output));
     let executor = Executor::new(client.clone(), objects, modules, board.clone());
     let agent = Agent::new(stage::NODE, executor.with_runs(copies.clone()));
     let inputs = agent.inputs();

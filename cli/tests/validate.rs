@@ -60,7 +60,7 @@ fn accepted_vm_is_one_line_with_what_it_gets() {
     let (code, out, _) = validate(&vm("  limits: {memory: 48Mi, timeout: 5m}\n"), &[]);
     assert_eq!(
         out,
-        "-: AgentVM team/a: OK, gets memory 48Mi, cpu 250m, fuel unlimited, timeout 5m, log rate 64Ki, storage 64Mi, inodes 16384, open files 128, clock 1ms\n"
+        "-: AgentVM team/a: OK, gets memory 48Mi, cpu 250m, fuel unlimited, timeout 5m, log rate 64Ki, log total 1Gi, storage 64Mi, inodes 16384, open files 128, clock 1ms\n"
     );
     assert_eq!(code, Some(0));
 }

@@ -167,7 +167,7 @@ fn a_misbehaving_guest_is_stopped_and_the_reason_names_the_field_to_raise() -> R
             "spin",
             "{fuel: 10M, cpu: '1'}",
             152,
-            "OutOfFuel spec.limits.fuel",
+            "OutOfFuel spec.limits.fuel program's",
         ),
         (
             "grow",
@@ -181,7 +181,7 @@ fn a_misbehaving_guest_is_stopped_and_the_reason_names_the_field_to_raise() -> R
             124,
             "DeadlineExceeded spec.limits.timeout",
         ),
-        ("trap", "{}", 134, "Trap unreachable"),
+        ("trap", "{}", 134, "Trap unreachable program's"),
     ] {
         let limits: Value = serde_yaml::from_str(limits)?;
         let ran =

@@ -1,10 +1,12 @@
-//! Where the core's status reports go: a board that the end of the run is read from.
+//! Where the core's status reports go: a board that the end of the run is read from. What a
+//! person should know at once is said at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agentvm_crds::AgentVMStatus;
 use agentvm_crds::agentvm::Phase;
+use agentvm_crds::conditions::ConditionType;
 use agentvm_node_agent::border::{StatusSink, Unanswered};
 use agentvm_node_agent::desired::{Uid, Want};
 use agentvm_node_agent::report::Report;
@@ -13,21 +15,24 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::sync::watch;
 
+use crate::print::{self, Output};
+
 /// The latest status of every VM.
 #[derive(Debug)]
 pub(super) struct Board {
     statuses: watch::Sender<BTreeMap<Uid, AgentVMStatus>>,
-}
-
-impl Default for Board {
-    fn default() -> Self {
-        Self {
-            statuses: watch::Sender::new(BTreeMap::new()),
-        }
-    }
+    output: Output,
 }
 
 impl Board {
+    /// An empty board, which speaks as `output` asks.
+    pub(super) fn new(output: Output) -> Self {
+        Self {
+            statuses: watch::Sender::new(BTreeMap::new()),
+            output,
+        }
+    }
+
     /// Resolves when each of `uids` is over.
     pub(super) async fn all_over(&self, uids: &[Uid]) {
         let mut seen = self.statuses.subscribe();
@@ -57,6 +62,11 @@ impl StatusSink for Board {
         async move {
             let before = self.status(&uid);
             let status = report.status(&before.conditions, Timestamp::now());
+            if let Some(pressing) = pressing(&before, &status) {
+                let (namespace, name) = (&want.namespace, &want.name);
+                let line = format!("agentvm: {namespace}/{name}: {pressing}");
+                print::remark(self.output, &line);
+            }
             self.statuses.send_modify(|statuses| {
                 statuses.insert(uid, status);
             });
@@ -82,10 +92,61 @@ pub(super) fn is_over(status: &AgentVMStatus) -> bool {
     }
 }
 
+/// Which limits press that did not before, with what to raise.
+fn pressing(before: &AgentVMStatus, now: &AgentVMStatus) -> Option<String> {
+    let kind = ConditionType::LimitsPressure.as_str();
+    let pressing = condition(now, kind)?;
+    let is_known = condition(before, kind).is_some_and(|old| old.message == pressing.message);
+    (!is_known).then(|| format!("{}: {}", pressing.reason, pressing.message))
+}
+
 /// A condition of a status.
 pub(super) fn condition<'a>(status: &'a AgentVMStatus, kind: &str) -> Option<&'a Condition> {
     status
         .conditions
         .iter()
         .find(|condition| condition.type_ == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use agentvm_crds::conditions::{At, Pressing, limits_pressure};
+    use agentvm_policy::LimitField;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn status(pressing: &[LimitField]) -> AgentVMStatus {
+        let now = Time(Timestamp::UNIX_EPOCH);
+        let at = At {
+            generation: Some(1),
+            now: &now,
+            previous: &[],
+        };
+        let pressing: Vec<_> = pressing
+            .iter()
+            .map(|&field| Pressing {
+                field,
+                used: None,
+                limit: field.max(),
+            })
+            .collect();
+        AgentVMStatus {
+            conditions: limits_pressure(&at, &pressing).into_iter().collect(),
+            ..AgentVMStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_limit_that_presses_is_said_once_with_what_to_raise() {
+        let (calm, fuel) = (status(&[]), status(&[LimitField::Fuel]));
+        let both = status(&[LimitField::Memory, LimitField::Fuel]);
+        let said = pressing(&calm, &fuel).unwrap_or_default();
+        assert!(said.starts_with("FuelPressure: "), "{said}");
+        assert!(said.contains("raise spec.limits.fuel"), "{said}");
+        assert_eq!(pressing(&fuel, &fuel), None);
+        let said = pressing(&fuel, &both).unwrap_or_default();
+        assert!(said.contains("raise spec.limits.memory"), "{said}");
+        assert_eq!(pressing(&both, &calm), None);
+    }
 }

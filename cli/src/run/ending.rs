@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use agentvm_crds::AgentVMStatus;
-use agentvm_crds::agentvm::Phase;
+use agentvm_crds::agentvm::{ExitStatus, Fault, Phase};
 use agentvm_policy::EndReason;
 use serde::Serialize;
 
@@ -139,10 +139,36 @@ impl VmSummary {
             | Phase::Suspended
             | Phase::Complete => None,
         }?;
+        let exit = status.exit.as_ref();
+        let doing = exit
+            .filter(|exit| exit.reason == about.reason)
+            .map(|exit| doing(exit, &about.message));
         Some(format!(
-            "agentvm: {namespace}/{name}: {}: {}",
-            about.reason, about.message
+            "agentvm: {namespace}/{name}: {}: {}{}",
+            about.reason,
+            about.message,
+            doing.unwrap_or_default()
         ))
+    }
+}
+
+/// Whose doing an end is, and what to raise where `message` does not say it.
+fn doing(exit: &ExitStatus, message: &str) -> String {
+    let fault = exit.fault.map(|fault| match fault {
+        Fault::Nobody => "nobody's doing",
+        Fault::Program => "the program's doing",
+        Fault::Platform => "the platform's doing",
+    });
+    let raise = exit
+        .field
+        .as_ref()
+        .filter(|field| !message.contains(field.as_str()))
+        .map(|field| format!("raise {field}"));
+    let parts: Vec<String> = fault.map(str::to_owned).into_iter().chain(raise).collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", parts.join("; "))
     }
 }
 
@@ -181,6 +207,22 @@ fn code_of(reason: EndReason, own: Option<i32>) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_says_whose_doing_it_is_and_what_to_raise_once() {
+        let out_of_fuel = ExitStatus::of(EndReason::OutOfFuel);
+        assert_eq!(
+            doing(&out_of_fuel, "used up"),
+            " (the program's doing; raise spec.limits.fuel)"
+        );
+        assert_eq!(
+            doing(&out_of_fuel, "used up; raise spec.limits.fuel"),
+            " (the program's doing)"
+        );
+        let failed = ExitStatus::of(EndReason::HostError);
+        assert_eq!(doing(&failed, "m"), " (the platform's doing)");
+        assert_eq!(doing(&ExitStatus::default(), "m"), "");
+    }
 
     #[test]
     fn every_end_has_its_exit_code() {

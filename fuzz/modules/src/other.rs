@@ -1,0 +1,94 @@
+//! The other engine: an interpreter.
+
+use std::sync::OnceLock;
+
+use wasmi::errors::{ErrorKind, InstantiationError};
+use wasmi::{
+    Caller, CompilationMode, Config, Engine, Error, Extern, Linker, Module, Store, TrapCode,
+};
+
+use crate::outcome::{Outcome, TrapKind};
+use crate::preview1;
+
+/// More calls in each other than the runtime's stack takes.
+const DEPTH: usize = 100_000;
+
+/// Runs a module whose one import is `fd_write`.
+///
+/// # Errors
+///
+/// What it says of a module that it does not take.
+pub(crate) fn run(wasm: &[u8], fuel: u64) -> Result<Outcome, Error> {
+    let engine = engine();
+    let module = Module::new(engine, wasm)?;
+    let mut linker = Linker::new(engine);
+    linker.func_wrap(preview1::MODULE, preview1::FD_WRITE.0, fd_write)?;
+    let mut store = Store::new(engine, Vec::new());
+    store.set_fuel(fuel)?;
+    let ended = linker
+        .instantiate_and_start(&mut store, &module)
+        .and_then(|instance| instance.get_typed_func::<(), ()>(&store, "_start"))
+        .and_then(|start| start.call(&mut store, ()));
+    Ok(match ended {
+        Ok(()) => Outcome::Completed(store.into_data()),
+        Err(error) => failed(&error),
+    })
+}
+
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let mut config = Config::default();
+        config
+            .consume_fuel(true)
+            .compilation_mode(CompilationMode::Eager)
+            .set_max_recursion_depth(DEPTH)
+            .set_max_stack_height(64 << 20)
+            .wasm_custom_page_sizes(false)
+            .wasm_wide_arithmetic(false);
+        Engine::new(&config)
+    })
+}
+
+/// Keeps what the one buffer of the list holds.
+fn fd_write(
+    mut caller: Caller<'_, Vec<u8>>,
+    _descriptor: i32,
+    buffers: u32,
+    _count: i32,
+    _written: i32,
+) -> Result<i32, Error> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        return Err(Error::new("no memory"));
+    };
+    let mut list = [0; 8];
+    let at = |address: u32| usize::try_from(address).unwrap_or(usize::MAX);
+    memory.read(&caller, at(buffers), &mut list)?;
+    let [a, b, c, d, e, f, g, h] = list;
+    let mut bytes = vec![0; at(u32::from_le_bytes([e, f, g, h])).min(64)];
+    memory.read(&caller, at(u32::from_le_bytes([a, b, c, d])), &mut bytes)?;
+    caller.data_mut().extend(bytes);
+    Ok(0)
+}
+
+fn failed(error: &Error) -> Outcome {
+    let kind = match error.as_trap_code() {
+        Some(TrapCode::UnreachableCodeReached) => TrapKind::Unreachable,
+        Some(TrapCode::MemoryOutOfBounds) => TrapKind::MemoryOutOfBounds,
+        Some(TrapCode::TableOutOfBounds) => TrapKind::TableOutOfBounds,
+        Some(TrapCode::IndirectCallToNull) => TrapKind::NullElement,
+        Some(TrapCode::BadSignature) => TrapKind::WrongType,
+        Some(TrapCode::IntegerDivisionByZero) => TrapKind::DivisionByZero,
+        Some(TrapCode::IntegerOverflow) => TrapKind::IntegerOverflow,
+        Some(TrapCode::BadConversionToInteger) => TrapKind::NoInteger,
+        Some(TrapCode::StackOverflow) => TrapKind::StackExhausted,
+        Some(TrapCode::OutOfFuel) => return Outcome::OutOfFuel,
+        Some(_) | None => match error.kind() {
+            ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
+                TrapKind::TableOutOfBounds
+            }
+            kind => return Outcome::Otherwise(format!("{kind:?}")),
+        },
+    };
+    Outcome::Trapped(kind)
+}

@@ -1,0 +1,33 @@
+//! E17: arbitrary modules, for as long as CI has time: `AGENTVM_FUZZ_SECONDS`, a minute where it is
+//! not set. `cargo xtask soak` runs a million.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that meets something unexpected shall fail"
+)]
+
+use std::time::Duration;
+
+use agentvm_fuzz_modules::{Settings, soak};
+use agentvm_policy::EndReason;
+
+const SECONDS: u64 = 60;
+
+#[test]
+fn e17_arbitrary_modules_neither_fail_the_host_nor_evade_limits_nor_differ_elsewhere() {
+    let seconds = std::env::var("AGENTVM_FUZZ_SECONDS");
+    let seconds = seconds.map_or(SECONDS, |seconds| seconds.parse().unwrap());
+    let tally = soak(Settings {
+        seed: 0,
+        count: u64::MAX,
+        time: Duration::from_secs(seconds),
+        jobs: std::thread::available_parallelism().unwrap().get(),
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+    println!("{tally}");
+    assert!(tally.modules >= seconds, "only {tally}");
+    assert!(tally.compared * 4 >= tally.modules, "compared few: {tally}");
+    for reason in [EndReason::Completed, EndReason::Trap, EndReason::OutOfFuel] {
+        assert!(tally.ends.contains_key(&reason), "no {reason:?}: {tally}");
+    }
+}

@@ -19,6 +19,12 @@ pub(crate) enum Guard {
     CompilerLeft,
     /// The modules of a namespace that wait for a compiler are bounded.
     CompileQueueBound,
+    /// Under memory pressure the process that is most over what it was promised ends.
+    MostOverEnds,
+    /// Memory is looked at more often the less of it is left.
+    MemoryPace,
+    /// The number of cells is bounded.
+    CellBound,
     /// Of the guests that are ready, the one that has used the least CPU time is polled next.
     LeastUsedFirst,
     /// A guest that slept does not make up for it.

@@ -20,6 +20,7 @@ mod key;
 mod machine;
 mod memory;
 mod modules;
+mod oom;
 mod probe;
 mod queue;
 mod routes;
@@ -38,6 +39,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use cells::Cells;
 use modules::Modules;
 use run_dir::RunDir;
+
+/// Threads of the warden beside its own, which read and write the cache.
+const MAX_THREADS: usize = agentvm_policy::budget::WARDEN_THREADS.usize();
 
 /// How the warden runs.
 #[derive(Clone, Debug, Args)]
@@ -191,6 +195,7 @@ pub enum WardenError {
 /// Runs the warden until SIGTERM or SIGINT.
 pub fn run(settings: Settings) -> Result<(), WardenError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(MAX_THREADS)
         .enable_all()
         .build()?;
     runtime.block_on(serve(settings))
@@ -206,6 +211,7 @@ async fn serve(mut settings: Settings) -> Result<(), WardenError> {
     let key = key::load_or_make(&settings.cache_dir)?;
     let facts = probe::probe(&settings).await?;
     let modules = Arc::new(Modules::new(&settings, &facts.engine, key));
+    let compilers = modules.compilers().clone();
     let cells = Arc::new(Cells::new(
         settings.clone(),
         run_dir.clone(),
@@ -226,7 +232,7 @@ async fn serve(mut settings: Settings) -> Result<(), WardenError> {
     let mut serving = pin!(axum::serve(listener, router).into_future());
     let stopped = tokio::select! {
         served = &mut serving => served,
-        () = memory::watch(cells.clone(), &settings) => Ok(()),
+        () = memory::watch(cells.clone(), compilers, &settings) => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
@@ -251,11 +257,22 @@ fn writable(flag: &'static str, path: &Path) -> Result<(), WardenError> {
     })
 }
 
+/// Bytes of memory that a process alone holds; `None` where it is gone.
+fn private_bytes(pid: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    Some(statm_bytes(&statm, 1).saturating_sub(statm_bytes(&statm, 2)))
+}
+
 /// The second number of `statm`, in bytes.
 fn resident_bytes(statm: &str) -> u64 {
+    statm_bytes(statm, 1)
+}
+
+/// A number of `statm`, in bytes: 1 is what is resident, 2 what of it is files and shared.
+fn statm_bytes(statm: &str, field: usize) -> u64 {
     let pages: u64 = statm
         .split(' ')
-        .nth(1)
+        .nth(field)
         .and_then(|pages| pages.parse().ok())
         .unwrap_or(0);
     pages * u64::try_from(rustix::param::page_size()).unwrap_or(4096)
@@ -270,5 +287,12 @@ mod tests {
         let page = u64::try_from(rustix::param::page_size()).unwrap();
         assert_eq!(resident_bytes("9000 12 3 1 0 400 0\n"), 12 * page);
         assert_eq!(resident_bytes(""), 0);
+        assert_eq!(statm_bytes("9000 12 3 1 0 400 0\n", 2), 3 * page);
+    }
+
+    #[test]
+    fn a_process_holds_memory_until_it_is_gone() {
+        assert!(private_bytes(std::process::id()).unwrap() > 0);
+        assert_eq!(private_bytes(u32::MAX), None);
     }
 }

@@ -17,9 +17,10 @@ use rand::TryRngCore;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 
+use super::memory::{Weight, Who};
 use super::modules::{Modules, internal};
 use super::run_dir::{self, RunDir};
-use super::{Settings, jail_flag};
+use super::{Settings, jail_flag, oom};
 use crate::control::{self, Channel, FromCell, ToCell};
 use roll::{Cause, Roll, Running};
 
@@ -51,15 +52,6 @@ enum Order {
     Stop(Duration),
     /// End it now.
     Kill,
-}
-
-/// What one cell was promised and takes, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Weight {
-    pub(super) namespace: String,
-    /// The sum of its live VMs' limits.
-    pub(super) promised: u64,
-    pub(super) resident: u64,
 }
 
 /// A cell that serves, before anybody attends it.
@@ -103,11 +95,10 @@ impl Cells {
     /// What every running cell was promised and takes.
     pub(super) fn weigh(&self) -> Vec<Weight> {
         let weight_of = |cell: Running| {
-            let statm = std::fs::read_to_string(format!("/proc/{}/statm", cell.facts.pid)).ok()?;
             Some(Weight {
                 promised: cell.promised_bytes(),
-                namespace: cell.facts.namespace,
-                resident: super::resident_bytes(&statm),
+                resident: super::private_bytes(cell.facts.pid)?,
+                who: Who::Cell(cell.facts.namespace),
             })
         };
         self.all().into_iter().filter_map(weight_of).collect()
@@ -128,6 +119,7 @@ impl Cells {
         if let Some(running) = self.running(namespace) {
             return Ok(running.facts);
         }
+        let _room = roll::room(&self.roll, self.settings.max_cells)?;
         let socket = self
             .run_dir
             .cell_socket(namespace)
@@ -173,7 +165,10 @@ impl Cells {
     pub(super) async fn kill_for_memory(&self, namespace: &str, message: String) {
         let reason = CellEnd::MemoryPressure;
         if let Some(running) = self.running(namespace) {
-            order(&running, Order::Kill, Cause { reason, message }).await;
+            let _told_before = running.cause.set(Cause { reason, message });
+            if !running.kill() {
+                send(&running, Order::Kill).await;
+            }
             running.ended.cancelled().await;
         }
     }
@@ -242,6 +237,7 @@ impl Cells {
             .spawn(namespace, theirs)
             .map_err(|error| failed(&error))?;
         let pid = child.id().ok_or_else(|| failed(&"it ended at once"))?;
+        oom::cell_goes_sooner(pid);
         let channel = Channel::new(ours).map_err(|error| failed(&error))?;
         channel
             .send(&ToCell::Listen, &[listener.as_fd()])

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use super::code::{Code, Draft, Sealed};
 use super::compilers::Place;
 use super::modules::internal;
-use super::{Settings, jail_flag};
+use super::{Settings, jail_flag, oom};
 use crate::control::{self, Channel, FromCompiler, ToCompiler};
 
 /// What one compilation may take.
@@ -66,7 +66,9 @@ pub(super) async fn compile(limits: &Limits, wasm: Sealed, place: &Place) -> Res
     let (ours, theirs) = control::pair().map_err(|error| failed(&error))?;
     let cpu_seconds = cpu_seconds(wasm.bytes());
     let mut child = spawn(limits, cpu_seconds, theirs).map_err(|error| failed(&error))?;
-    let listed = place.list(child.id().ok_or_else(|| failed(&"it ended at once"))?);
+    let pid = child.id().ok_or_else(|| failed(&"it ended at once"))?;
+    oom::compiler_goes_first(pid);
+    let listed = place.list(pid);
     let channel = Channel::new(ours).map_err(|error| failed(&error))?;
     channel
         .send(&ToCompiler::Compile, &[wasm.as_fd(), output.as_fd()])

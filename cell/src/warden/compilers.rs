@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::digest::Digest;
+use super::memory::{Weight, Who};
 use super::queue::{Bounds, Full, Name, Queue, Ticket};
 
 /// All of them. Cheap to copy.
@@ -28,13 +29,11 @@ struct State {
 
 /// A compiler's process.
 #[derive(Clone, Debug)]
-pub(super) struct Process {
-    /// Its process id. It is ours until it is reaped, which its owner does.
-    pub(super) pid: u32,
-    /// Whose module it compiles.
-    pub(super) namespace: Name,
+struct Process {
+    /// It is ours as long as it is listed.
+    pid: u32,
     /// Ends it, when cancelled; the module can be tried again.
-    pub(super) shed: CancellationToken,
+    shed: CancellationToken,
 }
 
 /// One module's place: left, and the next one's turn, when it is dropped.
@@ -42,7 +41,6 @@ pub(super) struct Process {
 pub(super) struct Place {
     compilers: Compilers,
     ticket: Ticket,
-    namespace: Name,
 }
 
 impl Compilers {
@@ -63,15 +61,10 @@ impl Compilers {
 
     /// A place for a module that is about to arrive.
     pub(super) fn enter(&self, namespace: Name) -> Result<Place, Problem> {
-        let ticket = self
-            .lock()
-            .queue
-            .enter(namespace.clone())
-            .map_err(exhausted)?;
+        let ticket = self.lock().queue.enter(namespace).map_err(exhausted)?;
         Ok(Place {
             compilers: self.clone(),
             ticket,
-            namespace,
         })
     }
 
@@ -83,9 +76,29 @@ impl Compilers {
         (running, waiting)
     }
 
-    /// The processes that run now.
-    pub(super) fn processes(&self) -> Vec<Process> {
-        self.lock().processes.values().cloned().collect()
+    /// What every compiler takes. Nobody was promised it.
+    pub(super) fn weigh(&self) -> Vec<Weight> {
+        let weight_of = |process: &Process| {
+            Some(Weight {
+                who: Who::Compiler(process.pid),
+                promised: 0,
+                resident: super::private_bytes(process.pid)?,
+            })
+        };
+        self.lock()
+            .processes
+            .values()
+            .filter_map(weight_of)
+            .collect()
+    }
+
+    /// Has the compiler with this process id end, since the node is short of memory.
+    pub(super) fn shed(&self, pid: u32) {
+        let state = self.lock();
+        let processes = state.processes.values();
+        for process in processes.filter(|process| process.pid == pid) {
+            process.shed.cancel();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -135,7 +148,6 @@ impl Place {
     pub(super) fn list(&self, pid: u32) -> Listed<'_> {
         let process = Process {
             pid,
-            namespace: self.namespace.clone(),
             shed: CancellationToken::new(),
         };
         let shed = process.shed.clone();

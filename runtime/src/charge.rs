@@ -66,7 +66,9 @@ impl CallHookHandler<Host> for Toll {
             }
             CallHook::ReturningFromHost => {
                 settle(&mut store).await?;
-                store.data().shared.budget.fuel.set_in_host_call(false);
+                let budget = &store.data().shared.budget;
+                budget.memory.take_lent_back();
+                budget.fuel.set_in_host_call(false);
             }
             CallHook::ReturningFromWasm => note_fuel(&mut store)?,
         }

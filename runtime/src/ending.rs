@@ -44,6 +44,7 @@ pub(crate) fn decide(outcome: Outcome, facts: &Facts<'_>) -> Ending {
         Outcome::Returned(Err(Failure::Trap(what))) => {
             ending(EndReason::Trap, format!("the program trapped: {what}"))
         }
+        Outcome::Returned(Err(Failure::Arguments(bytes))) => too_many_arguments(bytes, facts),
         Outcome::Returned(Err(Failure::NoSlot(what))) => ending(
             EndReason::HostError,
             format!("the host had no room to start the program: {what}"),
@@ -116,6 +117,17 @@ fn memory_limit(what: &str, facts: &Facts<'_>) -> Ending {
     ending(
         EndReason::MemoryLimit,
         format!("the program failed ({what}) after it was refused memory above {sentence}"),
+    )
+}
+
+fn too_many_arguments(bytes: u64, facts: &Facts<'_>) -> Ending {
+    let limit = facts.limits.memory_bytes;
+    ending(
+        EndReason::MemoryLimit,
+        format!(
+            "the program did not start: its arguments and environment take {bytes} bytes of its \
+             limit of {limit}; shorten them or raise spec.limits.memory"
+        ),
     )
 }
 
@@ -273,6 +285,14 @@ mod tests {
                 failed(Failure::OutOfFuel),
                 false,
                 ["7000", "spec.limits.fuel"],
+            ),
+            (
+                failed(Failure::Arguments(99_000)),
+                true,
+                [
+                    "take 99000 bytes of its limit of 65536",
+                    "spec.limits.memory",
+                ],
             ),
             (
                 trap(),

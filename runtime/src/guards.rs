@@ -30,6 +30,8 @@ pub enum Guard {
     MemoryCharge,
     /// Tables are charged to the memory limit.
     TableCharge,
+    /// What the host holds for a guest is charged to the memory limit.
+    HostMemoryCharge,
     /// The number of subscriptions in one poll is bounded.
     PollBound,
     /// Closing stdin wakes a guest that waits for it.

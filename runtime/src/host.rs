@@ -16,6 +16,9 @@ use crate::preview2::Preview2;
 use crate::stdio::Outputs;
 use crate::vm::VmConfig;
 
+/// What an argument counts of a VM's memory besides its bytes.
+const STRING_BYTES: u64 = agentvm_policy::budget::STRING_BYTES.value;
+
 /// The state behind one guest's imports.
 pub(crate) struct Host {
     pub(crate) args: Vec<String>,
@@ -58,21 +61,41 @@ impl Host {
             clocks: Clocks::new(Instant::now(), grants.clock),
             random: fresh_random(),
             limiter: Limiter::new(Arc::clone(&shared.budget)),
-            shared,
             fuel_at_last_yield: fuel,
             fuel_granted: fuel,
-            descriptors: Descriptors::new(&filesystem, open_files),
+            descriptors: Descriptors::new(&filesystem, open_files, Arc::clone(&shared.budget)),
             filesystem,
             open_files,
             memory: None,
             preview2: None,
+            shared,
         }
+    }
+
+    /// What its arguments and environment count of its memory.
+    pub(crate) fn argument_bytes(&self) -> u64 {
+        let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
+        let (count, bytes) = size(self.args.iter().chain(variables));
+        held_bytes(count, bytes)
     }
 
     /// What the VM's files take for the time now: its own wall clock, as coarse as that is.
     pub(crate) fn now(&self) -> Timestamp {
         self.clocks.realtime_ns()
     }
+}
+
+/// How many `strings` there are, and the bytes of all of them.
+pub(crate) fn size<'a>(strings: impl IntoIterator<Item = &'a String>) -> (usize, usize) {
+    let add = |(count, bytes): (usize, usize), string: &String| (count + 1, bytes + string.len());
+    strings.into_iter().fold((0, 0), add)
+}
+
+/// What `count` strings of `bytes` bytes take of the host's memory.
+pub(crate) fn held_bytes(count: usize, bytes: usize) -> u64 {
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    count.saturating_mul(STRING_BYTES).saturating_add(bytes)
 }
 
 /// A generator of its own for each VM, seeded by the operating system, so that no two

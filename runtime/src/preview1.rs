@@ -20,7 +20,7 @@ mod sock;
 
 use wasmtime::{Engine, Linker};
 
-pub(crate) use self::descriptors::Descriptors;
+pub(crate) use self::descriptors::{Descriptors, OPEN_FILE_BYTES};
 use crate::host::Host;
 use crate::imports::Signature;
 

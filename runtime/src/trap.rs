@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     OutOfFuel,
     /// It trapped.
     Trap(String),
+    /// Its arguments and environment, of this many bytes, are more than its memory.
+    Arguments(u64),
     /// The host had no room for it, or its operating system failed it.
     NoSlot(String),
 }

@@ -11,6 +11,7 @@ use wasmtime::Store;
 use crate::budget::Budget;
 use crate::charge::{Toll, YIELD_INTERVAL};
 use crate::ending::{Ending, Facts, decide};
+use crate::guards::{Guard, is_on};
 use crate::handle::{Shared, VmHandle};
 use crate::host::Host;
 use crate::meter::Metered;
@@ -105,6 +106,10 @@ impl Vm {
 }
 
 async fn run_guest(program: Program, host: Box<Host>) -> Result<(), Failure> {
+    let arguments = host.argument_bytes();
+    if !host.shared.budget.memory.take_host(arguments) {
+        return Err(Failure::Arguments(arguments));
+    }
     let mut store = store(&program, *host).map_err(|error| classify(&error))?;
     let result = match &program.entry {
         Entry::Core(pre) => {
@@ -123,6 +128,9 @@ async fn run_guest(program: Program, host: Box<Host>) -> Result<(), Failure> {
 /// The most host memory that the arguments of one call of a component may take.
 const HOSTCALL_BYTES: usize = agentvm_policy::budget::HOSTCALL_BYTES.usize();
 
+/// The most handles that all parts of a component hold, of the host and of each other.
+const MAX_OWN_HANDLES: usize = agentvm_policy::budget::OWN_HANDLES.usize();
+
 fn store(program: &Program, host: Host) -> wasmtime::Result<Store<Host>> {
     let fuel = host.fuel_granted;
     let mut store = Store::new(&program.engine.wasmtime, host);
@@ -130,6 +138,9 @@ fn store(program: &Program, host: Host) -> wasmtime::Result<Store<Host>> {
     store.set_fuel(fuel)?;
     store.fuel_async_yield_interval(Some(YIELD_INTERVAL))?;
     store.set_hostcall_fuel(HOSTCALL_BYTES);
+    if is_on(Guard::HandleBound) {
+        store.set_max_component_handles(MAX_OWN_HANDLES);
+    }
     store.call_hook_async(Toll);
     Ok(store)
 }

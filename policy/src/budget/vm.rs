@@ -13,8 +13,14 @@ bounds! {
     INSTANCE_BYTES = Bytes(1 << 20), "What the host keeps of one instance: its functions, globals, imports", "refused, `InvalidModule`, or the start traps";
     WASM_STACK_BYTES = Bytes(512 << 10), "The stack of the guest's functions", "traps";
     HOST_STACK_BYTES = Bytes(1 << 20), "That stack and the one of the host calls on it", "traps";
-    HANDLES = Count(1_024), "Handles that a component holds: descriptors, streams, pollables", "opening a file is `insufficient-memory`; else traps";
-    HOSTCALL_BYTES = Bytes(8 << 20), "Host memory that the arguments of one call of a component take", "traps";
+    HANDLES = Count(1_024), "Handles of the host that a component holds: descriptors, streams, pollables", "opening a file is `insufficient-memory`; else traps";
+    OWN_HANDLES = Count(4_096), "Handles that all parts of a component hold, of the host and of each other", "traps";
+    HOSTCALL_BYTES = Bytes(1 << 20), "Host memory that the arguments of one call of a component take", "traps";
+    HOST_BYTES = Bytes(64 << 10), "What the host holds for a VM, besides memories and tables, before it counts of `limits.memory`", "it counts";
+    STRING_BYTES = Bytes(64), "What an argument or a variable counts there besides its bytes", "`MemoryLimit`";
+    OPEN_FILE_BYTES = Bytes(512), "What an open file counts there", "ENOMEM; a component: `insufficient-memory`";
+    LISTING_BYTES = Bytes(8 << 10), "What a listing of a directory counts there, of a component", "`insufficient-memory`";
+    SUBSCRIPTION_BYTES = Bytes(256), "What a subscription counts there for as long as its poll waits", "ENOMEM; a component traps";
     CPU_BURST = Milliseconds(1_000), "How much unused CPU time a VM saves up, at its `limits.cpu`", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
     CPU_PERIOD = Milliseconds(100), "How long a VM that used up its CPU time waits at least", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
     YIELD_FUEL = Fuel(1_000_000), "Fuel between two moments at which a guest lets others run and can be stopped", "others run";

@@ -3,11 +3,17 @@
 
 mod descriptor;
 
+use std::sync::Arc;
+
 use agentvm_vfs::Filesystem;
 
 pub(super) use self::descriptor::{Descriptor, OpenDirectory, OpenFile, Stream};
 use super::errno::Errno;
+use crate::budget::Budget;
 use crate::guards::{Guard, is_on};
+
+/// What one that the guest opened counts of its memory.
+pub(crate) const OPEN_FILE_BYTES: u64 = agentvm_policy::budget::OPEN_FILE_BYTES.value;
 
 /// The table of descriptors by number: the lowest free one is given out, so that it is never
 /// longer than the most that can be open at once, whatever numbers a guest names.
@@ -19,11 +25,12 @@ pub(crate) struct Descriptors {
     /// Those that count towards `max_opened`.
     opened: usize,
     max_opened: usize,
+    budget: Arc<Budget>,
 }
 
 impl Descriptors {
-    /// What a guest starts with; it may open `max_opened` more.
-    pub(crate) fn new(filesystem: &Filesystem, max_opened: usize) -> Self {
+    /// What a guest starts with; it may open `max_opened` more, which `budget` has the memory for.
+    pub(crate) fn new(filesystem: &Filesystem, max_opened: usize, budget: Arc<Budget>) -> Self {
         let streams = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
         let mut table: Vec<_> = streams
             .into_iter()
@@ -44,6 +51,7 @@ impl Descriptors {
             table,
             opened: 0,
             max_opened,
+            budget,
         }
     }
 
@@ -80,18 +88,27 @@ impl Descriptors {
         }
     }
 
-    /// MFILE where nothing more can be opened.
-    pub(super) fn check_room(&self) -> Result<(), Errno> {
-        if self.opened < self.max_opened || !is_on(Guard::OpenFiles) {
-            Ok(())
-        } else {
-            Err(Errno::MFILE)
+    /// Takes the room that one more needs, before anything is created for it: who has it either
+    /// opens it or gives the room back.
+    ///
+    /// # Errors
+    ///
+    /// MFILE where nothing more can be open, NOMEM where its memory is used up.
+    pub(super) fn take_room(&self) -> Result<(), Errno> {
+        if self.opened >= self.max_opened && is_on(Guard::OpenFiles) {
+            return Err(Errno::MFILE);
         }
+        let taken = self.budget.memory.take_host(OPEN_FILE_BYTES);
+        taken.then_some(()).ok_or(Errno::NOMEM)
     }
 
-    /// Gives `descriptor` the lowest free number.
+    /// Nothing was opened after all.
+    pub(super) fn give_room_back(&self) {
+        self.budget.memory.give_host_back(OPEN_FILE_BYTES);
+    }
+
+    /// Gives `descriptor`, which has its room, the lowest free number.
     pub(super) fn open(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
-        self.check_room()?;
         let free = self
             .table
             .iter()
@@ -110,7 +127,7 @@ impl Descriptors {
 
     pub(super) fn close(&mut self, fd: u32) -> Result<(), Errno> {
         let closed = self.slot(fd)?.take().ok_or(Errno::BADF)?;
-        self.opened -= usize::from(closed.counts());
+        self.closed(&closed);
         self.lowest = self.lowest.min(usize::try_from(fd)?);
         Ok(())
     }
@@ -125,9 +142,17 @@ impl Descriptors {
         }
         let moved = self.slot(from)?.take();
         self.lowest = self.lowest.min(usize::try_from(from)?);
-        let closed = std::mem::replace(self.slot(to)?, moved);
-        self.opened -= usize::from(closed.is_some_and(|closed| closed.counts()));
+        if let Some(closed) = std::mem::replace(self.slot(to)?, moved) {
+            self.closed(&closed);
+        }
         Ok(())
+    }
+
+    fn closed(&mut self, descriptor: &Descriptor) {
+        if descriptor.counts() {
+            self.opened -= 1;
+            self.give_room_back();
+        }
     }
 
     fn slot(&mut self, fd: u32) -> Result<&mut Option<Descriptor>, Errno> {
@@ -138,13 +163,17 @@ impl Descriptors {
 
 #[cfg(test)]
 mod tests {
-    use agentvm_vfs::{Access, Budget, Mount, Source};
+    use agentvm_vfs::{self as vfs, Access, Mount, Source};
 
     use super::*;
 
+    fn budget() -> Arc<Budget> {
+        Arc::new(Budget::new(1, 1 << 20))
+    }
+
     fn without_files() -> Descriptors {
-        let nothing = Filesystem::new(Budget::default(), &[], 0).unwrap();
-        Descriptors::new(&nothing, 2)
+        let nothing = Filesystem::new(vfs::Budget::default(), &[], 0).unwrap();
+        Descriptors::new(&nothing, 2, budget())
     }
 
     fn with_files() -> (Filesystem, Descriptors) {
@@ -153,12 +182,12 @@ mod tests {
             access: Access::ReadWrite,
             source: Source::Empty { max_bytes: None },
         };
-        let budget = Budget {
+        let files = vfs::Budget {
             bytes: 1 << 20,
             inodes: 100,
         };
-        let filesystem = Filesystem::new(budget, &[mount], 0).unwrap();
-        let descriptors = Descriptors::new(&filesystem, 3);
+        let filesystem = Filesystem::new(files, &[mount], 0).unwrap();
+        let descriptors = Descriptors::new(&filesystem, 3, budget());
         (filesystem, descriptors)
     }
 
@@ -168,6 +197,11 @@ mod tests {
             is_preopen: false,
             flags: 0,
         })
+    }
+
+    fn open_one(descriptors: &mut Descriptors, filesystem: &Filesystem) -> Result<u32, Errno> {
+        descriptors.take_room()?;
+        descriptors.open(directory(filesystem))
     }
 
     fn stream(descriptors: &Descriptors, fd: u32) -> Option<Stream> {
@@ -203,14 +237,14 @@ mod tests {
     #[test]
     fn the_lowest_free_number_is_given_out_and_the_table_stays_short() {
         let (filesystem, mut open) = with_files();
-        let opened: Vec<_> = (0..4).map(|_| open.open(directory(&filesystem))).collect();
+        let opened: Vec<_> = (0..4).map(|_| open_one(&mut open, &filesystem)).collect();
         assert_eq!(opened, [Ok(4), Ok(5), Ok(6), Err(Errno::MFILE)]);
         assert_eq!(open.close(5), Ok(()));
         assert_eq!(open.close(1), Ok(()));
-        assert_eq!(open.open(directory(&filesystem)), Ok(1));
-        assert_eq!(open.open(directory(&filesystem)), Err(Errno::MFILE));
+        assert_eq!(open_one(&mut open, &filesystem), Ok(1));
+        assert_eq!(open_one(&mut open, &filesystem), Err(Errno::MFILE));
         assert_eq!(open.renumber(6, 3), Ok(()));
-        assert_eq!(open.open(directory(&filesystem)), Err(Errno::MFILE));
+        assert_eq!(open_one(&mut open, &filesystem), Err(Errno::MFILE));
         assert_eq!(open.table.len(), 7);
     }
 
@@ -218,8 +252,8 @@ mod tests {
     fn what_is_renumbered_over_no_longer_counts() {
         let (filesystem, mut open) = with_files();
         for _ in 0..1_000 {
-            let one = open.open(directory(&filesystem)).unwrap();
-            let two = open.open(directory(&filesystem)).unwrap();
+            let one = open_one(&mut open, &filesystem).unwrap();
+            let two = open_one(&mut open, &filesystem).unwrap();
             assert_eq!(open.renumber(two, one), Ok(()));
             assert_eq!(open.close(one), Ok(()));
         }

@@ -19,6 +19,9 @@ use crate::stdio::MAX_WRITE_BYTES;
 
 /// The most subscriptions of one call.
 const MAX_SUBSCRIPTIONS: u32 = agentvm_policy::budget::SUBSCRIPTIONS.u32();
+/// What the host holds of one subscription while the guest waits.
+const HELD_BYTES: u64 = agentvm_policy::budget::SUBSCRIPTION_BYTES.value;
+/// Bytes of one in the guest's memory.
 const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
 /// The other side has closed: what a reader at the end of its input is told.
@@ -82,8 +85,13 @@ async fn poll(
     count: u32,
     ready_at: u32,
 ) -> Answer {
-    let subscriptions = subscriptions(caller, list, count)?;
     let shared = Arc::clone(&caller.data().shared);
+    if count == 0 || (count > MAX_SUBSCRIPTIONS && is_on(Guard::PollBound)) {
+        return Err(Errno::INVAL);
+    }
+    let bytes = u64::from(count).saturating_mul(HELD_BYTES);
+    let _held = shared.budget.memory.hold(bytes).ok_or(Errno::NOMEM)?;
+    let subscriptions = subscriptions(caller, list, count)?;
     wait(&shared, &subscriptions).await;
     let (mut memory, host) = split(caller)?;
     let closed = host.shared.stdin.is_open();
@@ -140,9 +148,6 @@ fn subscriptions(
     list: u32,
     count: u32,
 ) -> Result<Vec<Subscription>, Errno> {
-    if count == 0 || (count > MAX_SUBSCRIPTIONS && is_on(Guard::PollBound)) {
-        return Err(Errno::INVAL);
-    }
     let (memory, host) = split(caller)?;
     host.shared
         .budget

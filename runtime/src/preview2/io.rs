@@ -11,6 +11,9 @@ use crate::charge::FUEL_PER_CALL;
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
 
+/// What the host holds of one handle while the component waits for it.
+const HELD_BYTES: u64 = agentvm_policy::budget::SUBSCRIPTION_BYTES.value;
+
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     error::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
     streams::add_to_linker::<Host, HasTable>(linker, |host| host.ctx().table)?;
@@ -40,10 +43,12 @@ impl Poll for Host {
             return Err(wasmtime::Error::msg(message));
         }
         let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.shared
-            .budget
-            .fuel
-            .owe(count.saturating_mul(FUEL_PER_CALL));
+        let budget = &self.shared.budget;
+        budget.fuel.owe(count.saturating_mul(FUEL_PER_CALL));
+        if !budget.memory.lend(count.saturating_mul(HELD_BYTES)) {
+            let message = format!("polled {count} handles with its memory used up");
+            return Err(wasmtime::Error::msg(message));
+        }
         self.ctx().table.poll(pollables).await
     }
 }

@@ -11,7 +11,7 @@ use crate::harness::{Guest, PATIENCE};
 ///
 /// `imports` are triples: a WIT import, a `canon` definition, and the core import by the
 /// same name as the core function.
-fn component(wit: &str, lowered: &[(&str, &str, &str)], body: &str) -> String {
+pub(crate) fn component(wit: &str, lowered: &[(&str, &str, &str)], body: &str) -> String {
     let mut definitions = String::new();
     let mut core_imports = String::new();
     let mut given = String::new();

@@ -56,7 +56,12 @@ async fn c02_what_the_host_copies_costs_fuel_by_byte() {
     ] {
         let body = format!("(drop {call})");
         let guest = Guest::with("(memory (export \"memory\") 16)", &body).env("LONG", &long);
-        let fuel = guest.run().await.usage.fuel;
+        let fuel = guest
+            .limits(|l| l.memory_bytes = 2 << 20)
+            .run()
+            .await
+            .usage
+            .fuel;
         assert!(fuel > 30_000, "{call} costs {fuel}");
     }
 }
@@ -110,7 +115,8 @@ async fn c07_a_poll_with_too_many_subscriptions_is_refused() {
             "(call $proc_exit (call $poll_oneoff (i32.const 0) (i32.const 100000)
                 (i32.const {count}) (i32.const 65532)))"
         );
-        let guest = Guest::with("(memory (export \"memory\") 16)", &body);
+        let guest = Guest::with("(memory (export \"memory\") 16)", &body)
+            .limits(|l| l.memory_bytes = 2 << 20);
         assert_eq!(guest.exit_code().await, errno, "{count}");
     }
 }

@@ -12,6 +12,7 @@ mod files;
 mod harness;
 mod host_calls;
 mod limits;
+mod memory;
 mod modules;
 #[cfg(feature = "mutants")]
 mod mutants;

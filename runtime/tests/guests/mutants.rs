@@ -10,6 +10,7 @@ use agentvm_runtime::{Engine, EngineSettings, Guard, compile, switch_off};
 use crate::files::script::Attack;
 use crate::files::{access, cost, descriptors, links, mounts, names, paths, quota};
 use crate::harness::{Guest, Ran, say};
+use crate::memory;
 
 /// Runs `guest` with and without `guard`, on this very thread.
 fn with_and_without(guard: Guard, guest: impl Fn() -> Guest) -> (Ran, Ran) {
@@ -73,11 +74,39 @@ fn d02_without_the_charge_tables_grow_above_the_limit() {
 }
 
 #[test]
+fn d04_without_the_charge_what_the_host_holds_is_free() {
+    let files = with_and_without(Guard::HostMemoryCharge, || {
+        memory::opens_files_with_memory(2 * 65_536)
+    });
+    let files = [files.0, files.1].map(|ran| ran.ending.exit_code.map(|code| code & 0xff));
+    assert_eq!(files, [Some(48), Some(33)]); // without, its limit of open files ends it
+    let polls = with_and_without(Guard::HostMemoryCharge, || memory::polls(1_000));
+    assert_eq!(
+        (polls.0.ending.exit_code, polls.1.ending.exit_code),
+        (Some(48), Some(0))
+    );
+    let environment = with_and_without(Guard::HostMemoryCharge, || {
+        memory::with_environment(200_000, 100_000)
+    });
+    assert_eq!(environment.0.ending.reason, EndReason::MemoryLimit);
+    assert_eq!(environment.1.ending.reason, EndReason::Completed);
+}
+
+#[test]
+fn d04_without_the_bound_a_component_makes_handles_of_its_own() {
+    let (with, without) = with_and_without(Guard::HandleBound, || memory::makes_handles(50_000));
+    assert_eq!(
+        (with.ending.exit_code, without.ending.exit_code),
+        (None, Some(0))
+    );
+}
+
+#[test]
 fn c07_without_the_bound_a_poll_takes_any_number_of_subscriptions() {
     let body = "(call $proc_exit (call $poll_oneoff
         (i32.const 0) (i32.const 500000) (i32.const 10000) (i32.const 1000000)))";
     let (with, without) = with_and_without(Guard::PollBound, || {
-        Guest::with("(memory (export \"memory\") 16)", body)
+        Guest::with("(memory (export \"memory\") 16)", body).limits(|l| l.memory_bytes = 64 << 20)
     });
     assert_eq!(
         (with.ending.exit_code, without.ending.exit_code),
@@ -128,7 +157,8 @@ fn without_the_wake_a_guest_that_waits_for_input_never_learns_of_the_stop() {
 #[test]
 fn d12_without_the_bound_any_number_of_files_is_open() {
     let (with, without) = with_and_without(Guard::OpenFiles, || {
-        descriptors::opens_files_until_refused().guest(&work())
+        let guest = descriptors::opens_files_until_refused().guest(&work());
+        guest.limits(|l| l.memory_bytes = 64 << 20)
     });
     let opened = |ran: &Ran| ran.ending.exit_code.map(|code| (code >> 8, code & 0xff));
     assert_eq!(opened(&with), Some((65, 33)));

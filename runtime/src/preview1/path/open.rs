@@ -63,11 +63,12 @@ fn open(caller: &mut Caller<'_, Host>, path: Path, asked: Asked, fd_at: u32) -> 
     let how = how(asked)?;
     let flags = known_flags(asked.flags)?;
     memory.slice(fd_at, 4)?;
-    host.descriptors.check_room()?;
-    let node = with(caller, path, |dir, path, now| {
+    host.descriptors.take_room()?;
+    let opened = with(caller, path, |dir, path, now| {
         dir.open(path, follow, how, now)
-    })?;
+    });
     let (mut memory, host) = split(caller)?;
+    let node = opened.inspect_err(|_| host.descriptors.give_room_back())?;
     let fd = host.descriptors.open(descriptor(node, how, flags))?;
     memory.write_u32(fd_at, fd)
 }

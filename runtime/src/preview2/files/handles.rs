@@ -21,6 +21,10 @@ use wasmtime_wasi::p2::{FsError, FsResult};
 use super::listing::Listing;
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
+use crate::preview1::OPEN_FILE_BYTES;
+
+/// What a listing counts of a component's memory.
+const LISTING_BYTES: u64 = agentvm_policy::budget::LISTING_BYTES.value;
 
 /// An open file or directory.
 pub(super) struct Opened {
@@ -84,6 +88,20 @@ impl Host {
         if self.preview2().open_files >= self.open_files && is_on(Guard::OpenFiles) {
             return Err(ErrorCode::InsufficientMemory.into());
         }
+        self.take_host_memory(OPEN_FILE_BYTES)?;
+        let added = self.add_open(base, flags, open);
+        if added.is_err() {
+            self.shared.budget.memory.give_host_back(OPEN_FILE_BYTES);
+        }
+        added
+    }
+
+    fn add_open(
+        &mut self,
+        base: &Arc<Opened>,
+        flags: DescriptorFlags,
+        open: impl FnOnce(&Self) -> FsResult<Node>,
+    ) -> FsResult<Resource<Descriptor>> {
         let handle = self.add(Arc::clone(base))?;
         match open(self) {
             Ok(node) => {
@@ -106,8 +124,10 @@ impl Host {
 
     pub(super) fn drop_opened(&mut self, fd: &Resource<Descriptor>) -> wasmtime::Result<()> {
         let opened: Arc<Opened> = self.ctx().table.delete(named(fd))?;
-        let preview2 = self.preview2();
-        preview2.open_files -= usize::from(opened.counts);
+        if opened.counts {
+            self.preview2().open_files -= 1;
+            self.shared.budget.memory.give_host_back(OPEN_FILE_BYTES);
+        }
         drop(opened); // before it is charged for
         self.charge_files(0);
         Ok(())
@@ -117,7 +137,14 @@ impl Host {
         &mut self,
         listing: Listing,
     ) -> FsResult<Resource<DirectoryEntryStream>> {
-        Ok(named(&self.add(listing)?))
+        self.take_host_memory(LISTING_BYTES)?;
+        match self.add(listing) {
+            Ok(handle) => Ok(named(&handle)),
+            Err(error) => {
+                self.shared.budget.memory.give_host_back(LISTING_BYTES);
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn listing(
@@ -132,7 +159,15 @@ impl Host {
         stream: &Resource<DirectoryEntryStream>,
     ) -> wasmtime::Result<()> {
         self.ctx().table.delete::<Listing>(named(stream))?;
+        self.shared.budget.memory.give_host_back(LISTING_BYTES);
         Ok(())
+    }
+
+    fn take_host_memory(&self, bytes: u64) -> FsResult<()> {
+        if self.shared.budget.memory.take_host(bytes) {
+            return Ok(());
+        }
+        Err(ErrorCode::InsufficientMemory.into())
     }
 
     /// Adds to the table; where it is full the guest is told, and goes on.

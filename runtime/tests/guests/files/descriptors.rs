@@ -150,6 +150,29 @@ async fn d12_no_more_files_are_open_than_is_allowed() {
 }
 
 #[tokio::test]
+async fn closing_a_file_gives_its_memory_back() {
+    // Opens and closes the same file 2,000 times, which is more than the host may hold at once.
+    let mut s = Script::new();
+    let (path, len) = s.text(b"work/f");
+    s.code(&format!(
+        "(loop $again
+           (local.set $got (call $path_open
+             (i32.const 3) (i32.const 1) (i32.const {path}) (i32.const {len})
+             (i32.const 1) (i64.const 66) (i64.const 0) (i32.const 0) (i32.const {OUT})))
+           (if (local.get $got) (then (call $proc_exit (local.get $got))))
+           (drop (call $fd_close (i32.load (i32.const {OUT}))))
+           (local.set $i (i32.add (local.get $i) (i32.const 1)))
+           (br_if $again (i32.lt_u (local.get $i) (i32.const 2000))))
+         (call $proc_exit (i32.const 0))"
+    ));
+    let guest = s.guest(&work());
+    let ran = guest
+        .limits(|limits| limits.memory_bytes = 2 * 65_536)
+        .run();
+    assert_eq!(ran.await.ending.exit_code, Some(0));
+}
+
+#[tokio::test]
 async fn d12_where_no_more_can_be_open_no_file_is_made() {
     let filesystem = work();
     let before = filesystem.usage();

@@ -1,19 +1,26 @@
-//! A VM's output: cut into lines, limited in rate, written by threads that guests never wait for.
+//! A VM's output: limited in rate and in all, cut into lines, written by threads that guests never
+//! wait for and that their VMs pay for.
+//!
+//! What is over a limit is counted and not looked at: dropping costs the same for one byte and for
+//! 64 KiB of empty lines.
 
+mod allowance;
 mod bucket;
 mod file;
 mod line;
+mod tariff;
 mod writer;
 
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use agentvm_cell_api::log::Stream;
+use agentvm_policy::Limits;
 use agentvm_runtime::Output;
 
-use bucket::Bucket;
+use allowance::Allowance;
 use file::BoundedFile;
 pub(super) use line::Names;
 use line::Splitter;
@@ -28,8 +35,10 @@ const MAX_WAITING_LINES: usize = agentvm_policy::budget::WAITING_LINES.usize();
 pub(super) struct Counts {
     /// All of them.
     pub(super) bytes: u64,
-    /// Those that were dropped: over the rate, or with the writers too far behind.
+    /// Those that were dropped: over the rate or the total, or with the writers too far behind.
     pub(super) dropped: u64,
+    /// Those that count against the total.
+    pub(super) taken: u64,
 }
 
 /// The log of one VM.
@@ -40,11 +49,13 @@ pub(super) struct VmLog {
     state: Mutex<State>,
     file: Mutex<Option<BoundedFile>>,
     waiting: AtomicUsize,
+    /// Who pays for what is written.
+    payer: OnceLock<Payer>,
 }
 
 #[derive(Debug)]
 struct State {
-    bucket: Bucket,
+    allowance: Allowance,
     counts: Counts,
     stdout: Splitter,
     stderr: Splitter,
@@ -59,20 +70,53 @@ impl State {
     }
 }
 
+/// Takes what was used for somebody.
+struct Payer(Box<dyn Fn(Duration) + Send + Sync>);
+
+impl std::fmt::Debug for Payer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Payer")
+    }
+}
+
+/// What came of text that was cut into lines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Emitted {
+    /// Bytes of the guest that found no room.
+    dropped: u64,
+    /// What writing its lines costs.
+    price: Duration,
+}
+
+impl std::ops::AddAssign for Emitted {
+    fn add_assign(&mut self, other: Self) {
+        let Self { dropped, price } = other;
+        self.dropped += dropped;
+        self.price += price;
+    }
+}
+
 impl VmLog {
-    fn new(names: Names, rate: u64, file: Option<File>, queues: Queues) -> Arc<Self> {
+    fn new(names: Names, limits: &Limits, file: Option<File>, queues: Queues) -> Arc<Self> {
+        let (rate, total) = (limits.log_rate_bytes_per_second, limits.log_total_bytes);
         Arc::new(Self {
             names,
             queues,
             state: Mutex::new(State {
-                bucket: Bucket::full(rate, Instant::now()),
+                allowance: Allowance::new(rate, total, Instant::now()),
                 counts: Counts::default(),
                 stdout: Splitter::default(),
                 stderr: Splitter::default(),
             }),
             file: Mutex::new(file.map(BoundedFile::new)),
             waiting: AtomicUsize::new(0),
+            payer: OnceLock::new(),
         })
+    }
+
+    /// Has `charge` book what the writing of lines costs from now on.
+    pub(super) fn charge_to(&self, charge: impl Fn(Duration) + Send + Sync + 'static) {
+        let _the_first_one_pays = self.payer.set(Payer(Box::new(charge)));
     }
 
     /// Where the guest's `stream` goes.
@@ -83,16 +127,19 @@ impl VmLog {
         })
     }
 
-    /// Bytes per second from now on.
-    pub(super) fn set_rate(&self, bytes_per_second: u64) {
-        self.state()
-            .bucket
-            .set_rate(bytes_per_second, Instant::now());
+    /// Applies `limits` from now on; what was written before counts.
+    pub(super) fn set_limits(&self, limits: &Limits) {
+        let (rate, total) = (limits.log_rate_bytes_per_second, limits.log_total_bytes);
+        self.state().allowance.set(rate, total, Instant::now());
     }
 
     /// Bytes so far.
     pub(super) fn counts(&self) -> Counts {
-        self.state().counts
+        let state = self.state();
+        Counts {
+            taken: state.allowance.taken(),
+            ..state.counts
+        }
     }
 
     /// Writes what is left: the guest has ended.
@@ -119,47 +166,83 @@ impl VmLog {
 
     fn write(self: &Arc<Self>, stream: Stream, bytes: &[u8], now: Instant) {
         let mut state = self.state();
-        let granted = state.bucket.take(bytes.len(), now);
+        let granted = state.allowance.take(bytes.len(), now);
         state.counts.bytes += wide(bytes.len());
         state.counts.dropped += wide(bytes.len() - granted);
         let Some(kept) = bytes.get(..granted).filter(|kept| !kept.is_empty()) else {
             return;
         };
-        let mut dropped = 0;
+        let mut emitted = Emitted::default();
         state.splitter(stream).push(kept, now, |text, partial| {
-            dropped += self.emit(stream, text, partial);
+            emitted += self.emit(stream, text, partial);
         });
-        state.counts.dropped += dropped;
         if state.splitter(stream).wants_flush()
             && !self.queues.flush_later(self, now + PARTIAL_AFTER)
         {
             state.splitter(stream).forget_flush();
         }
+        self.book(state, emitted);
     }
 
     /// Writes unfinished lines: those that have waited long enough by `now`, or all of them.
     fn flush(self: &Arc<Self>, now: Option<Instant>) {
         let mut state = self.state();
+        let mut emitted = Emitted::default();
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let mut dropped = 0;
             state.splitter(stream).flush(now, |text, partial| {
-                dropped += self.emit(stream, text, partial);
+                emitted += self.emit(stream, text, partial);
             });
-            state.counts.dropped += dropped;
+        }
+        self.book(state, emitted);
+    }
+
+    fn book(&self, mut state: MutexGuard<'_, State>, emitted: Emitted) {
+        state.counts.dropped += emitted.dropped;
+        drop(state);
+        if let Some(payer) = self.payer.get()
+            && !emitted.price.is_zero()
+        {
+            (payer.0)(emitted.price);
         }
     }
 
-    /// Queues one piece of text as lines; returns how many of its bytes were dropped.
-    fn emit(self: &Arc<Self>, stream: Stream, text: &[u8], partial: bool) -> u64 {
+    /// Queues one piece of text as lines, where there is room.
+    fn emit(self: &Arc<Self>, stream: Stream, text: &[u8], partial: bool) -> Emitted {
+        let newline = u64::from(!partial);
+        let mut emitted = Emitted::default();
+        // Asked before the work of encoding, too, which would be for nothing.
+        if self.is_full() {
+            emitted.dropped = wide(text.len()) + newline;
+            return emitted;
+        }
         let time = jiff::Timestamp::now();
-        let mut dropped = 0;
+        let mut last_is_queued = false;
         line::encode(&self.names, stream, text, partial, time, |line, bytes| {
-            let full = self.waiting.load(Ordering::Relaxed) >= MAX_WAITING_LINES;
-            if full || !self.queues.line(self, line) {
-                dropped += wide(bytes);
+            last_is_queued = self.queue(line, &mut emitted.price);
+            if !last_is_queued {
+                emitted.dropped += wide(bytes);
             }
         });
-        dropped
+        if !last_is_queued {
+            emitted.dropped += newline;
+        }
+        emitted
+    }
+
+    /// Queues a line and adds what that costs; false where it will not be written as it should.
+    fn queue(self: &Arc<Self>, line: Vec<u8>, price: &mut Duration) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        let length = line.len();
+        let queued = self.queues.line(self, line);
+        // One that reaches a single thread is paid for like one that reaches both.
+        *price += tariff::price(length, queued.writers);
+        queued.whole
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= MAX_WAITING_LINES
     }
 
     /// Called by the file thread.
@@ -195,3 +278,6 @@ impl Output for Tap {
 fn wide(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,11 +43,12 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
         vm: spec.name.clone(),
         uid: uid.to_owned(),
     };
-    let rate = spec.grants.limits.log_rate_bytes_per_second;
-    let log = cell.logs.open(names, rate, log_file);
+    let log = cell.logs.open(names, &spec.grants.limits, log_file);
     let filesystem = mounts::filesystem(&spec, mounts::now())?;
     archive::unpack_all(cell, &spec, &filesystem).await?;
     let (vm, handle) = prepare(&loaded, &spec, filesystem.clone(), &log);
+    let payer = handle.clone();
+    log.charge_to(move |used| payer.charge_cpu(used));
     let entry = Entry::new(&spec, asked, handle.clone(), log.clone(), filesystem);
     let put = cell.vms.insert(uid, entry, &spec)?;
     if let Put::Started(_) = &put {

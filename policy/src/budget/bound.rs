@@ -13,6 +13,8 @@ pub enum Unit {
     Count,
     /// Milliseconds of the clock on the wall.
     Milliseconds,
+    /// Nanoseconds of a processor.
+    Nanoseconds,
     /// Units of fuel.
     Fuel,
 }
@@ -103,6 +105,7 @@ impl Bound {
             Unit::Bytes => human::bytes(self.value),
             Unit::Count => self.value.to_string(),
             Unit::Milliseconds => human::duration_ms(self.value),
+            Unit::Nanoseconds => human::duration_ns(self.value),
             Unit::Fuel => human::count(self.value),
         }
     }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use agentvm_policy::Limits;
+
 use super::{Names, VmLog};
 
 /// How long a line may stay unfinished before it is written as it is.
@@ -21,7 +23,7 @@ const MAX_QUEUED: usize = agentvm_policy::budget::QUEUED_LINES.usize();
 
 /// What the file thread gets.
 #[derive(Debug)]
-enum Job {
+pub(super) enum Job {
     Line(Arc<VmLog>, Arc<[u8]>),
     Flush(Arc<VmLog>, Instant),
 }
@@ -29,18 +31,35 @@ enum Job {
 /// The ways to both threads.
 #[derive(Clone, Debug)]
 pub(super) struct Queues {
-    file_tx: SyncSender<Job>,
-    stdout_tx: SyncSender<Arc<[u8]>>,
+    pub(super) file_tx: SyncSender<Job>,
+    pub(super) stdout_tx: SyncSender<Arc<[u8]>>,
     /// Lines that are queued and not written, over both queues.
-    pending: Arc<AtomicUsize>,
+    pub(super) pending: Arc<AtomicUsize>,
+}
+
+/// What the threads did when a line came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writers {
+    /// They were writing others.
+    Busy,
+    /// They had to be woken for it.
+    Asleep,
+}
+
+/// What came of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queued {
+    /// Whether both threads will write it.
+    pub(super) whole: bool,
+    pub(super) writers: Writers,
 }
 
 impl Queues {
-    /// Queues a line for both. False where one of them has no room.
-    pub(super) fn line(&self, log: &Arc<VmLog>, line: Vec<u8>) -> bool {
+    /// Queues a line for both threads, where they have room.
+    pub(super) fn line(&self, log: &Arc<VmLog>, line: Vec<u8>) -> Queued {
         let line: Arc<[u8]> = line.into();
         // Counted before they are sent: a thread may have written one before this goes on.
-        self.pending.fetch_add(2, Ordering::AcqRel);
+        let before = self.pending.fetch_add(2, Ordering::AcqRel);
         log.waiting.fetch_add(1, Ordering::Relaxed);
         let to_file = self
             .file_tx
@@ -52,7 +71,14 @@ impl Queues {
         let to_stdout = self.stdout_tx.try_send(line).is_ok();
         let lost = usize::from(!to_file) + usize::from(!to_stdout);
         self.pending.fetch_sub(lost, Ordering::AcqRel);
-        to_file && to_stdout
+        Queued {
+            whole: to_file && to_stdout,
+            writers: if before == 0 {
+                Writers::Asleep
+            } else {
+                Writers::Busy
+            },
+        }
     }
 
     /// Has unfinished lines of `log` flushed at `at`. False where that can't be arranged.
@@ -87,8 +113,13 @@ impl Writer {
     }
 
     /// Opens the log of one VM.
-    pub(in crate::cell) fn open(&self, names: Names, rate: u64, file: Option<File>) -> Arc<VmLog> {
-        VmLog::new(names, rate, file, self.queues.clone())
+    pub(in crate::cell) fn open(
+        &self,
+        names: Names,
+        limits: &Limits,
+        file: Option<File>,
+    ) -> Arc<VmLog> {
+        VmLog::new(names, limits, file, self.queues.clone())
     }
 
     /// Waits until everything queued is written, at most `within`.
@@ -102,7 +133,7 @@ impl Writer {
     }
 }
 
-fn write_files(file_rx: &Receiver<Job>, pending: &AtomicUsize) {
+pub(super) fn write_files(file_rx: &Receiver<Job>, pending: &AtomicUsize) {
     // Every flush is due as long after its asking, so they stand in order.
     let mut flushes: VecDeque<(Instant, Arc<VmLog>)> = VecDeque::new();
     loop {
@@ -130,7 +161,11 @@ fn write_files(file_rx: &Receiver<Job>, pending: &AtomicUsize) {
     }
 }
 
-fn write_stdout(stdout_rx: &Receiver<Arc<[u8]>>, pending: &AtomicUsize, mut stdout: impl Write) {
+pub(super) fn write_stdout(
+    stdout_rx: &Receiver<Arc<[u8]>>,
+    pending: &AtomicUsize,
+    mut stdout: impl Write,
+) {
     for line in stdout_rx {
         // A reader that is gone is no reason to stop guests. Each line is one write, so that
         // lines of several cells on one pipe do not mix.

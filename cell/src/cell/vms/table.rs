@@ -179,7 +179,7 @@ impl Entry {
     pub(super) fn update(&mut self, spec: &VmSpec) -> Result<(), Problem> {
         let limits = spec.grants.limits;
         self.handle.set_cpu_millicores(limits.cpu_millicores);
-        self.log.set_rate(limits.log_rate_bytes_per_second);
+        self.log.set_limits(&limits);
         let held = std::mem::take(&mut self.spec.mounts);
         self.spec = VmSpec {
             mounts: held,

@@ -1,0 +1,127 @@
+//! One VM's log, with queues that the test reads itself.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use super::writer::Job;
+use super::*;
+use crate::guards::{Guard, switch_off};
+
+/// A log and the far ends of its queues.
+struct Desk {
+    log: Arc<VmLog>,
+    file_rx: Receiver<Job>,
+    stdout_rx: Receiver<Arc<[u8]>>,
+    paid: Arc<Mutex<Duration>>,
+}
+
+const PLENTY: u64 = 1 << 30;
+
+fn limits(rate: u64, total: u64) -> Limits {
+    Limits {
+        log_rate_bytes_per_second: rate,
+        log_total_bytes: total,
+        ..Limits::default()
+    }
+}
+
+impl Desk {
+    fn with(limits: &Limits) -> Self {
+        let (file_tx, file_rx) = sync_channel(4_096);
+        let (stdout_tx, stdout_rx) = sync_channel(4_096);
+        let queues = Queues {
+            file_tx,
+            stdout_tx,
+            pending: Arc::default(),
+        };
+        let names = Names {
+            namespace: "team-a".to_owned(),
+            vm: "heron".to_owned(),
+            uid: "u-1".to_owned(),
+        };
+        let log = VmLog::new(names, limits, None, queues);
+        let paid: Arc<Mutex<Duration>> = Arc::default();
+        let payer = paid.clone();
+        log.charge_to(move |used| *payer.lock().unwrap() += used);
+        Self {
+            log,
+            file_rx,
+            stdout_rx,
+            paid,
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        self.log.write(Stream::Stdout, bytes, Instant::now());
+    }
+
+    /// Lines that wait in both queues.
+    fn queued(&self) -> (usize, usize) {
+        let lines = self.file_rx.try_iter();
+        let to_file = lines.filter(|job| matches!(job, Job::Line(..))).count();
+        (to_file, self.stdout_rx.try_iter().count())
+    }
+
+    fn paid(&self) -> Duration {
+        *self.paid.lock().unwrap()
+    }
+}
+
+#[test]
+fn b11_what_is_over_the_total_is_dropped_counted_and_not_looked_at() {
+    let desk = Desk::with(&limits(PLENTY, 10));
+    desk.write(b"one\ntwo\n");
+    desk.write(&b"\n".repeat(65_536));
+    assert_eq!(desk.queued(), (4, 4), "two lines, and two empty ones");
+    let counts = desk.log.counts();
+    assert_eq!(counts.bytes, 8 + 65_536);
+    assert_eq!(counts.dropped, 65_536 - 2);
+    assert_eq!(counts.taken, 10);
+}
+
+#[test]
+fn a_total_that_is_raised_holds_at_once() {
+    let desk = Desk::with(&limits(PLENTY, 4));
+    desk.write(b"one\ntwo\n");
+    desk.log.set_limits(&limits(PLENTY, 8));
+    desk.write(b"six\nten\n");
+    assert_eq!(desk.queued(), (2, 2));
+    assert_eq!(desk.log.counts().dropped, 8);
+}
+
+#[test]
+fn b11_lines_for_which_there_is_no_room_are_not_encoded_and_cost_nothing() {
+    let desk = Desk::with(&limits(PLENTY, PLENTY));
+    desk.write(&b"\n".repeat(MAX_WAITING_LINES));
+    let before = desk.paid();
+    desk.write(&b"\n".repeat(60_000));
+    assert_eq!(desk.paid(), before);
+    assert_eq!(desk.queued(), (MAX_WAITING_LINES, MAX_WAITING_LINES));
+    assert_eq!(desk.log.counts().dropped, 60_000);
+}
+
+fn what_a_hundred_lines_cost() -> Duration {
+    let desk = Desk::with(&limits(PLENTY, PLENTY));
+    desk.write(&b"the same again\n".repeat(100));
+    assert_eq!(desk.queued(), (100, 100));
+    desk.paid()
+}
+
+#[test]
+fn b11_who_writes_pays_for_the_writing() {
+    // Each has an envelope of more than 100 bytes.
+    assert!(what_a_hundred_lines_cost() >= Duration::from_micros(240));
+    assert_eq!(
+        switch_off(Guard::LogCharge, what_a_hundred_lines_cost),
+        Duration::ZERO
+    );
+}
+
+#[test]
+fn a_line_that_wakes_the_writers_costs_more_than_one_among_others() {
+    let desk = Desk::with(&limits(PLENTY, PLENTY));
+    desk.write(b"first\n");
+    let first = desk.paid();
+    desk.write(b"third\n");
+    let second = desk.paid().saturating_sub(first);
+    assert!(first > second * 4, "{first:?} and {second:?}");
+}

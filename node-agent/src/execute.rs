@@ -29,6 +29,10 @@ use crate::source::Source;
 const FETCHES_AT_ONCE: usize = 3;
 /// Mounted objects that are read at once, beside those of starts.
 const READS_AT_ONCE: usize = 8;
+/// Reports that say how much is used of limits, at once: a cell answers with every VM in it.
+const LOOKS_AT_ONCE: usize = 4;
+/// How long a cell may take to say what its VMs use.
+const USAGE_WITHIN: Duration = Duration::from_secs(2);
 /// Status writes on their way at once.
 const WRITES_AT_ONCE: usize = 64;
 
@@ -43,6 +47,7 @@ pub struct Executor {
     fetches: Semaphore,
     reads: Semaphore,
     writes: Semaphore,
+    looks: Semaphore,
 }
 
 impl std::fmt::Debug for Executor {
@@ -93,6 +98,7 @@ impl Executor {
             fetches: Semaphore::new(FETCHES_AT_ONCE),
             reads: Semaphore::new(READS_AT_ONCE),
             writes: Semaphore::new(WRITES_AT_ONCE),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
         }
     }
 
@@ -162,7 +168,10 @@ impl Executor {
                     result: result.map_err(|error| error.to_string()),
                 }
             }
-            Action::ReportStatus { want, report } => self.report(&want, &report, &conditions).await,
+            Action::ReportStatus { want, report } => {
+                let report = self.with_usage(*report, &want, cell).await;
+                self.report(&want, &report, &conditions).await
+            }
             Action::DropRecord { .. } | Action::RenewRecord { .. } => return Yield::Nothing,
         };
         Yield::Outcome(outcome)
@@ -269,6 +278,20 @@ impl Executor {
         Outcome::Content {
             object,
             result: result.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The report with how much is used of limits that press. A cell that does not say, or many
+    /// reports at once, are no reason to hold one up.
+    async fn with_usage(&self, report: Report, want: &Want, cell: Option<CellClient>) -> Report {
+        let (Some(cell), Ok(_permit)) = (cell, self.looks.try_acquire()) else {
+            return report;
+        };
+        let stats = tokio::time::timeout(USAGE_WITHIN, cell.stats()).await;
+        let stats = stats.ok().and_then(Result::ok).unwrap_or_default();
+        match stats.vms.get(&want.uid) {
+            Some(usage) => report.with_usage(usage),
+            None => report,
         }
     }
 

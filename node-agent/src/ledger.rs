@@ -1,11 +1,11 @@
 //! What every VM has used over all its runs, kept a while after its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use agentvm_cell_api::cell::{FilesystemOperations, Usage, VmState};
 use agentvm_crds::agentvm::Phase;
-use agentvm_policy::EndReason;
+use agentvm_policy::{EndReason, LimitField};
 
 use crate::clock::Moment;
 use crate::desired::{Desired, Ruling, Uid};
@@ -63,6 +63,8 @@ pub struct Row {
     pub memory_limit_bytes: Option<u64>,
     /// What its files may hold, where it has mounts and that is decided.
     pub storage_limit: Option<StorageLimit>,
+    /// The limits that press its run.
+    pub limits_pressure: BTreeSet<LimitField>,
     /// Requests that an `Audit` policy would have refused.
     pub audited: usize,
 }
@@ -89,7 +91,7 @@ impl Ledger {
     pub fn snapshot(&mut self, desired: &Desired, observed: &Observed, now: Moment) -> Snapshot {
         for (uid, record) in &observed.vms {
             let entry = self.entries.entry(uid.clone()).or_default();
-            entry.row = Some(row(uid, record, desired, entry));
+            entry.row = Some(row(uid, record, desired, entry, now));
             if record.finished {
                 entry.over_since = entry.over_since.or(Some(now));
             } else {
@@ -139,7 +141,7 @@ impl Ledger {
     }
 }
 
-fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry) -> Row {
+fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry, now: Moment) -> Row {
     let want = desired.vms.get(uid);
     let verdict = want.and_then(|want| match &want.ruling {
         Ruling::Granted(verdict) => Some(verdict),
@@ -171,6 +173,7 @@ fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry) -> Row {
             bytes: limits.storage_bytes,
             inodes: limits.inodes,
         }),
+        limits_pressure: record.limits_pressure.told(now),
         audited: verdict.map_or(0, |verdict| verdict.audited.len()),
     }
 }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use agentvm_cell_api::cell::{End, VmStatus};
 
 pub use self::files::{LiveFiles, Reading};
-pub use self::pressure::Pressure;
+pub use self::pressure::{LimitsPressure, Pressure};
 pub use self::record::{Gone, ReadyModule, Record, Retry, Run, StopCause, Told, Unsettled, Verb};
 use crate::backoff::Backoff;
 use crate::clock::Moment;

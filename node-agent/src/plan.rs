@@ -144,13 +144,16 @@ impl Action {
         matches!(self, Self::DropRecord { .. } | Self::RenewRecord { .. })
     }
 
-    /// The namespace whose cell is asked.
+    /// The namespace whose cell is asked something for it.
     pub fn namespace_of_cell(&self) -> Option<&str> {
         match self {
             Self::StartVm(start) => Some(&start.want.namespace),
             Self::UpdateLive { namespace, .. }
             | Self::StopVm { namespace, .. }
             | Self::ForgetVm { namespace, .. } => Some(namespace),
+            Self::ReportStatus { want, report } => {
+                report.asks_for_usage().then_some(&*want.namespace)
+            }
             Self::EnsureModule { .. }
             | Self::EnsureCell { .. }
             | Self::StopCell { .. }
@@ -158,8 +161,7 @@ impl Action {
             | Self::DropRecord { .. }
             | Self::RenewRecord { .. }
             | Self::ReadContent { .. }
-            | Self::WarnOfFiles { .. }
-            | Self::ReportStatus { .. } => None,
+            | Self::WarnOfFiles { .. } => None,
         }
     }
 

@@ -5,18 +5,22 @@
 //! three writes, of which the agent does two.
 
 mod key;
+mod pressing;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_crds::agentvm::{AgentVMStatus, EffectiveStatus, ExitStatus, Phase};
-use agentvm_crds::conditions::{AcceptedReason, AgentView, At, Cause, sentence};
-use agentvm_policy::EndReason;
+use agentvm_crds::conditions::{
+    AcceptedReason, AgentView, At, Cause, Pressing, pressing_sentence, sentence,
+};
+use agentvm_policy::{EndReason, Limits};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use agentvm_cell_api::cell::{End, VmState};
+use agentvm_cell_api::cell::{End, Usage, VmState};
 
 pub use self::key::{Key, News};
 use crate::clock::Moment;
@@ -36,6 +40,8 @@ pub struct Report {
     /// What is new in it.
     pub news: Vec<News>,
     phase: Told,
+    /// The limits that press.
+    pressing: Vec<Pressing>,
     /// `status.releasedEpoch`.
     pub released_epoch: Option<i64>,
     /// `status.moduleDigest`.
@@ -79,7 +85,12 @@ pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
     let told = told(want, record, now)?;
     let module = record.module.as_ref();
     let key = key_of(want, record, &told, now);
+    let limits = match &record.run {
+        Run::Live { spec, .. } => spec.grants.limits,
+        Run::Ended { .. } | Run::None => Limits::default(),
+    };
     Some(Report {
+        pressing: pressing::pressing(&key.limits_pressure, &limits),
         news: key.news(record.told.key.as_ref()),
         key,
         released_epoch: match told {
@@ -201,6 +212,14 @@ fn key_of(want: &Want, record: &Record, told: &Told, now: Moment) -> Key {
             .map(|time| time.0.as_second()),
         effective: effective(want, record),
         storage_pressure: matches!(told, Told::Running) && record.pressure.is_told(now),
+        limits_pressure: match told {
+            Told::Running => record.limits_pressure.told(now),
+            Told::Suspended
+            | Told::BackOff(..)
+            | Told::Released(_)
+            | Told::Complete(_)
+            | Told::Failed(..) => BTreeSet::new(),
+        },
     }
 }
 
@@ -231,6 +250,8 @@ impl Report {
             view.conditions
                 .push(agentvm_crds::conditions::storage_pressure(&at));
         }
+        let limits = agentvm_crds::conditions::limits_pressure(&at, &self.pressing);
+        view.conditions.extend(limits);
         AgentVMStatus {
             observed_generation: view.observed_generation,
             phase: view.phase,
@@ -245,22 +266,32 @@ impl Report {
         }
     }
 
-    /// One sentence on something that is new in it, for events.
-    pub fn message(&self, news: News) -> &str {
-        match news {
-            News::Phase => {}
-            News::StoragePressure => {
-                return "its node is short of memory: its files can't grow until that is over";
-            }
-            News::NoStoragePressure => return "its files can grow again",
+    /// True where it says how much is used of limits, which the VM's cell knows.
+    pub fn asks_for_usage(&self) -> bool {
+        self.pressing
+            .iter()
+            .any(|one| pressing::is_measured(one.field))
+    }
+
+    /// The same, with how much the VM uses of the limits that press.
+    #[must_use]
+    pub fn with_usage(mut self, usage: &Usage) -> Self {
+        for one in &mut self.pressing {
+            one.used = pressing::used(one.field, usage);
         }
-        match &self.phase {
-            Told::Running => "the guest runs",
-            Told::Suspended => "spec.suspend is true",
-            Told::BackOff(_, message)
-            | Told::Released(message)
-            | Told::Complete(message)
-            | Told::Failed(_, message) => message,
+        self
+    }
+
+    /// One sentence on something that is new in it, for events.
+    pub fn message(&self, news: News) -> Cow<'_, str> {
+        match news {
+            News::Phase => Cow::Borrowed(self.phase.message()),
+            News::StoragePressure => {
+                "its node is short of memory: its files can't grow until that is over".into()
+            }
+            News::NoStoragePressure => "its files can grow again".into(),
+            News::LimitsPressure => pressing_sentence(&self.pressing).into(),
+            News::NoLimitsPressure => "no limit is nearly used up any more".into(),
         }
     }
 }
@@ -280,6 +311,17 @@ impl Told {
                 cause: *cause,
                 message,
             },
+        }
+    }
+
+    fn message(&self) -> &str {
+        match self {
+            Self::Running => "the guest runs",
+            Self::Suspended => "spec.suspend is true",
+            Self::BackOff(_, message)
+            | Self::Released(message)
+            | Self::Complete(message)
+            | Self::Failed(_, message) => message,
         }
     }
 

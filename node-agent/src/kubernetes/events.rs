@@ -38,7 +38,7 @@ impl Events {
     pub async fn publish(&self, want: &Want, report: &Report) {
         for news in &report.news {
             let (type_, reason, action) = kind(report, *news);
-            self.about(want, type_, reason, action, report.message(*news))
+            self.about(want, type_, reason, action, &report.message(*news))
                 .await;
         }
     }
@@ -89,6 +89,8 @@ fn kind(report: &Report, news: News) -> (EventType, &str, &'static str) {
         News::Phase => {}
         News::StoragePressure => return (EventType::Warning, "StoragePressure", "Run"),
         News::NoStoragePressure => return (EventType::Normal, "NoStoragePressure", "Run"),
+        News::LimitsPressure => return (EventType::Warning, "LimitsPressure", "Run"),
+        News::NoLimitsPressure => return (EventType::Normal, "NoLimitsPressure", "Run"),
     }
     match report.key.phase() {
         Phase::Running => (EventType::Normal, "Started", "Start"),

@@ -1,6 +1,7 @@
 //! One scrape's numbers as metric families.
 
 mod files;
+mod pressure;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use files::Files;
+use pressure::LimitsPressure;
 
 use super::latency::{InNamespace, Latencies, seconds};
 use super::{Gathered, exposition};
@@ -56,6 +58,11 @@ struct Compile {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Compiler {
+    state: &'static str,
+}
+
 /// The families of VMs.
 #[derive(Debug, Default)]
 struct Vms {
@@ -69,6 +76,7 @@ struct Vms {
     memory_peak: Family<Vm, Bytes>,
     memory_limit: Family<Vm, Bytes>,
     files: Files,
+    pressure: LimitsPressure,
     denials: Family<VmInterface, Count>,
     log: Family<Vm, Count>,
     log_dropped: Family<Vm, Count>,
@@ -109,6 +117,7 @@ impl Vms {
             memory_peak,
             memory_limit,
             files,
+            pressure,
             denials,
             log,
             log_dropped,
@@ -152,6 +161,7 @@ impl Vms {
             memory_limit.clone(),
         );
         files.register(registry);
+        pressure.register(registry);
         registry.register(
             "agentvm_vm_denials",
             "Calls of interfaces that are closed to it",
@@ -214,6 +224,7 @@ impl Vms {
             self.memory_limit.get_or_create(&vm).set(gauge(limit));
         }
         self.files.fill(row, &vm, &total, running);
+        self.pressure.fill(row, &vm);
         for (interface, count) in total.denials {
             let labels = VmInterface {
                 namespace: row.namespace.clone(),
@@ -279,7 +290,16 @@ fn register_warden(registry: &mut Registry, gathered: &Gathered) {
     registry.register("agentvm_warden_up", "Whether the warden answers", up);
     let resident = Bytes::default();
     let compiles: Family<Compile, Count> = Family::default();
+    let at_work: Family<Compiler, Gauge> = Family::default();
     if let Some(info) = &gathered.warden {
+        for (state, count) in [
+            ("running", info.compiles.running),
+            ("waiting", info.compiles.waiting),
+        ] {
+            at_work
+                .get_or_create(&Compiler { state })
+                .set(gauge(count));
+        }
         resident.set(gauge(info.resident_bytes));
         for (outcome, count) in [
             ("succeeded", info.compiles.succeeded),
@@ -295,6 +315,11 @@ fn register_warden(registry: &mut Registry, gathered: &Gathered) {
         resident,
     );
     registry.register("agentvm_compiles", "Compilations by outcome", compiles);
+    registry.register(
+        "agentvm_compilers",
+        "Modules that are compiled now, or wait for a compiler",
+        at_work,
+    );
     let own = Bytes::default();
     own.set(gauge(own_resident_bytes()));
     registry.register(

@@ -8,7 +8,8 @@ use agentvm_policy::EndReason;
 
 use super::settle::ran;
 use super::{
-    CellState, Ended, LiveFiles, Notice, Observed, Pressure, ReadyModule, Record, Run, Unsettled,
+    CellState, Ended, LimitsPressure, LiveFiles, Notice, Observed, Pressure, ReadyModule, Record,
+    Run, Unsettled,
 };
 use crate::backoff::Backoff;
 use crate::clock::Moment;
@@ -205,6 +206,7 @@ impl Record {
                 self.count_start();
                 self.files = LiveFiles::default();
                 self.pressure = Pressure::default();
+                self.limits_pressure = LimitsPressure::default();
                 (
                     now,
                     self.starting.take().or_else(|| self.adopted_from(want)),
@@ -219,6 +221,7 @@ impl Record {
         };
         self.files.has(&status.spec.mounts, before);
         self.pressure.see(status.storage_pressure, now);
+        self.limits_pressure.see(&status.limits_pressure, now);
         self.run = Run::Live {
             instance: instance.to_owned(),
             spec: Arc::new(status.spec),

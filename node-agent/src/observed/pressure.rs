@@ -1,13 +1,17 @@
-//! Whether a VM's files can't grow, in a form that is told seldom.
+//! What presses a VM, in a form that is told seldom: a node without memory for its files, and its
+//! own limits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use agentvm_policy::LimitField;
 
 use crate::clock::Moment;
 
-/// How long an end must hold before it is told: memory that is freed at the edge is used again.
+/// How long an end must hold before it is told: what is freed at the edge is used again.
 const SETTLES: Duration = Duration::from_secs(30);
 
-/// Whether a VM's files can't grow. A beginning is told at once, an end only when it has held.
+/// Whether something presses. A beginning is told at once, an end only when it has held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
     holds: bool,
@@ -36,6 +40,35 @@ impl Pressure {
     }
 }
 
+/// The limits that press a VM, each as [`Pressure`] has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitsPressure {
+    limits: BTreeMap<LimitField, Pressure>,
+}
+
+impl LimitsPressure {
+    /// The cell says which limits press.
+    pub(super) fn see(&mut self, pressing: &BTreeSet<LimitField>, now: Moment) {
+        for field in pressing {
+            self.limits.entry(*field).or_default();
+        }
+        for (field, pressure) in &mut self.limits {
+            pressure.see(pressing.contains(field), now);
+        }
+    }
+
+    /// What is to be told.
+    pub fn told(&self, now: Moment) -> BTreeSet<LimitField> {
+        let told = self.limits.iter().filter(|(_, one)| one.is_told(now));
+        told.map(|(field, _)| *field).collect()
+    }
+
+    /// When ends become due.
+    pub fn dues(&self) -> impl Iterator<Item = Moment> {
+        self.limits.values().filter_map(Pressure::due)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +89,21 @@ mod tests {
         pressure.see(true, at(41));
         pressure.see(false, at(42));
         assert!(pressure.is_told(at(71)));
+    }
+
+    #[test]
+    fn each_limit_settles_by_itself() {
+        let at = Duration::from_secs;
+        let (memory, cpu) = (LimitField::Memory, LimitField::Cpu);
+        let mut pressure = LimitsPressure::default();
+        pressure.see(&[memory].into(), at(1));
+        pressure.see(&[memory, cpu].into(), at(2));
+        assert_eq!(pressure.told(at(2)), [memory, cpu].into());
+        pressure.see(&[cpu].into(), at(10));
+        pressure.see(&[].into(), at(20));
+        assert_eq!(pressure.dues().collect::<Vec<_>>(), [at(40), at(50)]);
+        assert_eq!(pressure.told(at(39)), [memory, cpu].into());
+        assert_eq!(pressure.told(at(40)), [cpu].into());
+        assert_eq!(pressure.told(at(50)), [].into());
     }
 }

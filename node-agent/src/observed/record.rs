@@ -8,7 +8,7 @@ use agentvm_cell_api::warden::ModuleKind;
 use agentvm_crds::agentvm::AgentVMSpec;
 use agentvm_policy::EndReason;
 
-use super::{LiveFiles, Pressure};
+use super::{LimitsPressure, LiveFiles, Pressure};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::problem::Problem;
@@ -68,6 +68,8 @@ pub struct Record {
     pub files: LiveFiles,
     /// Whether the run's files can't grow.
     pub pressure: Pressure,
+    /// Which of the run's limits press.
+    pub limits_pressure: LimitsPressure,
     /// What the API server has been told.
     pub told: Told,
 }
@@ -225,6 +227,7 @@ impl Record {
             gone: None,
             files: LiveFiles::default(),
             pressure: Pressure::default(),
+            limits_pressure: LimitsPressure::default(),
             told: Told::default(),
         }
     }

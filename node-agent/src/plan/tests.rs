@@ -3,6 +3,7 @@
 mod files;
 mod guards;
 mod laws;
+mod pressure;
 mod rules;
 mod rules_late;
 mod world;

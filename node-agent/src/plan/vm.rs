@@ -47,7 +47,12 @@ pub(super) fn plan(
 
 /// Writes what changed, unless a write is on its way or has to wait.
 fn tell(want: &Arc<Want>, record: &Record, draft: &mut Draft) {
-    if let Some(at) = record.pressure.due() {
+    for at in record
+        .pressure
+        .due()
+        .into_iter()
+        .chain(record.limits_pressure.dues())
+    {
         draft.is_due(at);
     }
     if record.told.busy || want.epoch != record.epoch || want.released {

@@ -1,10 +1,12 @@
 //! What tells one report from another, and what is new in the later one.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agentvm_crds::agentvm::{AgentVMStatus, EffectiveStatus, Phase};
 use agentvm_crds::conditions::{AcceptedReason, ConditionType};
+use agentvm_policy::LimitField;
 
 /// What tells one report from another.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,7 @@ pub struct Key {
     /// What the VM may do, which changes with policies, too.
     pub(super) effective: Option<Arc<EffectiveStatus>>,
     pub(super) storage_pressure: bool,
+    pub(super) limits_pressure: BTreeSet<LimitField>,
 }
 
 /// What is new in a report.
@@ -32,6 +35,10 @@ pub enum News {
     StoragePressure,
     /// They can again.
     NoStoragePressure,
+    /// One more of the VM's limits presses.
+    LimitsPressure,
+    /// None does any more.
+    NoLimitsPressure,
 }
 
 impl Key {
@@ -61,20 +68,35 @@ impl Key {
                 condition.type_ == ConditionType::StoragePressure.as_str()
                     && condition.status == "True"
             }),
+            limits_pressure: super::pressing::told(&status.conditions),
         }
     }
 
     /// What is new after `before`. Nothing where only what it may do has changed: whoever changed
     /// that knows, and the status says it.
     pub(super) fn news(&self, before: Option<&Self>) -> Vec<News> {
-        let Some(before) = before.filter(|before| self.has_phase_of(before)) else {
-            return vec![News::Phase];
-        };
-        match (before.storage_pressure, self.storage_pressure) {
-            (false, true) => vec![News::StoragePressure],
-            (true, false) => vec![News::NoStoragePressure],
-            (false, false) | (true, true) => Vec::new(),
+        let is_same_phase = before.is_some_and(|before| self.has_phase_of(before));
+        let had_storage = before.is_some_and(|before| before.storage_pressure);
+        let none = BTreeSet::new();
+        let had = before.map_or(&none, |before| &before.limits_pressure);
+        let mut news = Vec::new();
+        if !is_same_phase {
+            news.push(News::Phase);
         }
+        if self.storage_pressure && !had_storage {
+            news.push(News::StoragePressure);
+        }
+        if !self.limits_pressure.is_subset(had) {
+            news.push(News::LimitsPressure);
+        }
+        // What is over with the run needs no word of its own.
+        if is_same_phase && had_storage && !self.storage_pressure {
+            news.push(News::NoStoragePressure);
+        }
+        if is_same_phase && !had.is_empty() && self.limits_pressure.is_empty() {
+            news.push(News::NoLimitsPressure);
+        }
+        news
     }
 
     fn has_phase_of(&self, before: &Self) -> bool {
@@ -88,6 +110,7 @@ impl Key {
             finished_unix_s,
             effective: _,
             storage_pressure: _,
+            limits_pressure: _,
         } = self;
         (*epoch, *generation, *phase, reason)
             == (

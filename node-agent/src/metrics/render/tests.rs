@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agentvm_cell_api::cell::Stats;
 use agentvm_cell_api::warden::{Cell, Compiles, Info, JailLevel};
 use agentvm_crds::agentvm::Phase;
+use agentvm_policy::LimitField;
 
 use agentvm_cell_api::cell::FilesystemOperations;
 
@@ -32,6 +33,7 @@ fn row(name: &str, storage_limit: Option<StorageLimit>) -> Row {
         },
         memory_limit_bytes: Some(1),
         storage_limit,
+        limits_pressure: [LimitField::Cpu].into(),
         audited: 1,
     }
 }
@@ -82,7 +84,11 @@ fn scrape(rows: Vec<Row>) -> String {
             stopping: false,
             pid: 1,
             resident_bytes: 1,
-            compiles: Compiles::default(),
+            compiles: Compiles {
+                running: 2,
+                waiting: 5,
+                ..Compiles::default()
+            },
         }),
     };
     let mut latencies = Latencies::default();
@@ -139,4 +145,37 @@ fn the_document_names_every_family_and_no_other() {
         .filter_map(|line| line.split(' ').next())
         .collect();
     assert_eq!(documented, families);
+}
+
+#[test]
+fn limits_that_press_a_run_are_1_and_the_others_0() {
+    let line = |limit: &str, value: u8| {
+        format!(
+            "agentvm_vm_limits_pressure{{namespace=\"tenant-ns\",vm=\"heron\",limit=\"{limit}\"}} {value}\n"
+        )
+    };
+    let text = scrape(vec![row("heron", Some(LIMIT))]);
+    for (limit, value) in [
+        ("cpu", 1),
+        ("memory", 0),
+        ("fuel", 0),
+        ("logTotal", 0),
+        ("storage", 0),
+    ] {
+        assert!(text.contains(&line(limit, value)), "{limit}: {text}");
+    }
+    assert!(!text.contains("limit=\"timeout\""), "{text}");
+    let over = Row {
+        is_live: false,
+        ..row("heron", None)
+    };
+    assert!(!scrape(vec![over]).contains("agentvm_vm_limits_pressure{"));
+}
+
+#[test]
+fn compilers_are_counted_by_what_they_do() {
+    let text = scrape(Vec::new());
+    for line in ["{state=\"running\"} 2\n", "{state=\"waiting\"} 5\n"] {
+        assert!(text.contains(&format!("agentvm_compilers{line}")), "{text}");
+    }
 }

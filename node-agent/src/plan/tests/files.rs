@@ -1,4 +1,4 @@
-//! Mounted files of running VMs follow their objects, and storage that can't grow is told.
+//! Mounted files of running VMs follow their objects.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use agentvm_policy::EndReason;
 use super::world::{NAMESPACE, World, assigned};
 use crate::mounts::{Content, Object};
 use crate::observed::files::EVERY;
-use crate::report::News;
 
 fn settings() -> Object {
     Object {
@@ -228,53 +227,4 @@ fn objects_of_vms_that_have_ended_are_not_read() {
     world.wait(Duration::from_hours(1));
     assert_eq!(count(&world, "ReadContent"), reads);
     assert!(world.observed.readings.is_empty());
-}
-
-#[test]
-fn pressure_is_one_write_more_when_it_begins_and_one_when_it_has_ended() {
-    let mut world = running();
-    for pressed in [true, false, true, false] {
-        world.cell.get_mut("u1").unwrap().storage_pressure = pressed;
-        world.tell_cell("u1");
-        world.wait(Duration::from_secs(2));
-    }
-    let has = |world: &World| {
-        let conditions = &world.objects["u1"].status.as_ref().unwrap().conditions;
-        conditions.iter().any(|one| one.type_ == "StoragePressure")
-    };
-    assert!(has(&world), "an end is told when it has held");
-    assert!(
-        world
-            .plan()
-            .wake_at
-            .is_some_and(|at| at <= world.now + Duration::from_secs(30))
-    );
-    world.wait(Duration::from_secs(30));
-    assert!(!has(&world));
-    let news: Vec<News> = world.told["u1"]
-        .iter()
-        .flat_map(|report| report.news.clone())
-        .collect();
-    assert_eq!(
-        news,
-        [News::Phase, News::StoragePressure, News::NoStoragePressure]
-    );
-}
-
-#[test]
-fn a_new_agent_tells_no_pressure_twice() {
-    let mut world = running();
-    world.cell.get_mut("u1").unwrap().storage_pressure = true;
-    world.tell_cell("u1");
-    world.settle();
-    assert_eq!(world.told["u1"].len(), 2);
-    world.start_agent();
-    world.settle();
-    assert_eq!(world.told["u1"].len(), 2);
-    world.ends("u1", EndReason::Completed);
-    world.settle();
-    let last = world.told["u1"].last().unwrap();
-    assert_eq!(last.news, [News::Phase]);
-    let conditions = &world.objects["u1"].status.as_ref().unwrap().conditions;
-    assert!(conditions.iter().all(|one| one.type_ != "StoragePressure"));
 }

@@ -116,8 +116,8 @@ impl Executor {
             conditions,
         } = job;
         let outcome = match action {
-            Action::EnsureModule { source } => {
-                let result = self.ensure_module(&source).await;
+            Action::EnsureModule { source, namespace } => {
+                let result = self.ensure_module(&source, &namespace).await;
                 Outcome::Module { source, result }
             }
             Action::EnsureCell { namespace } => return self.ensure_cell(namespace).await,
@@ -177,7 +177,11 @@ impl Executor {
         Yield::Outcome(outcome)
     }
 
-    async fn ensure_module(&self, source: &Source) -> Result<ReadyModule, Problem> {
+    async fn ensure_module(
+        &self,
+        source: &Source,
+        namespace: &str,
+    ) -> Result<ReadyModule, Problem> {
         let located = self.modules.locate(source).await?;
         let cached = self
             .warden
@@ -193,7 +197,10 @@ impl Executor {
             .await
             .map_err(|closed| host(&closed))?;
         let wasm = located.fetch.await?;
-        let put = self.warden.put_module(None, &located.sha256, wasm).await;
+        let put = self
+            .warden
+            .put_module(Some(namespace), &located.sha256, wasm)
+            .await;
         put.map(ready).map_err(|error| of_module(&error))
     }
 

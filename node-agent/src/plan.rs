@@ -43,6 +43,8 @@ pub enum Action {
     EnsureModule {
         /// Where from.
         source: Source,
+        /// Whose turn it takes at the compilers: of all who wait for it, the first.
+        namespace: String,
     },
     /// Have the warden start a namespace's cell.
     EnsureCell {
@@ -246,7 +248,7 @@ impl Draft {
         false
     }
 
-    fn ensure_module(&mut self, source: &Source, observed: &Observed) {
+    fn ensure_module(&mut self, source: &Source, namespace: &str, observed: &Observed) {
         let wanted = match observed.fetches.get(source) {
             None => true,
             Some(Fetch::Busy { .. }) => false,
@@ -255,6 +257,7 @@ impl Draft {
         if wanted && self.asked.insert(Shared::Module(source.clone())) {
             self.push(Action::EnsureModule {
                 source: source.clone(),
+                namespace: namespace.to_owned(),
             });
         }
     }

@@ -17,7 +17,7 @@ impl Observed {
     /// An action is on its way.
     pub fn began(&mut self, action: &Action) {
         match action {
-            Action::EnsureModule { source } => {
+            Action::EnsureModule { source, .. } => {
                 let history = match self.fetches.get(source) {
                     Some(Fetch::Waiting { history, .. } | Fetch::Busy { history }) => *history,
                     None => Backoff::default(),

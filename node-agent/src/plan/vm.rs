@@ -239,13 +239,13 @@ fn start(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Dra
         return;
     };
     let Some(module) = &record.module else {
-        draft.ensure_module(source, observed);
+        draft.ensure_module(source, &want.namespace, observed);
         // The cell starts while the module is fetched.
         draft.ensure_cell(&want.namespace, observed);
         return;
     };
     if record.module_lost {
-        draft.ensure_module(&source.pinned(module), observed);
+        draft.ensure_module(&source.pinned(module), &want.namespace, observed);
         return;
     }
     if draft.ensure_cell(&want.namespace, observed) {

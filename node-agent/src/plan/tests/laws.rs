@@ -156,7 +156,7 @@ fn happen(world: &mut World, happening: Happening) {
 /// What an action is about: at most one of each is planned at a time.
 fn subject(action: &Action) -> String {
     match action {
-        Action::EnsureModule { source } => format!("{source:?}"),
+        Action::EnsureModule { source, .. } => format!("{source:?}"),
         Action::EnsureCell { namespace } | Action::StopCell { namespace } => namespace.clone(),
         Action::StartVm(start) => format!("run {}", start.want.uid),
         Action::UpdateLive { uid, .. }

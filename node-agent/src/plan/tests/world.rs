@@ -260,7 +260,7 @@ impl World {
     pub(super) fn carry_out(&mut self, action: Action) {
         self.observed.began(&action);
         let outcome = match action {
-            Action::EnsureModule { source } => {
+            Action::EnsureModule { source, .. } => {
                 self.done.push("EnsureModule");
                 Outcome::Module {
                     source,

@@ -19,6 +19,27 @@ pub struct Capacity {
     pub cpu_millicores: Option<u64>,
     /// VMs at once.
     pub vms: Option<u32>,
+    /// How much of it VMs may be promised.
+    pub overcommit: Overcommit,
+}
+
+/// How much VMs may be promised in sum, in percent of what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overcommit {
+    /// Of the CPU.
+    pub cpu_percent: u16,
+    /// Of the memory.
+    pub memory_percent: u16,
+}
+
+impl Default for Overcommit {
+    /// Nothing is promised twice.
+    fn default() -> Self {
+        Self {
+            cpu_percent: 100,
+            memory_percent: 100,
+        }
+    }
 }
 
 /// A capacity with nothing left open.
@@ -33,13 +54,20 @@ pub struct Decided {
 }
 
 impl Capacity {
-    /// Derives what was not given from the machine and from the warden's facts.
+    /// Derives what was not given from the machine and from the warden's facts, and scales what
+    /// may be promised.
     pub fn decide(&self, info: &Info) -> Decided {
+        let Overcommit {
+            cpu_percent,
+            memory_percent,
+        } = self.overcommit;
+        let memory_bytes = self
+            .memory_bytes
+            .unwrap_or_else(|| vms_part(machine_memory_bytes()));
+        let cpu_millicores = self.cpu_millicores.unwrap_or_else(machine_millicores);
         Decided {
-            memory_bytes: self
-                .memory_bytes
-                .unwrap_or_else(|| vms_part(machine_memory_bytes())),
-            cpu_millicores: self.cpu_millicores.unwrap_or_else(machine_millicores),
+            memory_bytes: percent_of(memory_bytes, memory_percent),
+            cpu_millicores: percent_of(cpu_millicores, cpu_percent),
             vms: self.vms.unwrap_or_else(|| vms_by_maps(info)),
         }
     }
@@ -48,6 +76,10 @@ impl Capacity {
 /// Of the memory that the cells have, what VMs get.
 pub fn vms_part(bytes: u64) -> u64 {
     bytes / 100 * MEMORY_PERCENT
+}
+
+fn percent_of(value: u64, percent: u16) -> u64 {
+    value.saturating_mul(u64::from(percent)) / 100
 }
 
 /// VMs that one cell can hold and the kernel can map.
@@ -124,6 +156,7 @@ mod tests {
             memory_bytes: Some(7),
             cpu_millicores: Some(8),
             vms: Some(9),
+            overcommit: Overcommit::default(),
         };
         let decided = given.decide(&info(1_000, 65_530));
         assert_eq!(
@@ -134,6 +167,40 @@ mod tests {
                 vms: 9
             }
         );
+    }
+
+    #[test]
+    fn what_may_be_promised_is_a_part_or_a_multiple_of_what_there_is() {
+        let there_is = Capacity {
+            memory_bytes: Some(4 << 30),
+            cpu_millicores: Some(2_000),
+            vms: Some(9),
+            overcommit: Overcommit {
+                cpu_percent: 300,
+                memory_percent: 75,
+            },
+        };
+        let decided = there_is.decide(&info(1_000, 65_530));
+        assert_eq!(
+            (decided.memory_bytes, decided.cpu_millicores, decided.vms),
+            (3 << 30, 6_000, 9)
+        );
+        assert_eq!(percent_of(u64::MAX, 1_000), u64::MAX / 100);
+    }
+
+    #[test]
+    fn what_is_derived_is_scaled_too() {
+        let plain = Capacity::default().decide(&info(1, 65_530));
+        let doubled = Capacity {
+            overcommit: Overcommit {
+                cpu_percent: 200,
+                memory_percent: 100,
+            },
+            ..Capacity::default()
+        };
+        let doubled = doubled.decide(&info(1, 65_530));
+        assert_eq!(doubled.cpu_millicores, 2 * plain.cpu_millicores);
+        assert_eq!(doubled.memory_bytes, plain.memory_bytes);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use agentvm_crds::quantity;
 
-use crate::capacity::{self, Capacity};
+use crate::capacity::{self, Capacity, Overcommit};
 
 /// Runs the `AgentVM`s that are assigned to one node.
 ///
@@ -53,6 +53,14 @@ pub struct Flags {
     /// the cells have, else the cores that this process may use.
     #[arg(long, env = "AGENTVM_CPU", value_name = "QUANTITY", value_parser = quantity::milli)]
     pub cpu: Option<u64>,
+    /// How much of the CPU the VMs may be promised in sum, 1 to 1000 percent. Over 100, VMs that
+    /// all want theirs at once get less.
+    #[arg(long, env = "AGENTVM_CPU_OVERCOMMIT_PERCENT", value_name = "PERCENT", default_value_t = 100, value_parser = percent())]
+    pub cpu_overcommit_percent: u16,
+    /// How much of the memory the VMs may be promised in sum, 1 to 1000 percent. Over 100, VMs that
+    /// all use theirs at once lose their cells.
+    #[arg(long, env = "AGENTVM_MEMORY_OVERCOMMIT_PERCENT", value_name = "PERCENT", default_value_t = 100, value_parser = percent())]
+    pub memory_overcommit_percent: u16,
     /// VMs at once. Default: what one cell can hold, and what the node's `vm.max_map_count`
     /// allows at 6 maps a VM.
     #[arg(long, env = "AGENTVM_MAX_VMS", value_name = "N")]
@@ -82,8 +90,16 @@ impl Flags {
                 .or(self.cells_memory_bytes.map(capacity::vms_part)),
             cpu_millicores: self.cpu.or(self.cells_cpu_millicores),
             vms: self.max_vms,
+            overcommit: Overcommit {
+                cpu_percent: self.cpu_overcommit_percent,
+                memory_percent: self.memory_overcommit_percent,
+            },
         }
     }
+}
+
+fn percent() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=1000)
 }
 
 #[cfg(test)]
@@ -91,6 +107,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::Flags;
+    use crate::capacity::Overcommit;
 
     fn capacity(args: &[&str]) -> (Option<u64>, Option<u64>) {
         let flags = Flags::parse_from(["agent", "--node-name", "n"].iter().chain(args));
@@ -109,5 +126,29 @@ mod tests {
         assert_eq!(capacity(&cells), (Some(800_000), Some(1500)));
         let given = [cells[0], cells[1], "--memory=7", "--cpu=1"];
         assert_eq!(capacity(&given), (Some(7), Some(1000)));
+    }
+
+    #[test]
+    fn nothing_is_promised_twice_unless_somebody_says_so_within_bounds() {
+        let parse = |args: &[&str]| {
+            let given = ["agent", "--node-name", "n"].iter().chain(args);
+            Flags::try_parse_from(given).map(|flags| flags.capacity().overcommit)
+        };
+        let overcommit = |cpu_percent, memory_percent| Overcommit {
+            cpu_percent,
+            memory_percent,
+        };
+        assert_eq!(parse(&[]).unwrap(), overcommit(100, 100));
+        let given = [
+            "--cpu-overcommit-percent=1000",
+            "--memory-overcommit-percent=1",
+        ];
+        assert_eq!(parse(&given).unwrap(), overcommit(1000, 1));
+        for flag in ["cpu", "memory"] {
+            for bad in ["0", "1001", "-1", "50%", ""] {
+                let given = format!("--{flag}-overcommit-percent={bad}");
+                assert!(parse(&[&given]).is_err(), "{given}");
+            }
+        }
     }
 }

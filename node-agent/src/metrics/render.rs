@@ -296,9 +296,7 @@ fn register_warden(registry: &mut Registry, gathered: &Gathered) {
             ("running", info.compiles.running),
             ("waiting", info.compiles.waiting),
         ] {
-            at_work
-                .get_or_create(&Compiler { state })
-                .set(gauge(count));
+            at_work.get_or_create(&Compiler { state }).set(gauge(count));
         }
         resident.set(gauge(info.resident_bytes));
         for (outcome, count) in [

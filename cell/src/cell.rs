@@ -9,7 +9,8 @@
 //! | `start`: one for each VM | a prepared VM | its states |
 //! | `fence` | deadlines, `CLOCK_BOOTTIME` | stops what is overdue, agent alive or not |
 //! | `link` | the control channel | descriptors; the order to stop |
-//! | `pressure` | the warden's word, the host's refusals | files that grow or not; marks |
+//! | `pressure` | the warden's word, the host's refusals, use of limits | files that grow or not; marks |
+//! | `promise` | starts and ends | what the live VMs may hold, for the warden |
 //! | `reclaim` | ends | memory for the system |
 //! | threads `log-file`, `log-stdout` | lines | the VMs' files, stdout |
 //!
@@ -17,11 +18,13 @@
 
 mod archive;
 mod fence;
+mod limits;
 mod link;
 mod log;
 mod mounts;
 mod pressure;
 mod programs;
+mod promise;
 mod reclaim;
 mod routes;
 mod schedule;
@@ -217,6 +220,7 @@ async fn serve(
         served = axum::serve(listener, router).into_future() => Ok(served?),
         () = fence::enforce(&vms) => Ok(()),
         () = pressure::apply(&vms, growth_rx) => Ok(()),
+        () = promise::tell(&vms, &link) => Ok(()),
         () = reclaim.run() => Ok(()),
         () = obey(&mut orders, &vms, &cell.logs) => Ok(()),
     }

@@ -1,4 +1,5 @@
-//! Whether VMs' files may grow, and how a VM whose files could not is marked.
+//! Whether VMs' files may grow, and how a VM whose files could not, or whose limits are nearly
+//! used up, is marked.
 //!
 //! The warden says when the node is short of memory; the host's refusals to give memory show in
 //! each filesystem's own count.
@@ -11,13 +12,14 @@ use agentvm_runtime::vfs::Growth;
 
 use super::vms::Vms;
 
-/// How often the host's refusals are looked for.
+/// How often the host's refusals and the VMs' use of their limits are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// How long after the host's last refusal a VM stays marked.
 pub(super) const MARKED_FOR: Duration = agentvm_policy::budget::HOST_REFUSAL.duration();
 
-/// Applies what the warden says to every VM, and marks those that the host refused memory.
+/// Applies what the warden says to every VM, and marks those that the host refused memory and
+/// those that their limits press.
 /// Never ends.
 pub(super) async fn apply(vms: &Vms, mut growth_rx: watch::Receiver<Growth>) {
     let mut ticks = tokio::time::interval(EVERY);
@@ -33,7 +35,10 @@ pub(super) async fn apply(vms: &Vms, mut growth_rx: watch::Receiver<Growth>) {
                 tracing::info!(?growth, "the growth of files is set");
                 vms.set_growth(growth);
             }
-            _ = ticks.tick() => vms.mark_pressed(),
+            _ = ticks.tick() => {
+                vms.mark_pressed();
+                vms.look_at_limits();
+            }
         }
     }
 }

@@ -190,6 +190,7 @@ impl Vms {
                 files = entry.filesystem.take();
             }
             entry.storage_pressure = false;
+            entry.presses.clear();
             entry.state = VmState::Ended;
             entry.end = Some(End {
                 reason,
@@ -273,6 +274,11 @@ impl Vms {
                 return;
             }
         }
+    }
+
+    /// Asks the table something.
+    pub(super) fn with<T>(&self, ask: impl FnOnce(&Table) -> T) -> T {
+        ask(&self.lock())
     }
 
     /// VMs whose fencing deadline is not after `now_ms` and that were not stopped for it.

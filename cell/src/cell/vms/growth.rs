@@ -1,8 +1,10 @@
-//! Whether VMs' files may grow, and the mark of those whose files can't.
+//! Whether VMs' files may grow, and the marks of those whose files can't or whose limits press.
+
+use std::time::Duration;
 
 use agentvm_runtime::vfs::Growth;
 
-use super::Vms;
+use super::{Entry, Vms};
 
 impl Vms {
     /// Has the files of every VM grow from now on, or not.
@@ -24,12 +26,22 @@ impl Vms {
 
     /// Marks the VMs whose files can't grow, and no other.
     pub(in crate::cell) fn mark_pressed(&self) {
+        self.mark_where(Entry::mark);
+    }
+
+    /// Looks at what every VM has used of its limits, and marks those that its limits press.
+    pub(in crate::cell) fn look_at_limits(&self) {
+        self.mark_where(|entry, _growth, now| entry.look(now));
+    }
+
+    /// Counts a change of each VM for which `moved` is true.
+    fn mark_where(&self, moved: impl Fn(&mut Entry, Growth, Duration) -> bool) {
         let mut table = self.lock();
         let (growth, now) = (table.growth, self.began.elapsed());
         let moved: Vec<String> = table
             .entries
             .iter_mut()
-            .filter_map(|(uid, entry)| entry.mark(growth, now).then(|| uid.clone()))
+            .filter_map(|(uid, entry)| moved(entry, growth, now).then(|| uid.clone()))
             .collect();
         if moved.is_empty() {
             return;

@@ -10,6 +10,7 @@ use agentvm_cell_api::problem::Problem;
 use agentvm_runtime::VmHandle;
 use agentvm_runtime::vfs::{self, Filesystem, Growth};
 
+use crate::cell::limits::{Presses, Share, Used};
 use crate::cell::log::VmLog;
 use crate::cell::mounts;
 use crate::cell::pressure::Refusals;
@@ -33,6 +34,8 @@ pub(in crate::cell) struct Entry {
     /// Whether its files may grow, or the host refused it memory.
     pub(super) storage_pressure: bool,
     pub(super) refusals: Refusals,
+    /// Its limits that are nearly used up.
+    pub(super) presses: Presses,
     /// Its fencing deadline has passed and it was stopped for that.
     pub(super) fenced: bool,
 }
@@ -54,6 +57,12 @@ impl Table {
             .values()
             .filter(|entry| entry.state != VmState::Ended)
             .count()
+    }
+
+    /// What the VMs that have not ended may hold of the node's memory together.
+    pub(in crate::cell) fn promised_bytes(&self) -> u64 {
+        let live = self.entries.values().filter(|entry| entry.end.is_none());
+        live.map(Entry::promised_bytes).fold(0, u64::saturating_add)
     }
 
     /// True where every VM is forgotten.
@@ -106,6 +115,7 @@ impl Entry {
             filesystem: Some(filesystem),
             storage_pressure: false,
             refusals: Refusals::default(),
+            presses: Presses::default(),
             fenced: false,
         }
     }
@@ -118,7 +128,7 @@ impl Entry {
             version: self.version,
             started_unix_ms: self.started_unix_ms,
             storage_pressure: self.storage_pressure,
-            limits_pressure: std::collections::BTreeSet::new(),
+            limits_pressure: self.presses.fields().clone(),
             end: self.end.clone(),
         }
     }
@@ -197,6 +207,35 @@ impl Entry {
         Ok(())
     }
 
+    /// Looks at how much of its limits is used; true where others press it than before.
+    pub(super) fn look(&mut self, now: Duration) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        let limits = self.spec.grants.limits;
+        let used = self.handle.usage();
+        let files = self.filesystem.as_ref().map(Filesystem::usage);
+        let used = Used {
+            memory: share(used.memory_bytes, limits.memory_bytes),
+            storage: share(files.unwrap_or_default().bytes, limits.storage_bytes),
+            fuel: share(used.fuel, limits.fuel.unwrap_or(0)),
+            log_total: share(self.log.counts().taken, limits.log_total_bytes),
+            throttled: used.throttled,
+        };
+        self.presses.look(&used, now)
+    }
+
+    /// What it may hold of the node's memory: its own, and its files, where it has any.
+    pub(super) fn promised_bytes(&self) -> u64 {
+        let limits = self.spec.grants.limits;
+        let files = if self.spec.mounts.is_empty() {
+            0
+        } else {
+            limits.storage_bytes
+        };
+        limits.memory_bytes.saturating_add(files)
+    }
+
     /// Has the mark of a VM whose files can't grow follow what is the case; true where it moved.
     pub(super) fn mark(&mut self, growth: Growth, now: Duration) -> bool {
         let refused = self
@@ -210,6 +249,10 @@ impl Entry {
         });
         std::mem::replace(&mut self.storage_pressure, pressed) != pressed
     }
+}
+
+fn share(used: u64, limit: u64) -> Share {
+    Share { used, limit }
 }
 
 fn swap(filesystem: &Filesystem, asked: &Mount, now: vfs::Timestamp) -> Result<(), Problem> {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use agentvm_cell_api::cell::{VmSpec, VmState, VmStatus};
+use agentvm_cell_api::cell::{Stats, VmSpec, VmState, VmStatus};
 use agentvm_cell_api::client::{CellClient, WardenClient};
 use agentvm_cell_api::log::Line;
 use agentvm_cell_api::warden::{Cell, Module, ModuleKind};
@@ -180,15 +181,45 @@ impl Node {
 
     /// Kills the warden and keeps its directories.
     pub(crate) fn kill(mut self) -> TempDir {
+        self.assert_no_host_panics();
         self.warden.kill().unwrap();
         self.warden.wait().unwrap();
         let empty = TempDir::new().unwrap();
         std::mem::replace(&mut self.directory, empty)
     }
+
+    /// Whatever a test does to a cell: the host has not panicked in any that still answers.
+    fn assert_no_host_panics(&self) {
+        let Ok(sockets) = std::fs::read_dir(self.run_dir().join("cells")) else {
+            return;
+        };
+        for socket in sockets {
+            let socket = socket.unwrap().path();
+            if let Some(stats) = stats(&socket) {
+                assert_eq!(stats.host_panics, 0, "{}", socket.display());
+            }
+        }
+    }
+}
+
+/// What a cell says of itself, asked without a runtime; `None` where it does not answer.
+fn stats(socket: &Path) -> Option<Stats> {
+    let mut socket = UnixStream::connect(socket).ok()?;
+    let patience = Some(Duration::from_secs(5));
+    socket.set_read_timeout(patience).ok()?;
+    let request = "GET /v1/stats HTTP/1.0\r\nhost: cell\r\n\r\n";
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(body).ok()
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_no_host_panics();
+        }
         let _gone = self.warden.kill();
         let _reaped = self.warden.wait();
     }

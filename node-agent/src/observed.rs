@@ -15,6 +15,7 @@ mod settle;
 use std::collections::BTreeMap;
 
 use agentvm_cell_api::cell::{End, VmStatus};
+use agentvm_cell_api::warden::EndedCell;
 
 pub use self::files::{LiveFiles, Reading};
 pub use self::pressure::{LimitsPressure, Pressure};
@@ -41,6 +42,8 @@ pub struct Observed {
     pub readings: BTreeMap<Object, Reading>,
     /// Cells by namespace.
     pub cells: BTreeMap<String, CellState>,
+    /// The last cell of each namespace that ended before the agent started, where the warden knows.
+    ended_before: BTreeMap<String, EndedCell>,
     /// Runs that ended since they were last taken.
     ends: Vec<Ended>,
 }
@@ -127,7 +130,10 @@ pub enum CellState {
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// Every cell that ran when the agent started has been listed.
-    Surveyed,
+    Surveyed {
+        /// Those of which the warden knows how they ended, oldest first.
+        ended: Vec<EndedCell>,
+    },
     /// A cell runs; its VMs follow.
     CellUp {
         /// Its namespace.
@@ -152,6 +158,8 @@ pub enum Notice {
         namespace: String,
         /// Which process it was.
         instance: String,
+        /// How it ended, where the warden knows.
+        ended: Option<EndedCell>,
     },
 }
 

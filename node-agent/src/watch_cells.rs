@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentvm_cell_api::client::{CellClient, ClientError, WardenClient};
-use agentvm_cell_api::warden::Cell;
+use agentvm_cell_api::warden::{Cell, Cells, EndedCell};
 
 use crate::agent::{Input, Inputs};
 use crate::backoff::{Backoff, CALL};
@@ -32,7 +32,7 @@ pub async fn follow(warden: WardenClient, cell: Cell, mut since: u64, inputs: In
                 }
             }
             Err(error) => {
-                if is_gone(&warden, &cell).await {
+                if let Look::Gone(ended) = look(&warden, &cell).await {
                     tracing::warn!(namespace = %cell.namespace, instance = %cell.instance, "cell is gone");
                     let Cell {
                         namespace,
@@ -43,6 +43,7 @@ pub async fn follow(warden: WardenClient, cell: Cell, mut since: u64, inputs: In
                         .send(Input::Notice(Notice::CellGone {
                             namespace,
                             instance,
+                            ended,
                         }))
                         .await;
                     return;
@@ -55,21 +56,31 @@ pub async fn follow(warden: WardenClient, cell: Cell, mut since: u64, inputs: In
     }
 }
 
-/// True where the warden knows that this process no longer runs.
-async fn is_gone(warden: &WardenClient, cell: &Cell) -> bool {
-    let Ok(known) = warden.cells().await else {
-        return false;
+/// What the warden says of a cell that does not answer.
+enum Look {
+    /// Its process runs, or the warden does not answer either.
+    There,
+    /// It no longer runs.
+    Gone(Option<EndedCell>),
+}
+
+async fn look(warden: &WardenClient, cell: &Cell) -> Look {
+    let Ok(Cells { cells, ended }) = warden.cells().await else {
+        return Look::There;
     };
-    !known
-        .cells
-        .iter()
-        .any(|other| other.instance == cell.instance)
+    if cells.iter().any(|other| other.instance == cell.instance) {
+        return Look::There;
+    }
+    let ended = ended
+        .into_iter()
+        .find(|ended| ended.instance == cell.instance);
+    Look::Gone(ended)
 }
 
 /// Finds every cell that runs already, and the VMs in them. Tries until it has them all.
 pub async fn survey(warden: WardenClient, inputs: Inputs) {
     let mut failures = Backoff::default();
-    let found = loop {
+    let (found, ended) = loop {
         match survey_once(&warden).await {
             Ok(found) => break found,
             Err(error) => {
@@ -84,16 +95,17 @@ pub async fn survey(warden: WardenClient, inputs: Inputs) {
             return;
         }
     }
-    let _listener = inputs.send(Input::Notice(Notice::Surveyed)).await;
+    let _listener = inputs.send(Input::Notice(Notice::Surveyed { ended })).await;
 }
 
-async fn survey_once(warden: &WardenClient) -> Result<Vec<Yield>, ClientError> {
+async fn survey_once(warden: &WardenClient) -> Result<(Vec<Yield>, Vec<EndedCell>), ClientError> {
     let mut found = Vec::new();
-    for cell in warden.cells().await?.cells {
+    let Cells { cells, ended } = warden.cells().await?;
+    for cell in cells {
         let list = CellClient::new(&cell.socket)
             .list_vms(0, Duration::ZERO)
             .await?;
         found.push(Yield::Cell(cell, list));
     }
-    Ok(found)
+    Ok((found, ended))
 }

@@ -37,7 +37,8 @@ impl Observed {
         record.settle(want, now);
         record.adopt_run(want);
         if surveyed {
-            record.lose_if_told_running(want, now, unix_ms);
+            let cell = self.ended_before.get(&want.namespace);
+            record.lose_if_told_running(want, cell, now, unix_ms);
         }
     }
 }

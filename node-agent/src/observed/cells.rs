@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agentvm_cell_api::cell::{End, Usage, VmState, VmStatus};
+use agentvm_cell_api::warden::EndedCell;
 use agentvm_policy::EndReason;
 
 use super::settle::ran;
@@ -22,8 +23,10 @@ impl Observed {
     /// Takes in what the outside says. `unix_ms` is when, for the record of a lost VM.
     pub fn noticed(&mut self, notice: Notice, desired: &Desired, now: Moment, unix_ms: u64) {
         match notice {
-            Notice::Surveyed => {
+            Notice::Surveyed { ended } => {
                 self.surveyed = true;
+                let by_namespace = ended.into_iter().map(|cell| (cell.namespace.clone(), cell));
+                self.ended_before.extend(by_namespace);
                 self.lose_what_no_cell_has(desired, now, unix_ms);
             }
             Notice::CellUp {
@@ -31,7 +34,8 @@ impl Observed {
                 instance,
                 vms,
             } => {
-                self.lose_other_instances(&namespace, Some(&instance), desired, now, unix_ms);
+                let end = lost("the cell that it ran in ended", None, unix_ms);
+                self.lose_other_instances(&namespace, Some(&instance), &end, desired, now);
                 let up = CellState::Up {
                     instance: instance.clone(),
                     idle_since: None,
@@ -51,10 +55,12 @@ impl Observed {
             Notice::CellGone {
                 namespace,
                 instance,
+                ended,
             } => {
                 if self.is_current(&namespace, &instance) {
                     self.cells.remove(&namespace);
-                    self.lose_other_instances(&namespace, None, desired, now, unix_ms);
+                    let end = lost("the cell that it ran in ended", ended.as_ref(), unix_ms);
+                    self.lose_other_instances(&namespace, None, &end, desired, now);
                 }
             }
         }
@@ -121,14 +127,14 @@ impl Observed {
         &mut self,
         namespace: &str,
         instance: Option<&str>,
+        end: &End,
         desired: &Desired,
         now: Moment,
-        unix_ms: u64,
     ) {
         for (uid, record) in &mut self.vms {
             if record.namespace == namespace {
                 let want = desired.vms.get(uid).map(Arc::as_ref);
-                record.lose_other_instance(instance, want, now, unix_ms);
+                record.lose_other_instance(instance, end, want, now);
                 record.pass_end(uid, &mut self.ends);
             }
         }
@@ -138,7 +144,8 @@ impl Observed {
     fn lose_what_no_cell_has(&mut self, desired: &Desired, now: Moment, unix_ms: u64) {
         for (uid, record) in &mut self.vms {
             if let Some(want) = desired.vms.get(uid) {
-                record.lose_if_told_running(want, now, unix_ms);
+                let cell = self.ended_before.get(&record.namespace);
+                record.lose_if_told_running(want, cell, now, unix_ms);
             }
         }
     }
@@ -245,7 +252,7 @@ impl Record {
         self.problem = None;
         let end = status
             .end
-            .unwrap_or_else(|| lost("the cell did not say how it ended", 0));
+            .unwrap_or_else(|| lost("the cell did not say how it ended", None, 0));
         let ran = ran(status.started_unix_ms, &end);
         self.end(
             Some(instance.to_owned()),
@@ -266,9 +273,9 @@ impl Record {
     fn lose_other_instance(
         &mut self,
         instance: Option<&str>,
+        end: &End,
         want: Option<&Want>,
         now: Moment,
-        unix_ms: u64,
     ) {
         match &self.run {
             Run::Live {
@@ -277,9 +284,8 @@ impl Record {
                 since,
                 ..
             } if Some(held.as_str()) != instance => {
-                let end = lost("the cell that it ran in ended", unix_ms);
                 let ended = Unsettled {
-                    end,
+                    end: end.clone(),
                     ran: now.saturating_sub(*since),
                     cause: *stopping,
                 };
@@ -293,7 +299,14 @@ impl Record {
     }
 
     /// The API server was told that it runs, and no cell has it.
-    pub(super) fn lose_if_told_running(&mut self, want: &Want, now: Moment, unix_ms: u64) {
+    /// `cell` is the last of its namespace that is known to have ended.
+    pub(super) fn lose_if_told_running(
+        &mut self,
+        want: &Want,
+        cell: Option<&EndedCell>,
+        now: Moment,
+        unix_ms: u64,
+    ) {
         let told_running = self
             .told
             .key
@@ -305,10 +318,11 @@ impl Record {
             && self.next_attempt == 0
             && self.busy.is_none()
         {
-            let end = lost(
-                "the cell that it ran in ended while no agent was watching",
-                unix_ms,
-            );
+            // One that had ended before this run began was not its own.
+            let started = self.started_unix_ms.unwrap_or_default();
+            let own = cell.filter(|cell| cell.finished_unix_ms >= started);
+            let message = "the cell that it ran in ended while no agent was watching";
+            let end = lost(message, own, unix_ms);
             // The attempt is over, so that this is not decided twice.
             self.next_attempt = 1;
             self.crashes = Backoff::after(self.restarts);
@@ -322,13 +336,16 @@ impl Record {
     }
 }
 
-/// The end of a run whose cell went away.
-fn lost(message: &str, unix_ms: u64) -> End {
+/// The end of a run whose cell went away, in the warden's words where it knows why.
+fn lost(message: &str, cell: Option<&EndedCell>, unix_ms: u64) -> End {
     End {
         reason: EndReason::Evicted,
         exit_code: None,
-        message: message.to_owned(),
-        finished_unix_ms: unix_ms,
+        message: cell.map_or_else(
+            || message.to_owned(),
+            |cell| format!("{message}: {}", cell.message),
+        ),
+        finished_unix_ms: cell.map_or(unix_ms, |cell| cell.finished_unix_ms),
         usage: Usage::default(),
     }
 }

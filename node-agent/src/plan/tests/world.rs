@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_cell_api::cell::{End, Usage, VmSpec, VmState, VmStatus};
-use agentvm_cell_api::warden::ModuleKind;
+use agentvm_cell_api::warden::{CellEnd, EndedCell, ModuleKind};
 use agentvm_crds::AgentPolicy;
 use agentvm_crds::agentvm::{
     AgentVM, AgentVMSpec, AgentVMStatus, Assignment, ModuleSource, Phase, RestartPolicy,
@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) instance: u32,
     /// Whether the cell's process runs.
     pub(super) cell_runs: bool,
+    /// What the warden says of cells that ended.
+    pub(super) ended_cells: Vec<EndedCell>,
     /// What the next fetch of a module yields.
     pub(super) fetch: Result<ReadyModule, Problem>,
     pub(super) config_maps: ConfigMaps,
@@ -74,6 +76,7 @@ impl World {
             cell: BTreeMap::new(),
             instance: 1,
             cell_runs: false,
+            ended_cells: Vec::new(),
             fetch: Ok(ReadyModule {
                 sha256: "ab".repeat(32),
                 kind: ModuleKind::Core,
@@ -122,7 +125,9 @@ impl World {
         if self.cell_runs {
             self.notice(self.cell_up());
         }
-        self.notice(Notice::Surveyed);
+        self.notice(Notice::Surveyed {
+            ended: self.ended_cells.clone(),
+        });
         self.relist();
     }
 
@@ -239,14 +244,28 @@ impl World {
 
     /// The cell's process dies with everything in it.
     pub(super) fn cell_dies(&mut self) {
-        let instance = self.instance.to_string();
+        let ended = self.cell_dies_silently();
+        self.notice(Notice::CellGone {
+            namespace: ended.namespace.clone(),
+            instance: ended.instance.clone(),
+            ended: Some(ended),
+        });
+    }
+
+    /// The same, and no agent is there to hear of it.
+    pub(super) fn cell_dies_silently(&mut self) -> EndedCell {
+        let ended = EndedCell {
+            namespace: NAMESPACE.to_owned(),
+            instance: self.instance.to_string(),
+            reason: CellEnd::MemoryPressure,
+            message: "the node ran short of memory".to_owned(),
+            finished_unix_ms: self.unix_ms(),
+        };
         self.cell.clear();
         self.cell_runs = false;
         self.instance += 1;
-        self.notice(Notice::CellGone {
-            namespace: NAMESPACE.to_owned(),
-            instance,
-        });
+        self.ended_cells.push(ended.clone());
+        ended
     }
 
     fn cell_up(&self) -> Notice {

@@ -7,6 +7,8 @@ mod fuel;
 mod memory;
 mod quota;
 
+use std::time::Duration;
+
 use self::cpu::Cpu;
 pub(crate) use self::denials::Closed;
 use self::denials::Denials;
@@ -31,6 +33,11 @@ impl Budget {
             memory: Memory::new(memory_bytes),
             denials: Denials::default(),
         }
+    }
+
+    /// Charges `used` to the CPU time, on whatever thread it was used.
+    pub(crate) fn charge_cpu(&self, used: Duration) {
+        self.cpu.charge(used, self.memory.held());
     }
 
     /// What is used of it so far.

@@ -12,6 +12,7 @@ use wasmtime::{
     WasmBacktraceDetails, component,
 };
 
+use crate::guards::{Guard, is_on};
 use crate::host::Host;
 use crate::{preview1, preview2, proposals};
 
@@ -25,6 +26,8 @@ const MEMORIES_PER_VM: u32 = budget::MEMORIES.u32();
 const TABLES_PER_VM: u32 = budget::TABLES.u32();
 /// What a frame of pages costs in fuel when memory grows, for each page of 64 KiB.
 const FUEL_PER_GROWN_PAGE: u8 = budget::GROWN_PAGE_FUEL.u8();
+/// What an instruction costs for which the host is called, whatever its length.
+const FUEL_PER_BULK: u8 = budget::BULK_FUEL.u8();
 
 /// How large an engine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,19 @@ fn config(settings: EngineSettings) -> Config {
 fn meter(config: &mut Config) {
     let mut cost = OperatorCost::default();
     cost.variable.memory_grow_per_page = FUEL_PER_GROWN_PAGE;
+    for instruction in [
+        &mut cost.MemoryFill,
+        &mut cost.MemoryCopy,
+        &mut cost.MemoryInit,
+        &mut cost.TableInit,
+        &mut cost.RefFunc,
+    ] {
+        *instruction = FUEL_PER_BULK;
+    }
+    if !is_on(Guard::BulkCost) {
+        cost.variable.memory_copy_per_byte = 0;
+        cost.variable.memory_fill_per_byte = 0;
+    }
     config
         .consume_fuel(true)
         .epoch_interruption(false)

@@ -38,6 +38,16 @@ pub enum Guard {
     StdinWake,
     /// CPU time above the quota delays the guest.
     CpuQuota,
+    /// The host's work between two turns of guests is charged to the second.
+    TurnCharge,
+    /// Instructions that work on many bytes or elements cost fuel by their number.
+    BulkCost,
+    /// A guest ends with its fuel.
+    FuelLimit,
+    /// A stop ends a guest when its grace is over.
+    StopEnds,
+    /// The number of instances, memories and tables of a VM is bounded.
+    InstanceBound,
 }
 
 agentvm_guards::switch!(pub when feature = "mutants");

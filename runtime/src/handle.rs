@@ -38,7 +38,7 @@ impl VmHandle {
     /// for writing its log: it counts as the VM's own, and the VM waits for it where its quota
     /// is used up. May be called from any thread, while the VM sleeps, and after its end.
     pub fn charge_cpu(&self, used: Duration) {
-        self.shared.budget.cpu.charge(used);
+        self.shared.budget.charge_cpu(used);
     }
 
     /// Closes the guest's stdin now and ends the guest with `reason` when `grace` is over.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use wasmtime::Memory;
 
 use crate::clocks::Clocks;
+use crate::guards::{Guard, is_on};
 use crate::handle::Shared;
 use crate::limiter::Limiter;
 use crate::preview1::Descriptors;
@@ -53,7 +54,8 @@ impl Host {
             stderr,
         } = config;
         let open_files = usize::try_from(grants.limits.open_files).unwrap_or(usize::MAX);
-        let fuel = grants.limits.fuel.unwrap_or(u64::MAX);
+        let fuel = grants.limits.fuel.filter(|_| is_on(Guard::FuelLimit));
+        let fuel = fuel.unwrap_or(u64::MAX);
         Self {
             args,
             env,

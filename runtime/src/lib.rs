@@ -43,6 +43,7 @@ mod program;
 mod proposals;
 mod stdio;
 mod trap;
+mod turn;
 mod usage;
 mod validate;
 mod vm;

@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use agentvm_policy::EndReason;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::charge::YIELD_INTERVAL;
+use crate::guards::{Guard, is_on};
 use crate::handle::{Shared, Stop};
 use crate::trap::Failure;
+use crate::turn::Turn;
 
 static HOST_PANICS: AtomicU64 = AtomicU64::new(0);
 
@@ -74,6 +75,7 @@ where
             control.stop
         };
         if let Some(stop) = stop
+            && is_on(Guard::StopEnds)
             && self.poll_stop(stop, cx).is_ready()
         {
             return Poll::Ready(Outcome::Stopped(stop.reason));
@@ -131,26 +133,29 @@ where
 
     /// Polls the guest and books the time it took.
     fn poll_measured(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let before = thread_cpu();
+        let turn = Turn::begin();
         let outcome = self.poll_guest(cx);
-        let used = thread_cpu().saturating_sub(before);
         let budget = &self.shared.budget;
-        budget.cpu.charge(used);
+        budget.charge_cpu(turn.end());
         if outcome.is_pending() && !budget.fuel.is_in_host_call() {
             budget.fuel.add_used(YIELD_INTERVAL);
         }
         outcome
     }
+}
 
+impl<F> Metered<F> {
     /// Frees the guest, its memory first of all, and books the time that takes.
     fn free(&mut self) {
-        let before = thread_cpu();
-        let guest = self.guest.take();
+        let Some(guest) = self.guest.take() else {
+            return;
+        };
+        let turn = Turn::begin();
         if catch_unwind(AssertUnwindSafe(|| drop(guest))).is_err() {
             HOST_PANICS.fetch_add(1, Ordering::Relaxed);
         }
         let budget = &self.shared.budget;
-        budget.cpu.charge(thread_cpu().saturating_sub(before));
+        budget.charge_cpu(turn.end());
         budget.cpu.end_pause();
         budget.memory.free();
         self.shared.started.open();
@@ -178,9 +183,7 @@ where
 
 impl<F> Drop for Metered<F> {
     fn drop(&mut self) {
-        self.guest = None;
-        self.shared.budget.memory.free();
-        self.shared.started.open();
+        self.free();
     }
 }
 
@@ -188,19 +191,12 @@ fn timer(at: Instant) -> Timer {
     Box::pin(sleep_until(at))
 }
 
-/// The processor time of this thread, which no other VM's work is part of.
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
-    Duration::new(seconds, nanos)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::budget::Budget;
     use crate::handle::VmHandle;
+    use crate::turn::thread_cpu;
 
     /// Uses `cpu` of this thread without letting go of it.
     fn burn(cpu: Duration) {

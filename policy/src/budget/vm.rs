@@ -23,10 +23,13 @@ bounds! {
     SUBSCRIPTION_BYTES = Bytes(256), "What a subscription counts there for as long as its poll waits", "ENOMEM; a component traps";
     CPU_BURST = Milliseconds(1_000), "How much unused CPU time a VM saves up, at its `limits.cpu`", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
     CPU_PERIOD = Milliseconds(100), "How long a VM that used up its CPU time waits at least", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
+    FILLED_MIB_COST = Nanoseconds(450_000), "CPU time of a VM's that it can use in one step for each MiB that it holds, by filling it for the first time: a VM for which that is much saves up less", "delayed sooner";
+    POLL_COST_MOST = Nanoseconds(50_000), "CPU time of the host's between two turns of guests that counts as the second one's, at most", "`limits.cpu`";
     YIELD_FUEL = Fuel(1_000_000), "Fuel between two moments at which a guest lets others run and can be stopped", "others run";
     CALL_FUEL = Fuel(1_000), "Fuel that any host call costs: about 300 ns", "`limits.fuel`";
     BYTE_FUEL = Fuel(4), "Fuel that a byte costs which the host moves for a guest", "`limits.fuel`";
     STEP_FUEL = Fuel(400), "Fuel that a step of the filesystem costs: about 100 ns", "`limits.fuel`";
+    BULK_FUEL = Fuel(100), "Fuel that an instruction costs which calls the host, such as `memory.fill`, besides the 1 for each byte or element", "`limits.fuel`";
     GROWN_PAGE_FUEL = Fuel(64), "Fuel that each page costs by which a memory grows", "`limits.fuel`";
     TRAP_FRAMES = Count(8), "Functions that the message about a trap names", "the others are not named";
     FUNCTION_NAME_CHARS = Count(64), "Characters of a function's name in that message", "cut off";

@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of ours that it may depend on outside its tests.
-const WALLS: [(&str, &[&str]); 14] = [
+const WALLS: [(&str, &[&str]); 15] = [
     ("agentvm-guards", &[]),
     ("agentvm-policy", &["agentvm-guards"]),
     ("agentvm-vfs", &["agentvm-guards"]),
@@ -78,6 +78,10 @@ const WALLS: [(&str, &[&str]); 14] = [
     (
         "agentvm-fuzz-driver",
         &["agentvm-policy", "agentvm-runtime", "agentvm-vfs"],
+    ),
+    (
+        "agentvm-fuzz-modules",
+        &["agentvm-policy", "agentvm-runtime"],
     ),
     ("xtask", &[]),
 ];

@@ -10,19 +10,25 @@ use crate::step;
 /// The version of cargo-fuzz that is installed where there is none.
 const CARGO_FUZZ: &str = "0.13.2";
 /// The fuzz targets, in the order in which they run.
-const TARGETS: [&str; 1] = ["files"];
+const TARGETS: [&str; 2] = ["files", "modules"];
 /// Tests that look at `AGENTVM_SOAK`.
 const LONG_TESTS: [&str; 2] = ["filesystem", "seeds"];
 
 /// How long to look for what nobody thought of.
 #[derive(Debug, Args)]
 pub(crate) struct SoakArgs {
-    /// Minutes for each fuzz target; 0 runs the long tests alone.
+    /// Generated modules that are run in VMs and in another engine; some hundred a second.
+    #[arg(long, default_value_t = 1_000_000)]
+    modules: u64,
+    /// The seed of the first of them: other seeds, other modules.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Minutes for each fuzz target; 0 runs none.
     #[arg(long, default_value_t = 10)]
     minutes: u32,
 }
 
-/// Runs the long tests, then each fuzz target for its minutes.
+/// Runs the long tests, the modules, then each fuzz target for its minutes.
 pub(crate) fn soak(args: &SoakArgs) -> anyhow::Result<()> {
     let mut tests = step::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])?;
     for test in LONG_TESTS {
@@ -32,6 +38,9 @@ pub(crate) fn soak(args: &SoakArgs) -> anyhow::Result<()> {
         "running tests in their long form",
         tests.env("AGENTVM_SOAK", "1"),
     )?;
+    if args.modules > 0 {
+        modules(args)?;
+    }
     if args.minutes == 0 {
         return Ok(());
     }
@@ -51,6 +60,18 @@ pub(crate) fn soak(args: &SoakArgs) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Runs generated modules on every core, until one does what none may.
+fn modules(args: &SoakArgs) -> anyhow::Result<()> {
+    let build = ["build", "--workspace", "--bins", "--locked"];
+    step::run("building every program", &mut step::cargo(build)?)?;
+    let mut modules = Command::new(step::built("agentvm-fuzz-modules")?);
+    modules
+        .args(["--seed", &args.seed.to_string()])
+        .args(["--count", &args.modules.to_string()])
+        .current_dir(step::root()?);
+    step::run(&format!("running {} modules", args.modules), &mut modules)
 }
 
 /// cargo-fuzz from crates.io, installed into the cache once.

@@ -25,8 +25,8 @@ const WORTH_PRICING: u64 = 100_000;
 pub struct Verdict {
     /// What it was made for.
     pub shape: Shape,
-    /// The reason of its end.
-    pub reason: EndReason,
+    /// The reason of its end; none where it was refused, as a mangled one may be.
+    pub reason: Option<EndReason>,
     /// Whether another engine came to the same; false where there was nothing to compare.
     pub compared: bool,
     /// Time of a processor from its start until all of it was dropped.
@@ -93,18 +93,32 @@ pub enum Failure {
 ///
 /// That, the first of it.
 pub fn check(module: &Module) -> Result<Verdict, Failure> {
-    let program = vm::load(module).map_err(Failure::Refused)?;
-    let ran = vm::run(&program, module.shape).map_err(|error| Failure::Host(error.to_string()))?;
-    within_limits(&ran, module.shape)?;
-    let compared = module.shape == Shape::Pure && compare(module, &ran)?;
+    let shape = module.shape;
+    let program = match vm::load(module) {
+        Err(_) if shape == Shape::Mangled => return Ok(refused(shape)),
+        loaded => loaded.map_err(Failure::Refused)?,
+    };
+    let ran = vm::run(&program, shape).map_err(|error| Failure::Host(error.to_string()))?;
+    within_limits(&ran, shape)?;
+    let compared = shape == Shape::Pure && compare(module, &ran)?;
     let nanoseconds = u64::try_from(ran.cpu.as_nanos()).unwrap_or(u64::MAX);
     Ok(Verdict {
-        shape: module.shape,
-        reason: ran.ending.reason,
+        shape,
+        reason: Some(ran.ending.reason),
         compared,
         cpu: ran.cpu,
         price: (ran.usage.fuel >= WORTH_PRICING).then(|| nanoseconds / ran.usage.fuel.max(1)),
     })
+}
+
+fn refused(shape: Shape) -> Verdict {
+    Verdict {
+        shape,
+        reason: None,
+        compared: false,
+        cpu: Duration::ZERO,
+        price: None,
+    }
 }
 
 fn within_limits(ran: &Ran, shape: Shape) -> Result<(), Failure> {
@@ -148,4 +162,122 @@ fn compare(module: &Module, ran: &Ran) -> Result<bool, Failure> {
         return Err(Failure::Differs { ours, theirs });
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use agentvm_runtime::{Ending, Usage};
+
+    use super::*;
+    use crate::numbers::bytes;
+
+    fn ran(reason: EndReason, usage: Usage, cpu: Duration, wall: Duration) -> Ran {
+        Ran {
+            ending: Ending {
+                reason,
+                exit_code: None,
+                message: String::new(),
+            },
+            usage,
+            written: Vec::new(),
+            cpu,
+            wall,
+        }
+    }
+
+    #[test]
+    fn whatever_a_module_must_not_do_is_seen() {
+        let second = Duration::from_secs(1);
+        let fuel = |fuel| Usage {
+            fuel,
+            ..Usage::default()
+        };
+        let memory = |memory_peak_bytes| Usage {
+            memory_peak_bytes,
+            ..Usage::default()
+        };
+        let check = |reason, usage, cpu, wall| {
+            let seen = within_limits(&ran(reason, usage, cpu, wall), Shape::Wild);
+            seen.err().map(|failure| failure.to_string())
+        };
+        let short = Duration::from_millis(1);
+        assert_eq!(check(EndReason::Completed, fuel(9), short, short), None);
+        for (reason, usage, cpu, wall, expected) in [
+            (
+                EndReason::HostError,
+                fuel(9),
+                short,
+                short,
+                "the host failed",
+            ),
+            (
+                EndReason::Completed,
+                fuel(9),
+                second,
+                short,
+                "the host worked",
+            ),
+            (
+                EndReason::Completed,
+                fuel(9_000_000),
+                short,
+                short,
+                "fuel and had",
+            ),
+            (
+                EndReason::Completed,
+                memory(9 << 20),
+                short,
+                short,
+                "its limit is",
+            ),
+            (
+                EndReason::Completed,
+                fuel(9),
+                short,
+                60 * second,
+                "its deadline",
+            ),
+        ] {
+            let seen = check(reason, usage, cpu, wall).unwrap_or_default();
+            assert!(seen.contains(expected), "{expected}: {seen}");
+        }
+    }
+
+    #[test]
+    fn the_digest_of_one_module_is_not_that_of_another() {
+        let mut completed = 0;
+        let mut digests = BTreeSet::new();
+        for seed in 0..100 {
+            let module = Module::of(&bytes(seed)).unwrap();
+            if module.shape == Shape::Pure {
+                let ran = vm::run(&vm::load(&module).unwrap(), module.shape).unwrap();
+                if let Outcome::Completed(digest) = ran.outcome() {
+                    assert_eq!(digest.len(), 8);
+                    completed += 1;
+                    digests.insert(digest);
+                }
+            }
+        }
+        assert!(completed > 10, "{completed}");
+        assert!(digests.len() * 10 > completed * 9, "{digests:?}");
+    }
+
+    #[test]
+    fn an_end_that_differs_from_that_of_another_module_is_seen() {
+        let modules: Vec<Module> = (0..40)
+            .filter_map(|seed| Module::of(&bytes(seed)))
+            .filter(|module| module.shape == Shape::Pure)
+            .collect();
+        let swapped = modules
+            .iter()
+            .zip(modules.iter().skip(1))
+            .any(|(one, other)| {
+                let ran = vm::run(&vm::load(one).unwrap(), one.shape).unwrap();
+                matches!(compare(other, &ran), Err(Failure::Differs { .. }))
+            });
+        assert!(swapped);
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) fn add(wasm: &[u8], shape: Shape, numbers: &mut Numbers) -> Result<Ve
     let given = Given::of(wasm)?;
     let body = match shape {
         Shape::Pure => Body::with_digest(&given, numbers),
-        Shape::Wild => Body::of_functions(&given, numbers),
+        Shape::Wild | Shape::Mangled => Body::of_functions(&given, numbers),
         Shape::Calls => Body::with_host_calls(&given, numbers),
     };
     encode(given, &body)
@@ -136,9 +136,11 @@ impl Reencode for Moved {
         &mut self,
         ty: wasmparser::AbstractHeapType,
     ) -> Result<AbstractHeapType, Error> {
-        Ok(match ty {
-            wasmparser::AbstractHeapType::Extern => AbstractHeapType::Func,
-            other => other.into(),
+        let closed = ty == wasmparser::AbstractHeapType::Extern;
+        Ok(if closed {
+            AbstractHeapType::Func
+        } else {
+            ty.into()
         })
     }
 

@@ -6,7 +6,9 @@ use crate::entry;
 use crate::numbers::Numbers;
 use crate::shape::Shape;
 
-/// A valid module that can be started as a program.
+const HEADER_BYTES: usize = 8;
+
+/// A module that can be started as a program; valid, but for [`Shape::Mangled`].
 #[derive(Clone, Debug)]
 pub struct Module {
     /// What it was made for.
@@ -27,8 +29,22 @@ impl Module {
         if let Some(times) = shape.terminates_after() {
             made.ensure_termination(times).ok()?;
         }
-        let wasm = entry::add(&made.to_bytes(), shape, &mut numbers).ok()?;
+        let mut wasm = entry::add(&made.to_bytes(), shape, &mut numbers).ok()?;
+        if shape == Shape::Mangled {
+            mangle(&mut wasm, &mut numbers);
+        }
         Some(Self { shape, wasm })
+    }
+}
+
+/// Changes some bytes behind the header.
+fn mangle(wasm: &mut [u8], numbers: &mut Numbers) {
+    for _ in 0..=numbers.below(4) {
+        let at = HEADER_BYTES + numbers.below(wasm.len().saturating_sub(HEADER_BYTES));
+        let [bits, ..] = numbers.draw().to_le_bytes();
+        if let Some(byte) = wasm.get_mut(at) {
+            *byte ^= bits;
+        }
     }
 }
 

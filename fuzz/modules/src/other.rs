@@ -61,16 +61,26 @@ fn fd_write(
     let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
         return Err(Error::new("no memory"));
     };
-    let mut list = [0; 8];
-    let at = |address: u32| usize::try_from(address).unwrap_or(usize::MAX);
-    memory.read(&caller, at(buffers), &mut list)?;
-    let [a, b, c, d, e, f, g, h] = list;
-    let mut bytes = vec![0; at(u32::from_le_bytes([e, f, g, h])).min(64)];
-    memory.read(&caller, at(u32::from_le_bytes([a, b, c, d])), &mut bytes)?;
+    let word = |address: u32| -> Result<u32, Error> {
+        let mut word = [0; 4];
+        memory.read(&caller, place(address), &mut word)?;
+        Ok(u32::from_le_bytes(word))
+    };
+    let (address, length) = (word(buffers)?, word(buffers.saturating_add(4))?);
+    let mut bytes = vec![0; place(length).min(64)];
+    memory.read(&caller, place(address), &mut bytes)?;
     caller.data_mut().extend(bytes);
     Ok(0)
 }
 
+fn place(address: u32) -> usize {
+    usize::try_from(address).unwrap_or(usize::MAX)
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "wasmi's own enum: whatever else it is, it is no end of ours"
+)]
 fn failed(error: &Error) -> Outcome {
     let kind = match error.as_trap_code() {
         Some(TrapCode::UnreachableCodeReached) => TrapKind::Unreachable,

@@ -16,6 +16,8 @@ pub enum Shape {
     Wild,
     /// Calls the host with arguments that a program would not think of.
     Calls,
+    /// A wild one of which some bytes were changed: hardly ever valid.
+    Mangled,
 }
 
 const PAGE: u64 = 64 << 10;
@@ -24,14 +26,15 @@ const TERMINATES_AFTER: u32 = 1_000;
 
 impl Shape {
     /// Every shape.
-    pub const ALL: [Self; 3] = [Self::Pure, Self::Wild, Self::Calls];
+    pub const ALL: [Self; 4] = [Self::Pure, Self::Wild, Self::Calls, Self::Mangled];
 
-    /// The shape that a number stands for: three of five are pure.
+    /// The shape that a number stands for: half of all are pure.
     pub(crate) fn of(number: u8) -> Self {
-        match number % 5 {
-            0..3 => Self::Pure,
-            3 => Self::Wild,
-            _ => Self::Calls,
+        match number % 10 {
+            0..5 => Self::Pure,
+            5..7 => Self::Wild,
+            7..9 => Self::Calls,
+            _ => Self::Mangled,
         }
     }
 
@@ -39,7 +42,7 @@ impl Shape {
     pub(crate) const fn terminates_after(self) -> Option<u32> {
         match self {
             Self::Pure => Some(TERMINATES_AFTER),
-            Self::Wild | Self::Calls => None,
+            Self::Wild | Self::Calls | Self::Mangled => None,
         }
     }
 
@@ -58,7 +61,7 @@ impl Shape {
                 timeout_ms: Some(30_000),
                 ..limits
             },
-            Self::Wild => Limits {
+            Self::Wild | Self::Mangled => Limits {
                 memory_bytes: 4 << 20,
                 fuel: Some(3_000_000),
                 timeout_ms: Some(30_000),
@@ -79,17 +82,18 @@ impl Shape {
 
     /// What it is made of: the proposals that programs may use, and sizes.
     pub(crate) fn config(self, numbers: &mut Numbers) -> Config {
-        let pure = self == Self::Pure;
+        const HOST: usize = preview1::FUNCTIONS.len();
+        let (pure, calls) = (self == Self::Pure, self == Self::Calls);
         let pages = if pure { 4 } else { 256 };
         let simd = numbers.chance(2);
         Config {
-            available_imports: (self == Self::Calls).then(preview1::importing_all),
-            max_imports: if self == Self::Calls { 8 } else { 0 },
+            available_imports: calls.then(preview1::importing_all),
+            max_imports: if calls { HOST } else { 0 },
             max_exports: 0,
             min_funcs: 1,
-            max_funcs: 1 + numbers.below(12),
+            max_funcs: 1 + numbers.below(12) + if calls { HOST } else { 0 },
             max_instructions: numbers.pick(&[20, 100, 300]),
-            max_types: 20,
+            max_types: 20 + if calls { HOST } else { 0 },
             max_globals: 10,
             min_memories: 1,
             max_memories: numbers.pick(&[1, 2]),

@@ -12,6 +12,7 @@ use agentvm_policy::EndReason;
 use crate::check::{Verdict, check};
 use crate::module::Module;
 use crate::numbers::bytes;
+use crate::shape::Shape;
 
 /// No module may hold its thread for longer: it would be for ever.
 const HANGS_AFTER: Duration = Duration::from_mins(2);
@@ -38,12 +39,16 @@ pub struct Tally {
     pub modules: u64,
     /// Those that another engine ran to the same end.
     pub compared: u64,
+    /// What they were made for.
+    pub shapes: BTreeMap<Shape, u64>,
     /// How they ended.
     pub ends: BTreeMap<EndReason, u64>,
-    /// The most time of a processor that one took.
-    pub longest: Duration,
-    /// The most nanoseconds that a unit of fuel took, in those that used much.
-    pub price: u64,
+    /// Those that were refused: mangled ones.
+    pub refused: u64,
+    /// The most time of a processor that one took, and the seed of that one.
+    pub longest: (Duration, u64),
+    /// The most nanoseconds that a unit of fuel took in one that used much, and its seed.
+    pub dearest: (u64, u64),
     /// How long all of it took.
     pub took: Duration,
 }
@@ -145,7 +150,7 @@ impl Run {
             Err(_) => Err("something panicked, see above".to_owned()),
             Ok(Some(Err(failure))) => Err(failure.to_string()),
             Ok(Some(Ok(verdict))) => {
-                self.tally().add(&verdict);
+                self.tally().add(seed, &verdict);
                 Ok(())
             }
             Ok(None) => Ok(()),
@@ -181,32 +186,39 @@ impl Run {
 }
 
 impl Tally {
-    fn add(&mut self, verdict: &Verdict) {
+    fn add(&mut self, seed: u64, verdict: &Verdict) {
         self.modules += 1;
         self.compared += u64::from(verdict.compared);
-        *self.ends.entry(verdict.reason).or_default() += 1;
-        self.longest = self.longest.max(verdict.cpu);
-        self.price = self.price.max(verdict.price.unwrap_or(0));
+        *self.shapes.entry(verdict.shape).or_default() += 1;
+        match verdict.reason {
+            Some(reason) => *self.ends.entry(reason).or_default() += 1,
+            None => self.refused += 1,
+        }
+        self.longest = self.longest.max((verdict.cpu, seed));
+        self.dearest = self.dearest.max((verdict.price.unwrap_or(0), seed));
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ends: Vec<String> = self
-            .ends
-            .iter()
+        let ends = self.ends.iter();
+        let ends: Vec<String> = ends
             .map(|(reason, count)| format!("{} {count}", reason.as_str()))
             .collect();
         write!(
             f,
-            "{} modules in {:.0} s, {} of them with the same end in another engine; {}; at most \
-             {:?} of a processor for one, and {} ns for a unit of fuel",
+            "{} modules in {:.0} s ({:?}), {} of them with the same end in another engine; refused {}, {}; at \
+             most {:?} of a processor for one (seed {}), and {} ns for a unit of fuel (seed {})",
             self.modules,
             self.took.as_secs_f64(),
+            self.shapes,
             self.compared,
+            self.refused,
             ends.join(", "),
-            self.longest,
-            self.price
+            self.longest.0,
+            self.longest.1,
+            self.dearest.0,
+            self.dearest.1
         )
     }
 }

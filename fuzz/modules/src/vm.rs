@@ -128,7 +128,7 @@ fn files(shape: Shape) -> anyhow::Result<Filesystem> {
     };
     Ok(match shape {
         Shape::Calls => Filesystem::new(budget, &[root], 0)?,
-        Shape::Pure | Shape::Wild => Filesystem::new(budget, &[], 0)?,
+        Shape::Pure | Shape::Wild | Shape::Mangled => Filesystem::new(budget, &[], 0)?,
     })
 }
 

@@ -1,11 +1,5 @@
 //! E17: arbitrary modules, for as long as CI has time: `AGENTVM_FUZZ_SECONDS`, a minute where it is
 //! not set. `cargo xtask soak` runs a million.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that meets something unexpected shall fail"
-)]
-
 use std::time::Duration;
 
 use agentvm_fuzz_modules::{Settings, soak};

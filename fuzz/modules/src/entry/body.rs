@@ -148,14 +148,15 @@ impl<'a> Writer<'a> {
         let Some(&function) = self.imports.get(which) else {
             return;
         };
-        for param in function.params() {
-            let long = param == Local::I64;
+        for (index, param) in function.params().into_iter().enumerate() {
+            let likely = index == 0 && self.numbers.below(4) > 0;
             let (small, large) = (self.edge(), self.long_edge());
+            let descriptor = self.numbers.pick(&[0, 1, 2, 3, 3, 3, 4, 4, 5]);
             let mut code = self.code.instructions();
-            if long {
+            if param == Local::I64 {
                 code.i64_const(large);
             } else {
-                code.i32_const(small);
+                code.i32_const(if likely { descriptor } else { small });
             }
         }
         let index = self.given.imported + u32::try_from(which).unwrap_or(u32::MAX);

@@ -9,6 +9,7 @@
 //! | any, assigned | heard from | conditions only |
 //! | any, assigned | silent | stays (a cut-off agent goes on running it); the condition says so |
 //! | any, assigned | tainted, and it must leave | its agent is told to let go of it |
+//! | asks for more memory by now | without that room | its agent is told to let go of it |
 //! | any, released by its agent | any | placed again with the next epoch |
 //! | `suspend`, assigned | gone, out of service | stays; placed again when it is resumed |
 //! | `OnFailure`, `Always` | gone, out of service | placed again with the next epoch |
@@ -137,7 +138,14 @@ pub fn decide(object: &Dereferenced, validated: Validated) -> Decision {
             "is out of service",
             Standing::OutOfService,
         ),
-        Some(standing @ (Standing::Fresh | Standing::Silent)) => assigned(validated, standing),
+        Some(standing @ (Standing::Fresh | Standing::Silent)) => {
+            match (&object.outgrown, &validated) {
+                (Some(why), Validated::Accepted { .. }) => {
+                    Decision::Report(View::Leaving { why: why.clone() })
+                }
+                (None, _) | (_, Validated::Refused { .. }) => assigned(validated, standing),
+            }
+        }
     }
 }
 

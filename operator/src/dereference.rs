@@ -30,6 +30,8 @@ pub struct Dereferenced {
     pub standing: Option<Standing>,
     /// Why its node must let go of it, by the node's taints.
     pub evict: Option<String>,
+    /// Why its node has no room for it any more, by its own spec.
+    pub outgrown: Option<String>,
 }
 
 /// Looks everything up.
@@ -45,7 +47,7 @@ pub async fn dereference(
         .assignment()
         .filter(|_| !is_over(&vm))
         .map(|assignment| assignment.node_name.clone());
-    let (policies, seen, evict) = {
+    let (policies, seen, evict, outgrown) = {
         let world = context.world();
         let standing = node
             .as_deref()
@@ -53,7 +55,8 @@ pub async fn dereference(
         let evict = node
             .as_deref()
             .and_then(|node| world.evicts(node, &vm.spec.tolerations));
-        (world.policies_of(&key.namespace), standing, evict)
+        let outgrown = world.has_outgrown(&key);
+        (world.policies_of(&key.namespace), standing, evict, outgrown)
     };
     let standing = match (node, seen) {
         (Some(node), Some(Standing::Gone | Standing::OutOfService)) => {
@@ -67,6 +70,7 @@ pub async fn dereference(
         policies,
         standing,
         evict,
+        outgrown,
     })
 }
 

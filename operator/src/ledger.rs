@@ -4,7 +4,7 @@
 //! so that many VMs at once can't be promised the same room. An event older than that
 //! decision does not take it back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::resources::Resources;
 
@@ -30,10 +30,20 @@ enum Certainty {
     Observed,
 }
 
+/// What is counted for one VM.
+#[derive(Clone, Debug)]
+struct Held {
+    claim: Claim,
+    certainty: Certainty,
+    /// Claims whose writes ended without an answer before `claim` was decided. One of them may
+    /// stand, so each holds its room until the API server shows what does.
+    doubted: Vec<Claim>,
+}
+
 /// Every claim, by the VM's UID, and the sums by node.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    claims: BTreeMap<String, (Claim, Certainty)>,
+    claims: BTreeMap<String, Held>,
     used: BTreeMap<String, Resources>,
 }
 
@@ -52,82 +62,146 @@ impl Ledger {
         self.used.get(node).copied().unwrap_or_default()
     }
 
+    /// What VMs other than this one hold on `node`.
+    pub fn used_by_others(&self, node: &str, uid: &str) -> Resources {
+        let own = self.claims.get(uid).map(|held| held.on(node));
+        self.used(node).minus(own.unwrap_or_default())
+    }
+
+    /// What this VM holds on `node`, where it holds anything there.
+    pub fn held(&self, uid: &str, node: &str) -> Option<Resources> {
+        let held = self.claims.get(uid)?;
+        held.nodes().contains(node).then(|| held.on(node))
+    }
+
     /// Whether this VM already holds a claim of that epoch or a later one that is not in doubt.
     pub fn holds(&self, uid: &str, epoch: i64) -> bool {
-        self.claims.get(uid).is_some_and(|(claim, certainty)| {
-            claim.epoch >= epoch && *certainty != Certainty::Doubtful
-        })
+        self.claims
+            .get(uid)
+            .is_some_and(|held| held.claim.epoch >= epoch && held.certainty != Certainty::Doubtful)
     }
 
-    /// Counts a decision from now on.
+    /// Counts a decision from now on, beside what is in doubt.
     pub fn assume(&mut self, uid: &str, claim: &Claim) {
-        self.put(uid, claim, Certainty::Assumed);
+        let doubted = self.claims.get(uid).map(Held::in_doubt);
+        let held = Held {
+            claim: claim.clone(),
+            certainty: Certainty::Assumed,
+            doubted: doubted.unwrap_or_default(),
+        };
+        self.replace(uid, Some(held));
     }
 
-    /// Takes a decision back whose write was refused.
+    /// Takes a decision back whose write was refused. What was in doubt before still is.
     pub fn forget(&mut self, uid: &str, epoch: i64) -> Room {
-        match self.claims.get(uid) {
-            Some((claim, Certainty::Assumed)) if claim.epoch == epoch => self.remove(uid),
-            Some(_) | None => Room::Same,
+        let Some(held) = self.claims.get(uid) else {
+            return Room::Same;
+        };
+        if held.certainty != Certainty::Assumed || held.claim.epoch != epoch {
+            return Room::Same;
         }
+        let mut doubted = held.doubted.clone();
+        let before = doubted.pop().map(|claim| Held {
+            claim,
+            certainty: Certainty::Doubtful,
+            doubted,
+        });
+        self.replace(uid, before)
     }
 
     /// Keeps counting a decision whose write may or may not have happened, and allows another one.
     pub fn doubt(&mut self, uid: &str, epoch: i64) {
-        if let Some((claim, certainty @ Certainty::Assumed)) = self.claims.get_mut(uid)
-            && claim.epoch == epoch
+        if let Some(held) = self.claims.get_mut(uid)
+            && held.certainty == Certainty::Assumed
+            && held.claim.epoch == epoch
         {
-            *certainty = Certainty::Doubtful;
+            held.certainty = Certainty::Doubtful;
         }
     }
 
     /// Takes over what an object says: the epoch of its assignment (0 without one) and what it
     /// holds by it (`None` where it holds nothing: not assigned, or ended).
-    pub fn observe(&mut self, uid: &str, epoch: i64, held: Option<&Claim>) -> Room {
-        if let Some((claim, Certainty::Assumed | Certainty::Doubtful)) = self.claims.get(uid)
-            && claim.epoch > epoch
+    pub fn observe(&mut self, uid: &str, epoch: i64, claim: Option<&Claim>) -> Room {
+        if let Some(held) = self.claims.get(uid)
+            && held.certainty != Certainty::Observed
+            && held.claim.epoch > epoch
         {
             return Room::Same;
         }
-        match held {
-            Some(claim) => self.put(uid, claim, Certainty::Observed),
-            None => self.remove(uid),
-        }
+        let held = claim.map(|claim| Held {
+            claim: claim.clone(),
+            certainty: Certainty::Observed,
+            doubted: Vec::new(),
+        });
+        self.replace(uid, held)
     }
 
     /// Drops everything that a VM holds.
     pub fn remove(&mut self, uid: &str) -> Room {
-        let Some((claim, _)) = self.claims.remove(uid) else {
-            return Room::Same;
-        };
-        self.give_back(&claim);
-        Room::Freed
+        self.replace(uid, None)
     }
 
-    fn put(&mut self, uid: &str, claim: &Claim, certainty: Certainty) -> Room {
-        let used = self.used.entry(claim.node.clone()).or_default();
-        *used = used.plus(claim.resources);
-        let Some((before, _)) = self
-            .claims
-            .insert(uid.to_owned(), (claim.clone(), certainty))
-        else {
-            return Room::Same;
-        };
-        self.give_back(&before);
-        if before.node == claim.node && before.resources == claim.resources {
-            Room::Same
-        } else {
-            Room::Freed
+    fn replace(&mut self, uid: &str, held: Option<Held>) -> Room {
+        let before = self.claims.remove(uid);
+        for node in held.iter().flat_map(Held::nodes) {
+            let more = held.as_ref().map(|held| held.on(node)).unwrap_or_default();
+            let used = self.used.entry(node.to_owned()).or_default();
+            *used = used.plus(more);
         }
+        let mut room = Room::Same;
+        for node in before.iter().flat_map(Held::nodes) {
+            let less = before
+                .as_ref()
+                .map(|held| held.on(node))
+                .unwrap_or_default();
+            let now = held.as_ref().map(|held| held.on(node)).unwrap_or_default();
+            if less.minus(now) != Resources::default() {
+                room = Room::Freed;
+            }
+            self.give_back(node, less);
+        }
+        if let Some(held) = held {
+            self.claims.insert(uid.to_owned(), held);
+        }
+        room
     }
 
-    fn give_back(&mut self, claim: &Claim) {
-        if let Some(used) = self.used.get_mut(&claim.node) {
-            *used = used.minus(claim.resources);
+    fn give_back(&mut self, node: &str, less: Resources) {
+        if let Some(used) = self.used.get_mut(node) {
+            *used = used.minus(less);
             if *used == Resources::default() {
-                self.used.remove(&claim.node);
+                self.used.remove(node);
             }
         }
+    }
+}
+
+impl Held {
+    /// The nodes on which it counts.
+    fn nodes(&self) -> BTreeSet<&str> {
+        self.every().map(|claim| claim.node.as_str()).collect()
+    }
+
+    /// What it counts for on `node`: it can only be there once.
+    fn on(&self, node: &str) -> Resources {
+        let here = self.every().filter(|claim| claim.node == node);
+        here.fold(Resources::default(), |most, claim| {
+            most.at_least(claim.resources)
+        })
+    }
+
+    fn every(&self) -> impl Iterator<Item = &Claim> {
+        std::iter::once(&self.claim).chain(&self.doubted)
+    }
+
+    /// The claims that stay in doubt when another is decided.
+    fn in_doubt(&self) -> Vec<Claim> {
+        let mut doubted = self.doubted.clone();
+        if self.certainty == Certainty::Doubtful {
+            doubted.retain(|claim| *claim != self.claim);
+            doubted.push(self.claim.clone());
+        }
+        doubted
     }
 }
 
@@ -185,7 +259,40 @@ mod tests {
         assert!(!ledger.holds("u1", 1));
         assert_eq!(ledger.used("n1").vms, 1);
         ledger.assume("u1", &claim("n2", 1));
-        assert_eq!((ledger.used("n1").vms, ledger.used("n2").vms), (0, 1));
+        let used = |ledger: &Ledger| (ledger.used("n1").vms, ledger.used("n2").vms);
+        assert_eq!(used(&ledger), (1, 1), "either may stand");
+        assert_eq!(ledger.used_by_others("n1", "u1").vms, 0);
+        // The write was refused, since the first one had been done.
+        assert_eq!(ledger.forget("u1", 1), Room::Freed);
+        assert_eq!(used(&ledger), (1, 0));
+        assert!(!ledger.holds("u1", 1));
+        ledger.assume("u1", &claim("n2", 1));
+        assert_eq!(ledger.observe("u1", 1, Some(&claim("n2", 1))), Room::Freed);
+        assert_eq!(used(&ledger), (0, 1), "it is known now");
+    }
+
+    #[test]
+    fn what_is_held_on_a_node_is_known_while_another_decision_is_under_way() {
+        let mut ledger = Ledger::default();
+        ledger.assume("u1", &claim("n1", 1));
+        ledger.doubt("u1", 1);
+        ledger.assume("u1", &claim("n2", 1));
+        for node in ["n1", "n2"] {
+            assert_eq!(ledger.held("u1", node), Some(claim(node, 1).resources));
+        }
+        assert_eq!(ledger.held("u1", "n3"), None);
+    }
+
+    #[test]
+    fn deciding_for_the_node_in_doubt_counts_once() {
+        let mut ledger = Ledger::default();
+        for _ in 0..3 {
+            ledger.assume("u1", &claim("n1", 1));
+            ledger.doubt("u1", 1);
+        }
+        assert_eq!(ledger.used("n1").vms, 1);
+        assert_eq!(ledger.remove("u1"), Room::Freed);
+        assert_eq!(ledger.used("n1"), Resources::default());
     }
 
     #[test]

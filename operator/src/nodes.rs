@@ -221,6 +221,12 @@ impl Nodes {
         ))
     }
 
+    /// What the VMs of a node may hold in sum; `None` where no agent has said so.
+    pub fn capacity(&self, name: &str) -> Option<Resources> {
+        let agent = self.facts.get(name)?.agent.as_ref()?;
+        Some(agent.capacity)
+    }
+
     /// The taints of a node.
     pub fn taints(&self, name: &str) -> Vec<Taint> {
         let core = self.facts.get(name).and_then(|facts| facts.core.as_ref());

@@ -35,6 +35,16 @@ impl Resources {
         }
     }
 
+    /// The larger of each.
+    #[must_use]
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            cpu_millicores: self.cpu_millicores.max(other.cpu_millicores),
+            vms: self.vms.max(other.vms),
+        }
+    }
+
     /// The difference, zero where it would be negative.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {

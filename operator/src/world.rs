@@ -5,6 +5,7 @@
 //! again. One lock guards all of it, so that "it fits nowhere" and "it waits" are one step and
 //! no freed room is missed between the two.
 
+mod outgrown;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Toleration};
 use kube::{Resource as _, ResourceExt};
 
+use outgrown::Grown;
 pub use wake::{Cause, Key, Placement, Wake};
 
 use crate::decoded::Decoded;
@@ -26,6 +28,7 @@ use crate::ledger::{Claim, Ledger, Room};
 use crate::nodes::{Change, Nodes, Standing};
 use crate::place::{Demand, Heard, place};
 use crate::policies::{Policies, Unreadable};
+use crate::resources::Resources;
 use crate::validate;
 
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ struct Known {
     node: Option<String>,
     over: bool,
     broken: bool,
+    /// Why its node has no room for it any more.
+    outgrown: Option<String>,
     since: Instant,
 }
 
@@ -180,7 +185,11 @@ impl World {
                 resources,
                 epoch,
             });
+        let before = claim
+            .as_ref()
+            .and_then(|claim| self.ledger.held(&uid, &claim.node));
         let mut freed = self.ledger.observe(&uid, epoch, claim.as_ref());
+        let outgrown = claim.and_then(|claim| self.outgrown(key, before, &claim));
         let since = self
             .vms
             .get(key)
@@ -191,6 +200,7 @@ impl World {
             node: assignment.map(|it| it.node_name),
             over,
             broken: vm.0.is_err(),
+            outgrown,
             since,
         };
         if known.node.is_some() || known.over || known.broken {
@@ -232,6 +242,11 @@ impl World {
         self.nodes.evicts(node, tolerations)
     }
 
+    /// Why a VM's node has no room for it since its spec asks for more, where that is so.
+    pub fn has_outgrown(&self, key: &Key) -> Option<String> {
+        self.vms.get(key)?.outgrown.clone()
+    }
+
     /// How a node stands towards its VMs.
     pub fn standing(&self, node: &str, now: Instant) -> Standing {
         self.nodes.standing(node, now)
@@ -252,7 +267,8 @@ impl World {
         let ledger = &self.ledger;
         let found = place(
             demand,
-            self.nodes.candidates(now, |node| ledger.used(node)),
+            self.nodes
+                .candidates(now, |node| ledger.used_by_others(node, uid)),
             self.require_jail,
         );
         match found.map(str::to_owned) {
@@ -303,14 +319,15 @@ impl World {
 
     /// The waiting VMs for which it is worth trying again, as much as fits together.
     pub fn retry_waiting(&self, cause: Cause, now: Instant) -> Vec<Key> {
-        let mut promised: BTreeMap<String, crate::resources::Resources> = BTreeMap::new();
+        let mut promised: BTreeMap<String, Resources> = BTreeMap::new();
         let mut keys = Vec::new();
         let mut in_turn: Vec<(&Key, &Waiting)> = self.waiting.iter().collect();
         in_turn.sort_by_key(|(_, waiting)| waiting.turn);
         for (key, waiting) in in_turn {
+            let uid = self.vms.get(key).map_or("", |known| known.uid.as_str());
             let used = |node: &str| {
                 self.ledger
-                    .used(node)
+                    .used_by_others(node, uid)
                     .plus(promised.get(node).copied().unwrap_or_default())
             };
             let found = place(
@@ -355,6 +372,16 @@ impl World {
             nodes_fresh: self.nodes.count(now, Heard::Fresh),
             nodes_silent: self.nodes.count(now, Heard::Silent),
         }
+    }
+
+    fn outgrown(&self, key: &Key, before: Option<Resources>, now: &Claim) -> Option<String> {
+        let grown = Grown {
+            before,
+            was_too_large: self.has_outgrown(key).is_some(),
+            now,
+        };
+        let capacity = self.nodes.capacity(&now.node)?;
+        grown.why(self.ledger.used(&now.node), capacity)
     }
 
     fn after_node(&self, name: &str, change: Change, before: Standing, now: Instant) -> Wake {
@@ -419,5 +446,7 @@ pub struct Census {
     pub nodes_silent: usize,
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,7 @@ fn outcome(vm: AgentVM, standing: Option<Standing>) -> String {
         policies: Ok(vec![]),
         standing,
         evict: None,
+        outgrown: None,
     };
     told(&object)
 }
@@ -192,6 +193,7 @@ fn a_vm_that_must_leave_is_placed_again_only_once_its_agent_has_released_it() {
             policies: Ok(vec![]),
             standing: Some(Standing::Fresh),
             evict: Some("a taint".into()),
+            outgrown: None,
         }
     };
     let always = json!({"restartPolicy": "Always"});
@@ -222,5 +224,36 @@ fn a_vm_that_must_leave_is_placed_again_only_once_its_agent_has_released_it() {
             expected,
             "{phase} {released} {spec}"
         );
+    }
+}
+
+#[test]
+fn a_vm_that_has_outgrown_its_node_leaves_it_unless_it_is_refused_anyhow() {
+    let cases = [
+        (Standing::Fresh, json!({}), "leaves: no room"),
+        (
+            Standing::Fresh,
+            json!({"limits": {"memory": "2Gi"}}),
+            "stays refused, Fresh",
+        ),
+        (
+            Standing::Gone,
+            json!({"restartPolicy": "Always"}),
+            "place 5 after n1",
+        ),
+    ];
+    for (standing, spec, expected) in cases {
+        let object = Dereferenced {
+            vm: Arc::new(vm(&spec, &on_node("Running"))),
+            key: Key {
+                namespace: "lab".into(),
+                name: "crawler".into(),
+            },
+            policies: Ok(vec![]),
+            standing: Some(standing),
+            evict: None,
+            outgrown: Some("no room".into()),
+        };
+        assert_eq!(told(&object), expected, "{standing:?} {spec}");
     }
 }

@@ -32,6 +32,7 @@ fn object(spec: &Value, policies: Vec<PolicyRules>) -> Dereferenced {
         policies: Ok(policies),
         standing: None,
         evict: None,
+        outgrown: None,
     }
 }
 

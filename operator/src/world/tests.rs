@@ -18,7 +18,7 @@ use crate::resources::Resources;
 
 const MIB: u64 = 1 << 20;
 
-fn key(name: &str) -> Key {
+pub(super) fn key(name: &str) -> Key {
     Key {
         namespace: "lab".into(),
         name: name.into(),
@@ -66,10 +66,20 @@ fn lease(at: Timestamp) -> Lease {
 }
 
 fn add_node(world: &mut World, name: &str, memory: &str, now: Instant) -> Vec<Wake> {
+    add_node_of(world, name, (memory, 8_000, 100), now)
+}
+
+/// A node with that memory, millicores and VMs.
+pub(super) fn add_node_of(
+    world: &mut World,
+    name: &str,
+    (memory, cpu, vms): (&str, u64, u64),
+    now: Instant,
+) -> Vec<Wake> {
     let agent = serde_json::from_value(json!({
         "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentNode", "metadata": {"name": name}, "spec": {},
         "status": {
-            "allocatable": {"memory": memory, "cpu": "8", "vms": 100},
+            "allocatable": {"memory": memory, "cpu": format!("{cpu}m"), "vms": vms},
             "jail": {"level": "Full"},
             "conditions": [{
                 "type": "Ready", "status": "True", "reason": "Ready", "message": "",
@@ -357,4 +367,48 @@ fn a_new_taint_has_the_vms_of_its_node_looked_at() {
     assert_eq!(wake.keys.into_iter().collect::<Vec<_>>(), [key("a")]);
     assert!(world.evicts("n1", &[]).is_some());
     assert_eq!(world.evicts("n2", &[]), None);
+}
+
+#[test]
+fn a_vm_whose_memory_was_raised_beyond_its_node_has_to_leave_and_cpu_holds() {
+    let now = Instant::now();
+    let mut world = room_for(2, now);
+    let limits = |name: &str, memory: &str, cpu: &str| {
+        let mut vm = assigned(name, "n1", "Running");
+        let spec = &mut vm.0.as_mut().unwrap().spec;
+        spec.limits = serde_json::from_value(json!({"memory": memory, "cpu": cpu})).unwrap();
+        vm
+    };
+    for name in ["a", "b"] {
+        world.vm(&key(name), &limits(name, "64Mi", "100m"), now);
+    }
+    world.vm(&key("b"), &limits("b", "64Mi", "1"), now);
+    assert_eq!(world.has_outgrown(&key("b")), None, "CPU delays, no more");
+    world.vm(&key("a"), &limits("a", "65Mi", "100m"), now);
+    let why = world.has_outgrown(&key("a")).unwrap();
+    assert!(why.contains("65Mi") && why.contains("n1 has 64Mi"), "{why}");
+    assert_eq!(
+        world.has_outgrown(&key("b")),
+        None,
+        "it asks for what it has"
+    );
+    world.vm(&key("a"), &limits("a", "65Mi", "200m"), now);
+    assert!(world.has_outgrown(&key("a")).is_some(), "until it fits");
+    world.vm(&key("a"), &limits("a", "64Mi", "200m"), now);
+    assert_eq!(world.has_outgrown(&key("a")), None);
+}
+
+#[test]
+fn a_node_that_offers_less_takes_nothing_from_those_that_run() {
+    let now = Instant::now();
+    let mut world = room_for(2, now);
+    for name in ["a", "b"] {
+        world.vm(&key(name), &assigned(name, "n1", "Running"), now);
+    }
+    add_node(&mut world, "n1", "64Mi", now);
+    for name in ["a", "b"] {
+        world.vm(&key(name), &assigned(name, "n1", "Running"), now);
+        assert_eq!(world.has_outgrown(&key(name)), None);
+    }
+    assert!(matches!(place(&mut world, "c", now), Placement::None(_)));
 }

@@ -1,0 +1,296 @@
+//! Laws of placement, whatever happens in whatever order.
+//!
+//! A small cluster is the truth: what the API server holds. The world is told of it late, twice
+//! or not at all, and its writes are refused or end without an answer. What is assigned fits.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use agentvm_crds::AgentVM;
+use agentvm_crds::agentnode::JailLevel;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::tests::{add_node_of, key};
+use super::{Placement, World};
+use crate::decoded::Decoded;
+use crate::place::Demand;
+use crate::resources::Resources;
+use crate::validate;
+
+const MIB: u64 = 1 << 20;
+const VMS: usize = 6;
+/// Name, memory in MiB, millicores and VMs of each node.
+const NODES: [(&str, u64, u64, u64); 2] = [("n1", 256, 1_000, 3), ("n2", 384, 1_500, 4)];
+
+/// What a manifest asks for.
+#[derive(Clone, Copy, Debug)]
+struct Spec {
+    memory_mib: u64,
+    storage_mib: u64,
+    has_mounts: bool,
+    cpu_millicores: u64,
+}
+
+/// What becomes of the write of an assignment.
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    Done,
+    /// Another write came first.
+    Refused,
+    /// It was done, and the answer was lost.
+    DoneUnheard,
+    /// It was not done, and that was not heard either.
+    LostUnheard,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Its manifest is changed, or it is made.
+    Change(usize, Spec),
+    /// The operator looks at it.
+    Look(usize, Write),
+    /// The watch shows it as it is.
+    Show(usize),
+    /// The watch shows it once more as it was shown last.
+    ShowAgain(usize),
+    End(usize),
+    Delete(usize),
+    /// The agent of a VM that must leave has let go of it.
+    LetGo(usize),
+}
+
+#[derive(Clone, Debug)]
+struct Vm {
+    uid: String,
+    spec: Spec,
+    /// The node and the epoch, from the first assignment on.
+    assignment: Option<(&'static str, i64)>,
+    is_over: bool,
+    released: Option<i64>,
+}
+
+struct Cluster {
+    world: World,
+    now: Instant,
+    truth: BTreeMap<usize, Vm>,
+    shown: BTreeMap<usize, Vm>,
+    made: u32,
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    (1_u64..=3, 1_u64..=2, any::<bool>(), 1_u64..=6).prop_map(
+        |(memory, storage, has_mounts, cpu)| Spec {
+            memory_mib: memory * 64,
+            storage_mib: storage * 64,
+            has_mounts,
+            cpu_millicores: cpu * 100,
+        },
+    )
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let write = prop_oneof![
+        4 => Just(Write::Done),
+        1 => Just(Write::Refused),
+        2 => Just(Write::DoneUnheard),
+        1 => Just(Write::LostUnheard),
+    ];
+    let step = prop_oneof![
+        4 => (0..VMS, spec()).prop_map(|(vm, spec)| Step::Change(vm, spec)),
+        6 => (0..VMS, write).prop_map(|(vm, write)| Step::Look(vm, write)),
+        3 => (0..VMS).prop_map(Step::Show),
+        1 => (0..VMS).prop_map(Step::ShowAgain),
+        1 => (0..VMS).prop_map(Step::End),
+        1 => (0..VMS).prop_map(Step::Delete),
+        1 => (0..VMS).prop_map(Step::LetGo),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+impl Vm {
+    fn object(&self) -> Decoded<AgentVM> {
+        let Spec {
+            memory_mib,
+            storage_mib,
+            has_mounts,
+            cpu_millicores,
+        } = self.spec;
+        let mounts = if has_mounts {
+            json!([{"path": "/work", "emptyDir": {}}])
+        } else {
+            json!([])
+        };
+        let mut object = json!({
+            "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM",
+            "metadata": {"name": "a", "namespace": "lab", "uid": self.uid},
+            "spec": {"image": "r/a", "mounts": mounts, "limits": {
+                "memory": format!("{memory_mib}Mi"), "storage": format!("{storage_mib}Mi"),
+                "cpu": format!("{cpu_millicores}m"),
+            }},
+            "status": {"phase": if self.is_over { "Complete" } else { "Pending" }},
+        });
+        if let Some((node, epoch)) = self.assignment {
+            object["status"]["assignment"] = json!({"nodeName": node, "epoch": epoch});
+        }
+        if let Some(released) = self.released {
+            object["status"]["releasedEpoch"] = json!(released);
+        }
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn epoch(&self) -> i64 {
+        self.assignment.map_or(0, |(_, epoch)| epoch)
+    }
+
+    fn needs_a_node(&self) -> bool {
+        !self.is_over && (self.assignment.is_none() || self.released == Some(self.epoch()))
+    }
+
+    fn resources(&self) -> Resources {
+        validate::resources(&self.object(), &[])
+    }
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut world = World::new(JailLevel::Full);
+        for (name, memory, cpu, vms) in NODES {
+            add_node_of(&mut world, name, (&format!("{memory}Mi"), cpu, vms), now);
+        }
+        Self {
+            world,
+            now,
+            truth: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            made: 0,
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Change(index, spec) => {
+                self.made += 1;
+                let uid = format!("uid-{}", self.made);
+                let vm = self.truth.entry(index).or_insert(Vm {
+                    uid,
+                    spec,
+                    assignment: None,
+                    is_over: false,
+                    released: None,
+                });
+                vm.spec = spec;
+                self.show(index);
+            }
+            Step::Look(index, write) => self.look(index, write),
+            Step::Show(index) => self.show(index),
+            Step::ShowAgain(index) => {
+                if let Some(vm) = self.shown.get(&index) {
+                    self.world.vm(&name(index), &vm.object(), self.now);
+                }
+            }
+            Step::End(index) => {
+                if let Some(vm) = self.truth.get_mut(&index) {
+                    vm.is_over = vm.assignment.is_some();
+                }
+            }
+            Step::Delete(index) => {
+                self.truth.remove(&index);
+                if self.shown.remove(&index).is_some() {
+                    self.world.vm_gone(&name(index));
+                }
+            }
+            Step::LetGo(index) => {
+                let must = self.world.has_outgrown(&name(index)).is_some();
+                if let Some(vm) = self.truth.get_mut(&index).filter(|_| must) {
+                    vm.released = Some(vm.epoch());
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, index: usize) {
+        if let Some(vm) = self.truth.get(&index) {
+            self.world.vm(&name(index), &vm.object(), self.now);
+            self.shown.insert(index, vm.clone());
+        }
+    }
+
+    /// As `reconcile` does it: by what the watch has shown, and by a write that is refused where
+    /// that is not the truth any more.
+    fn look(&mut self, index: usize, write: Write) {
+        let Some(vm) = self.shown.get(&index).filter(|vm| vm.needs_a_node()) else {
+            return;
+        };
+        let (uid, epoch) = (vm.uid.clone(), vm.epoch() + 1);
+        let demand = Demand {
+            resources: vm.resources(),
+            has_files: vm.spec.has_mounts,
+            ..Demand::default()
+        };
+        let placement = self
+            .world
+            .place_or_wait(&name(index), &uid, epoch, &demand, self.now);
+        let Placement::Node(node) = placement else {
+            return;
+        };
+        let node = NODES.into_iter().find(|(name, ..)| *name == node);
+        let is_shown =
+            |truth: &Vm| (&truth.uid, truth.epoch(), truth.is_over) == (&uid, epoch - 1, false);
+        let truth = self.truth.get_mut(&index).filter(|truth| is_shown(truth));
+        match (write, truth, node) {
+            (Write::Done | Write::DoneUnheard, Some(truth), Some((node, ..))) => {
+                truth.assignment = Some((node, epoch));
+                if matches!(write, Write::DoneUnheard) {
+                    self.world.maybe_assigned(&uid, epoch);
+                }
+            }
+            (Write::LostUnheard, ..) => self.world.maybe_assigned(&uid, epoch),
+            (Write::Refused | Write::Done | Write::DoneUnheard, ..) => {
+                self.world.not_assigned(&uid, epoch);
+            }
+        }
+    }
+
+    /// What the VMs on a node hold, those that `counts` alone.
+    fn held(&self, node: &str, counts: impl Fn(usize) -> bool) -> Resources {
+        let here = self.truth.iter().filter(|(index, vm)| {
+            let on_it = vm.assignment.is_some_and(|(name, _)| name == node);
+            on_it && !vm.is_over && vm.released != Some(vm.epoch()) && counts(**index)
+        });
+        here.fold(Resources::default(), |sum, (_, vm)| {
+            sum.plus(vm.resources())
+        })
+    }
+}
+
+fn name(index: usize) -> super::Key {
+    key(&format!("vm{index}"))
+}
+
+proptest! {
+    #[test]
+    fn what_is_assigned_fits_but_for_cpu_that_was_raised_and_what_must_leave(steps in steps()) {
+        let mut cluster = Cluster::new();
+        for (at, step) in steps.iter().enumerate() {
+            let before: Vec<_> = cluster.truth.values().map(|vm| vm.assignment).collect();
+            cluster.take(*step);
+            let is_placed = matches!(step, Step::Look(..))
+                && before != cluster.truth.values().map(|vm| vm.assignment).collect::<Vec<_>>();
+            for (node, memory_mib, cpu, vms) in NODES {
+                let stays = |index| cluster.world.has_outgrown(&name(index)).is_none();
+                let held = cluster.held(node, stays);
+                prop_assert!(held.memory_bytes <= memory_mib * MIB, "{node} at {at}: {held:?}");
+                let held = cluster.held(node, |_| true);
+                prop_assert!(held.vms <= vms, "{node} at {at}: {held:?}");
+                let Step::Look(index, _) = step else { continue };
+                let is_here = cluster.truth.get(index).is_some_and(|vm| vm.assignment.is_some_and(|(name, _)| name == node));
+                if is_placed && is_here {
+                    prop_assert!(held.cpu_millicores <= cpu, "{node} at {at}: {held:?}");
+                    prop_assert!(held.memory_bytes <= memory_mib * MIB, "{node} at {at}: {held:?}");
+                }
+            }
+        }
+    }
+}

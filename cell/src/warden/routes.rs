@@ -25,6 +25,9 @@ use super::{Settings, machine, resident_bytes};
 use crate::control::Verdict;
 use crate::refusal::{Refusal, no_such_method, no_such_route};
 
+/// What is read of a refused module: an agent never brings a larger one.
+const MAX_REFUSED_BYTES: u64 = agentvm_policy::budget::MODULE_BYTES.value;
+
 /// What the routes work on.
 #[derive(Debug)]
 pub(super) struct Warden {
@@ -101,14 +104,44 @@ async fn put_module(
     State(warden): State<Arc<Warden>>,
     Path(sha256): Path<String>,
     query: Result<Query<PutQuery>, QueryRejection>,
-    body: Body,
+    mut body: Body,
 ) -> Result<Json<Module>, Refusal> {
-    let digest = parse(&sha256)?;
+    let admitted = admit(&warden, &sha256, query, &mut body).await;
+    let (digest, wasm, place) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            hear_out(&mut body).await;
+            return Err(refusal);
+        }
+    };
+    Ok(Json(warden.modules.put(digest, wasm, place).await?))
+}
+
+async fn admit(
+    warden: &Warden,
+    sha256: &str,
+    query: Result<Query<PutQuery>, QueryRejection>,
+    body: &mut Body,
+) -> Result<(Digest, Sealed, Place), Refusal> {
+    let digest = parse(sha256)?;
     let namespace = queued_as(query)?;
     let place = warden.modules.compilers().enter(namespace)?;
     let most = warden.settings.max_module_mib << 20;
     let wasm = take_in(body, (&digest, most), &place).await?;
-    Ok(Json(warden.modules.put(digest, wasm, place).await?))
+    Ok((digest, wasm, place))
+}
+
+/// Reads what is left of a refused module and keeps none of it: whoever still writes would not
+/// read why.
+async fn hear_out(body: &mut Body) {
+    let mut bytes = 0_u64;
+    while let Some(Ok(frame)) = body.frame().await {
+        let more = frame.data_ref().map_or(0, bytes::Bytes::len);
+        bytes = bytes.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+        if bytes > MAX_REFUSED_BYTES {
+            return;
+        }
+    }
 }
 
 /// Who is waiting.
@@ -123,7 +156,7 @@ fn queued_as(query: Result<Query<PutQuery>, QueryRejection>) -> Result<Name, Ref
 
 /// Reads a module into sealed memory, and holds it against the digest that was asked for.
 async fn take_in(
-    mut body: Body,
+    body: &mut Body,
     (digest, max_bytes): (&Digest, u64),
     place: &Place,
 ) -> Result<Sealed, Refusal> {

@@ -1,11 +1,13 @@
-//! The container's memory runs out: one cell goes, the others stay.
+//! The container's memory, or the host's, runs out: files stop growing, and nobody ends for it.
+//!
+//! Who ends when there is even less is in the tests `compiling`, under `pressure`.
 
 use std::path::Path;
 
 use agentvm_cell_api::cell::VmState;
 
 use crate::files::work;
-use crate::harness::{Node, TestCell, eventually, gone, spec};
+use crate::harness::{Node, TestCell, eventually, spec};
 use crate::wat;
 
 /// Writes what the kernel shows of a group with a limit of 100 MB, in both versions of the
@@ -97,35 +99,6 @@ async fn b09_files_stop_growing_under_memory_pressure_are_marked_and_grow_again_
     said(&cell, &["refused", "grown"]).await;
     marked(&cell, "u-1", false).await;
     marked(&late, "u-3", false).await;
-}
-
-#[tokio::test]
-async fn d10_the_largest_cell_is_ended_before_the_container_is_and_its_neighbour_stays() {
-    let groups = tempfile::tempdir().unwrap();
-    show_used(groups.path(), 50_000_000);
-    let node = Node::with(&["--cgroup-dir", groups.path().to_str().unwrap()]).await;
-    let (large, small) = (node.cell("large").await, node.cell("small").await);
-    let module = node.compile(&wat::fills_memory()).await;
-    let mut hungry = spec(&module);
-    hungry.grants.limits.memory_bytes = 64 << 20;
-    large.put("u-large", &hungry).await;
-    let waits = node.compile(&wat::waits()).await;
-    small.put("u-small", &spec(&waits)).await;
-    eventually("its memory is full", || async {
-        large.log("u-large").await.pop()
-    })
-    .await;
-    let before = small.reaches("u-small", VmState::Running).await;
-
-    show_used(groups.path(), 95_000_000);
-    gone(large.facts.pid).await;
-    show_used(groups.path(), 50_000_000);
-    eventually("only the neighbour is listed", || async {
-        let cells = node.client().cells().await.unwrap().cells;
-        (cells == [small.facts.clone()]).then_some(())
-    })
-    .await;
-    assert_eq!(small.client.vm("u-small").await.unwrap().unwrap(), before);
 }
 
 /// Lets a process have `bytes` of address space, or no bound.

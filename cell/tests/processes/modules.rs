@@ -144,7 +144,11 @@ async fn e02_a_compile_bomb_ends_at_the_limit_while_neighbours_compile_and_start
     assert!(bomb.len() < 20_000, "it is small: {} bytes", bomb.len());
     let (client, digest) = (node.client(), sha256(&bomb));
     let asked = Instant::now();
-    let bombing = tokio::spawn(async move { client.put_module(Some("team-b"), &digest, bomb.into()).await });
+    let bombing = tokio::spawn(async move {
+        client
+            .put_module(Some("team-b"), &digest, bomb.into())
+            .await
+    });
 
     let module = node.compile(&wat::prints("hello")).await;
     let cell = node.cell("team-a").await;

@@ -64,17 +64,6 @@ pub(crate) fn waits() -> Vec<u8> {
     )
 }
 
-/// Fills 48 MiB of memory, prints `full`, then waits.
-pub(crate) fn fills_memory() -> Vec<u8> {
-    module(
-        "full\\n",
-        "(drop (memory.grow (i32.const 768)))
-         (memory.fill (i32.const 1310720) (i32.const 7) (i32.const 50331648))
-         (call $write (i32.const 1) (i32.const 1024) (i32.const 5))
-         (call $wait_for_stdin_to_close)",
-    )
-}
-
 /// Computes for ever, and never looks at its stdin.
 pub(crate) fn spins() -> Vec<u8> {
     module("", "(loop $again (br $again))")

@@ -177,17 +177,20 @@ fn isolate(config: &mut Config) {
 /// Every counter is multiplied by what one VM may have, so that no VM can take the slot
 /// of another: the sum of `slots` VMs of any shape always fits.
 fn pool(slots: u32) -> PoolingAllocationConfig {
+    let times = if is_on(Guard::InstanceBound) { 1 } else { 4 };
+    let [instances, memories, tables] =
+        [CORE_INSTANCES_PER_VM, MEMORIES_PER_VM, TABLES_PER_VM].map(|bound| bound * times);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_VM))
-        .total_memories(slots.saturating_mul(MEMORIES_PER_VM))
-        .total_tables(slots.saturating_mul(TABLES_PER_VM))
+        .total_core_instances(slots.saturating_mul(instances))
+        .total_memories(slots.saturating_mul(memories))
+        .total_tables(slots.saturating_mul(tables))
         .total_stacks(slots)
-        .max_core_instances_per_component(CORE_INSTANCES_PER_VM)
-        .max_memories_per_component(MEMORIES_PER_VM)
-        .max_memories_per_module(MEMORIES_PER_VM)
-        .max_tables_per_component(TABLES_PER_VM)
-        .max_tables_per_module(TABLES_PER_VM)
+        .max_core_instances_per_component(instances)
+        .max_memories_per_component(memories)
+        .max_memories_per_module(memories)
+        .max_tables_per_component(tables)
+        .max_tables_per_module(tables)
         .max_core_instance_size(budget::INSTANCE_BYTES.usize())
         .max_component_instance_size(budget::INSTANCE_BYTES.usize())
         .max_memory_size(MAX_MEMORY_BYTES)

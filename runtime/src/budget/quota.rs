@@ -9,7 +9,7 @@ const BURST: Duration = agentvm_policy::budget::CPU_BURST.duration();
 
 /// What is used in any ten seconds is at most what they give and a fifth of that, which is the
 /// rate of this time.
-const EXCESS: Duration = Duration::from_secs(2);
+const EXCESS: Duration = agentvm_policy::budget::CPU_EXCESS.duration();
 
 /// Nanoseconds of CPU time that may still be used.
 ///

@@ -171,15 +171,103 @@ async fn d06_a_component_gets_no_more_random_bytes_than_the_host_allocates() {
     }
 }
 
+/// Sets `count` timers and keeps them all.
+pub(crate) fn timers(count: u32) -> Guest {
+    let body = format!(
+        "(local $i i32)
+         (loop $again
+           (drop (call $subscribe (i64.const 1000000000)))
+           (local.set $i (i32.add (local.get $i) (i32.const 1)))
+           (br_if $again (i32.lt_u (local.get $i) (i32.const {count}))))
+         (i32.const 0)"
+    );
+    Guest::wat(&component(CLOCK, &[SUBSCRIBE], &body))
+}
+
 #[tokio::test]
-async fn d04_handles_are_bounded() {
-    let body =
-        "(loop $again (drop (call $subscribe (i64.const 1000000000))) (br $again)) (i32.const 0)";
-    let ran = Guest::wat(&component(CLOCK, &[SUBSCRIBE], body))
-        .run()
-        .await;
+async fn c07_d04_timers_of_a_component_are_bounded() {
+    assert_eq!(timers(500).exit_code().await, 0);
+    let ran = timers(1_000_000).run().await;
     assert_eq!(ran.ending.reason, EndReason::Trap);
     assert!(ran.usage.fuel < 10_000_000, "{}", ran.usage.fuel);
+}
+
+/// Polls one timer that is over, `count` times in one list.
+pub(crate) fn polls(count: u32) -> Guest {
+    let poll = (
+        "poll",
+        "(canon lower (func $poll \"poll\") (memory $memory) (realloc $realloc))",
+        "(param i32 i32 i32)",
+    );
+    let clock = CLOCK.replace(
+        "(export \"[method]pollable.block\"",
+        "(export \"poll\" (func (param \"in\" (list (borrow 0))) (result (list u32))))
+         (export \"[method]pollable.block\"",
+    );
+    let body = format!(
+        "(local $i i32) (local $timer i32)
+         (local.set $timer (call $subscribe (i64.const 0)))
+         (loop $again
+           (i32.store offset=16384 (i32.mul (local.get $i) (i32.const 4)) (local.get $timer))
+           (local.set $i (i32.add (local.get $i) (i32.const 1)))
+           (br_if $again (i32.lt_u (local.get $i) (i32.const {count}))))
+         (call $poll (i32.const 16384) (i32.const {count}) (i32.const 16))
+         (i32.const 0)"
+    );
+    Guest::wat(&component(&clock, &[SUBSCRIBE, poll], &body))
+}
+
+#[tokio::test]
+async fn c07_a_component_polls_no_more_handles_at_once_than_it_can_hold() {
+    let guest = |count| polls(count).limits(|l| l.memory_bytes = 2 << 20);
+    assert_eq!(guest(1_024).exit_code().await, 0);
+    let ran = guest(1_025).run().await;
+    assert_eq!(ran.ending.reason, EndReason::Trap);
+    assert!(
+        ran.ending.message.contains("1025 handles"),
+        "{}",
+        ran.ending.message
+    );
+}
+
+#[tokio::test]
+async fn d04_what_a_components_poll_holds_counts() {
+    // 256 bytes each, 256 of them are free, and its page is all that it may have.
+    let guest = |count| polls(count).limits(|l| l.memory_bytes = 65_536);
+    assert_eq!(guest(250).exit_code().await, 0);
+    let ran = guest(300).run().await;
+    assert_eq!(
+        ran.ending.reason,
+        EndReason::MemoryLimit,
+        "{}",
+        ran.ending.message
+    );
+}
+
+/// Components that are in a host call whenever they are stopped.
+pub(crate) fn in_host_calls() -> Vec<Guest> {
+    let endless = |wit: &str, lowered: &[(&str, &str, &str)], call: &str| {
+        let body = format!("(loop $again {call} (br $again)) (i32.const 0)");
+        Guest::wat(&component(wit, lowered, &body))
+    };
+    vec![
+        endless(RANDOM, &[RANDOM_U64], "(drop (call $u64))"),
+        endless(
+            RANDOM,
+            &[RANDOM_BYTES],
+            "(call $bytes (i64.const 16) (i32.const 64))",
+        ),
+        endless(
+            CLOCK,
+            &[SUBSCRIBE, BLOCK],
+            "(call $block (call $subscribe (i64.const -1)))",
+        ),
+        endless(
+            CLOCK,
+            &[SUBSCRIBE, BLOCK],
+            "(call $block (call $subscribe (i64.const 0)))",
+        ),
+    ]
 }
 
 #[tokio::test]

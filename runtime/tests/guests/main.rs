@@ -7,15 +7,18 @@
 )]
 
 mod components;
+mod cpu;
 mod endings;
 mod files;
 mod harness;
 mod host_calls;
+mod leaks;
 mod limits;
 mod memory;
 mod modules;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod parsing;
 mod preview1;
 mod proposals;
 mod stopping;

@@ -221,19 +221,22 @@ async fn a_vm_that_finds_no_slot_ends_by_the_hosts_fault() {
     assert_eq!(first.end().await.ending.reason, EndReason::Stopped);
 }
 
+/// A component with one instance that has a memory, and `fields` besides: `$m` has a memory, `$e`
+/// has nothing.
+pub(crate) fn of_instances(fields: &str) -> String {
+    format!(
+        "(component
+           (core module $m (memory 1) (func (export \"run\") (result i32) (i32.const 0)))
+           (core module $e)
+           (core instance $m (instantiate $m)) {fields}
+           (func $run (result (result)) (canon lift (core func $m \"run\")))
+           (instance $i (export \"run\" (func $run)))
+           (export \"wasi:cli/run@0.2.3\" (instance $i)))"
+    )
+}
+
 #[test]
 fn d03_a_component_with_more_instances_or_memories_than_a_slot_has_is_refused() {
-    let component = |fields: &str| {
-        format!(
-            "(component
-               (core module $m (memory 1) (func (export \"run\") (result i32) (i32.const 0)))
-               (core module $e)
-               (core instance $m (instantiate $m)) {fields}
-               (func $run (result (result)) (canon lift (core func $m \"run\")))
-               (instance $i (export \"run\" (func $run)))
-               (export \"wasi:cli/run@0.2.3\" (instance $i)))"
-        )
-    };
     let of = |module: &str, count| format!("(core instance (instantiate {module}))").repeat(count);
     for (fields, fits) in [
         (of("$e", 63), true),
@@ -241,7 +244,7 @@ fn d03_a_component_with_more_instances_or_memories_than_a_slot_has_is_refused() 
         (of("$m", 1), true),
         (of("$m", 2), false),
     ] {
-        let wasm = wat::parse_str(component(&fields)).unwrap();
+        let wasm = wat::parse_str(of_instances(&fields)).unwrap();
         let loaded = load_on(engine(), &compile(engine(), &wasm).unwrap());
         match loaded {
             Ok(_) => assert!(fits, "{fields}"),

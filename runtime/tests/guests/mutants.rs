@@ -9,8 +9,8 @@ use agentvm_runtime::{Engine, EngineSettings, Guard, compile, switch_off};
 
 use crate::files::script::Attack;
 use crate::files::{access, cost, descriptors, links, mounts, names, paths, quota};
-use crate::harness::{Guest, Ran, say};
-use crate::memory;
+use crate::harness::{Guest, Ran, load_on, say};
+use crate::{components, cpu, memory, modules};
 
 /// Runs `guest` with and without `guard`, on this very thread.
 fn with_and_without(guard: Guard, guest: impl Fn() -> Guest) -> (Ran, Ran) {
@@ -36,6 +36,58 @@ fn d01_without_the_list_a_memory_of_64_bits_is_accepted() {
     };
     assert!(!accepts());
     assert!(switch_off(Guard::ClosedProposals, accepts));
+}
+
+#[test]
+fn c01_c05_without_the_limit_fuel_ends_nothing() {
+    for text in [
+        "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))",
+        "(module (memory (export \"memory\") 1) (func (export \"_start\"))
+            (func $spin (loop $l (br $l))) (start $spin))",
+    ] {
+        let (with, without) = with_and_without(Guard::FuelLimit, || {
+            let guest = Guest::wat(text).fuel(1_000_000);
+            guest.limits(|l| l.timeout_ms = Some(300))
+        });
+        assert_eq!(with.ending.reason, EndReason::OutOfFuel);
+        assert_eq!(without.ending.reason, EndReason::DeadlineExceeded);
+        assert!(without.usage.fuel > 10_000_000);
+    }
+}
+
+#[test]
+fn c02_without_the_charge_a_guest_that_only_yields_is_half_for_free() {
+    let counted = || {
+        let (ran, thread) = cpu::on_this_thread(cpu::yields(50_000));
+        ran.usage.cpu.as_secs_f64() / thread.as_secs_f64()
+    };
+    let with = counted();
+    let without = switch_off(Guard::TurnCharge, counted);
+    assert!(with > 0.8 && without < 0.7, "{with} {without}");
+}
+
+#[test]
+fn c04_without_the_cost_a_little_fuel_fills_much_memory() {
+    let wasm = wat::parse_str(
+        "(module (memory (export \"memory\") 16) (func (export \"_start\") (local $i i32)
+           (loop $l
+             (memory.fill (i32.const 0) (i32.const 1) (i32.const 1048576))
+             (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1)))
+               (i32.const 100))))))",
+    )
+    .unwrap();
+    let ends = || {
+        let engine = Engine::new(&EngineSettings { slots: 1 }).unwrap();
+        let program = load_on(&engine, &compile(&engine, &wasm).unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let ran = runtime.block_on(Guest::of(program).fuel(1_000_000).run());
+        ran.ending.reason
+    };
+    assert_eq!(ends(), EndReason::OutOfFuel);
+    assert_eq!(switch_off(Guard::BulkCost, ends), EndReason::Completed);
 }
 
 #[test]
@@ -71,6 +123,62 @@ fn d02_without_the_charge_tables_grow_above_the_limit() {
         (with.ending.exit_code, without.ending.exit_code),
         (Some(-1), Some(2))
     );
+}
+
+#[test]
+fn d03_without_the_bound_a_component_has_more_instances_and_memories() {
+    let instances = "(core instance (instantiate $e))".repeat(64);
+    for fields in [
+        instances.as_str(),
+        "(core instance (instantiate $m))".repeat(2).as_str(),
+    ] {
+        let wasm = wat::parse_str(modules::of_instances(fields)).unwrap();
+        let loads = || {
+            let engine = Engine::new(&EngineSettings { slots: 1 }).unwrap();
+            load_on(&engine, &compile(&engine, &wasm).unwrap()).is_ok()
+        };
+        assert!(!loads());
+        assert!(switch_off(Guard::InstanceBound, loads));
+    }
+}
+
+#[test]
+fn c07_without_the_bound_a_component_polls_any_number_of_handles() {
+    let (with, without) = with_and_without(Guard::PollBound, || {
+        components::polls(1_025).limits(|l| l.memory_bytes = 64 << 20)
+    });
+    assert_eq!(
+        (with.ending.exit_code, without.ending.exit_code),
+        (None, Some(0))
+    );
+}
+
+#[test]
+fn c07_without_the_bound_a_component_has_any_number_of_timers() {
+    let (with, without) = with_and_without(Guard::HandleBound, || components::timers(2_000));
+    assert_eq!(
+        (with.ending.exit_code, without.ending.exit_code),
+        (None, Some(0))
+    );
+}
+
+#[test]
+fn c08_without_the_stop_a_guest_goes_on() {
+    let stopped = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let guest = Guest::body("(loop $again (br $again))").fuel(50_000_000);
+            let running = guest.start();
+            running.handle.started().await;
+            running.handle.stop(EndReason::Evicted, Duration::ZERO);
+            running.end().await.ending.reason
+        })
+    };
+    assert_eq!(stopped(), EndReason::Evicted);
+    assert_eq!(switch_off(Guard::StopEnds, stopped), EndReason::OutOfFuel);
 }
 
 #[test]

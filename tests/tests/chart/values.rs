@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 /// Mistakes in values, each with what Helm's error has to name.
-const MISTAKES: [(&str, &str, &str); 27] = [
+const MISTAKES: [(&str, &str, &str); 29] = [
     ("operator.replica=3", "/operator", "'replica' not allowed"),
     ("operators.replicas=3", "", "'operators' not allowed"),
     ("operator.replicas=0", "/operator/replicas", "want 1"),
@@ -40,6 +40,16 @@ const MISTAKES: [(&str, &str, &str); 27] = [
         "'full', 'partial', 'none'",
     ),
     ("node.memoryPercent=99", "/node/memoryPercent", "want 95"),
+    (
+        "node.overcommit.memoryPercent=0",
+        "/node/overcommit/memoryPercent",
+        "want 1",
+    ),
+    (
+        "node.overcommit.cpuPercent=1001",
+        "/node/overcommit/cpuPercent",
+        "want 1,000",
+    ),
     ("node.graceSeconds=-1", "/node/graceSeconds", "want 0"),
     (
         "node.maxUnavailable=0%",

@@ -11,7 +11,7 @@ use crate::node::{Node, NodeSettings, Site};
 use crate::operator::Operator;
 use crate::registry::Registry;
 use crate::wait::{self, Look};
-use crate::{Result, crd, scratch, workspace};
+use crate::{Result, crd, panics, scratch, workspace};
 
 /// Everything that runs for a test binary.
 #[derive(Debug)]
@@ -34,10 +34,19 @@ pub fn installed() -> Result<&'static ControlPlane> {
     }))
 }
 
+static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
+
 /// The whole cluster.
 pub fn shared() -> Result<&'static Cluster> {
-    static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
     first_error(CLUSTER.get_or_init(|| start().map_err(|error| format!("{error:?}"))))
+}
+
+/// Fails where host code has panicked on a node that all tests share.
+pub fn no_panics() -> Result<()> {
+    let Some(Ok(cluster)) = CLUSTER.get() else {
+        return Ok(());
+    };
+    cluster.nodes.iter().try_for_each(panics::none_on)
 }
 
 impl Cluster {

@@ -24,6 +24,7 @@ pub mod image;
 pub mod kubectl;
 pub mod node;
 pub mod operator;
+pub mod panics;
 pub mod pki;
 pub mod process;
 pub mod program;

@@ -12,7 +12,7 @@ use crate::control_plane::ControlPlane;
 use crate::identity::{self, BoundTo};
 use crate::process::Process;
 use crate::wait::{self, Look};
-use crate::{Result, api, cache, http};
+use crate::{Result, api, cache, http, panics};
 
 pub use crate::built::binary;
 
@@ -229,6 +229,11 @@ impl Node {
             .unwrap_or_default())
     }
 
+    /// Where the agent serves `/metrics`, `/healthz` and `/readyz`.
+    pub fn agent_address(&self) -> SocketAddr {
+        self.call.listen
+    }
+
     /// The metrics' exposition.
     pub fn metrics(&self) -> Result<String> {
         Ok(http::get(self.call.listen, "/metrics")?.body)
@@ -264,6 +269,16 @@ impl Node {
                 .find(|vm| vm.get("uid").is_some_and(|u| u == uid));
             Ok(there.map_or(Look::Yes(()), |vm| Look::NotYet(vm.to_string())))
         })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let told = panics::none_on(self).map_err(|error| format!("{error:#}"));
+        assert_eq!(told, Ok(()), "a test has ended, and");
     }
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::wait::{self, Look};
-use crate::{Result, program};
+use crate::{Result, panics, program};
 
 /// A running process of the test's.
 #[derive(Debug)]
@@ -129,6 +129,11 @@ impl Drop for Process {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .wait();
+        if std::thread::panicking() {
+            return;
+        }
+        let log = self.stderr().unwrap_or_default();
+        assert_eq!(panics::in_log(&log), None, "{}", self.name);
     }
 }
 

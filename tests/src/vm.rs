@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
 use crate::wait::{self, Look};
-use crate::{Result, guests, identity};
+use crate::{Result, cluster, guests, identity};
 
 /// A namespace that one test has for itself; deleted when it is dropped.
 #[derive(Debug)]
@@ -192,11 +192,18 @@ impl<'a> Namespace<'a> {
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
+        // Nobody drops the nodes that all tests share.
+        let told = if std::thread::panicking() {
+            Ok(())
+        } else {
+            cluster::no_panics().map_err(|error| format!("{error:#}"))
+        };
         // Only frees capacity for other tests: a failure here must not hide theirs.
         let _ = self
             .plane
             .api
             .delete(&format!("/api/v1/namespaces/{}", self.name));
+        assert_eq!(told, Ok(()), "namespace {}", self.name);
     }
 }
 

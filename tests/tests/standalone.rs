@@ -15,7 +15,7 @@ use agentvm_tests::process::{self, Process};
 use agentvm_tests::program::output_of;
 use agentvm_tests::vm::manifest;
 use agentvm_tests::wait::{self, Look};
-use agentvm_tests::{Result, guests, http, scratch, workspace};
+use agentvm_tests::{Result, guests, http, panics, scratch, workspace};
 use anyhow::{Context, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -94,10 +94,12 @@ struct Ran {
 
 impl Ran {
     fn new(output: &Output, took: Duration) -> Self {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(panics::in_log(&stderr), None);
         Self {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stderr: stderr.into_owned(),
             took,
         }
     }

@@ -4,7 +4,8 @@ use agentvm_tests::Result;
 use agentvm_tests::process::signal;
 use agentvm_tests::real_node::stage::Stage;
 use agentvm_tests::vm::{number, text};
-use agentvm_tests::wait;
+use agentvm_tests::{panics, wait};
+use anyhow::ensure;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -64,4 +65,10 @@ pub(crate) fn restarts(pod: &Value, container: &str) -> i64 {
         .flatten()
         .find(|status| text(status, "/name") == container);
     found.map_or(-1, |status| number(status, "/restartCount"))
+}
+
+/// L11. A pod that goes takes its counts along, so this is asked before each that does.
+pub(crate) fn no_host_code_has_panicked(stage: &Stage) -> Result<()> {
+    ensure!(panics::in_metrics(&stage.metrics()?)? == 0);
+    panics::ensure_none_in("the node", &stage.cells_log()?)
 }

@@ -86,6 +86,10 @@ const STEPS: &[Step] = &[
         moves::a_no_execute_taint_evicts_what_does_not_tolerate_it,
     ),
     (
+        "no host code has panicked",
+        crashes::no_host_code_has_panicked,
+    ),
+    (
         "an upgrade stops VMs with grace",
         moves::an_upgrade_stops_vms_with_grace,
     ),
@@ -94,12 +98,20 @@ const STEPS: &[Step] = &[
         pressure::the_largest_cell_goes_before_the_container_does,
     ),
     (
+        "no host code has panicked",
+        crashes::no_host_code_has_panicked,
+    ),
+    (
         "a rollback keeps the objects",
         moves::a_rollback_keeps_the_objects,
     ),
     (
         "state on the host outlives its pods",
         state::state_on_the_host_outlives_its_pods,
+    ),
+    (
+        "no host code has panicked",
+        crashes::no_host_code_has_panicked,
     ),
     (
         "an uninstalled release leaves only what the docs say",

@@ -174,7 +174,7 @@ fn memory_pressure_of_a_node_is_a_condition_while_it_lasts_and_one_event() -> Re
 
 /// Writes what the kernel shows of a group with a limit of 100 MB, in both versions of the
 /// interface.
-fn show_used(root: &Path, bytes: u64) -> Result<()> {
+pub(crate) fn show_used(root: &Path, bytes: u64) -> Result<()> {
     for (path, content) in [
         ("cgroup.controllers", "memory pids\n".to_owned()),
         ("memory.stat", "inactive_file 0\n".to_owned()),

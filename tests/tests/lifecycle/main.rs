@@ -11,6 +11,7 @@ mod crowds;
 mod files;
 mod operators;
 mod placement;
+mod pressure;
 mod restarts;
 
 use agentvm_tests::Result;

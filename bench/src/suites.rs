@@ -7,11 +7,12 @@ use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
+use crate::effort::Effort;
 use crate::in_process::Bench;
 use crate::peers::{Metering, Peers};
 use crate::report::Row;
 use crate::samples::Samples;
-use crate::{cluster, files, node, socket};
+use crate::{cluster, files, metering, neighbour, node, socket, spin};
 
 /// The scratch folder of the peers: what one suite has fetched, the next finds.
 const PEERS: &str = "bench-peers";
@@ -31,8 +32,14 @@ pub(crate) enum Suite {
     Cpython,
     /// The virtual filesystem.
     Files,
+    /// Five kinds of computing, beside wasmtime's own metering and beside none.
+    Metering,
     /// From the agent's socket call to the first output.
     Socket,
+    /// A healthy VM beside VMs that attack.
+    Neighbour,
+    /// A thousand VMs that spin.
+    Spin,
     /// From `apply` to Running, many at once, and a thousand parked.
     Cluster,
     /// A release on a real node, and a hundred VMs beside a hundred Pods. Needs root.
@@ -40,7 +47,7 @@ pub(crate) enum Suite {
 }
 
 /// Runs `only`, or every suite where it is empty.
-pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
+pub(crate) fn run(only: &[Suite], effort: Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for &suite in Suite::value_variants() {
         if only.is_empty() || only.contains(&suite) {
@@ -49,8 +56,11 @@ pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
                 Suite::Hello => hello()?,
                 Suite::Cpython => cpython()?,
                 Suite::Files => files::rows(&Peers::prepare(&scratch::dir(PEERS)?)?)?,
+                Suite::Metering => metering::rows(&Peers::prepare(&scratch::dir(PEERS)?)?, effort)?,
                 Suite::Socket => socket()?,
+                Suite::Neighbour => neighbour::rows(effort)?,
                 // The harness brings its own runtime.
+                Suite::Spin => on_its_own_thread(move || spin::rows(effort))?,
                 Suite::Cluster => on_its_own_thread(cluster::rows)?,
                 // Moves its thread into the node's network, so it comes last.
                 Suite::Node => on_its_own_thread(node::rows)?,
@@ -60,7 +70,7 @@ pub(crate) fn run(only: &[Suite]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn on_its_own_thread(rows: fn() -> Result<Vec<Row>>) -> Result<Vec<Row>> {
+fn on_its_own_thread(rows: impl FnOnce() -> Result<Vec<Row>> + Send + 'static) -> Result<Vec<Row>> {
     std::thread::spawn(rows)
         .join()
         .unwrap_or_else(|_panic| Err(anyhow!("the suite panicked")))

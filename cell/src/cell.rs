@@ -14,6 +14,18 @@
 //! | `reclaim` | ends | memory for the system |
 //! | threads `log-file`, `log-stdout` | lines | the VMs' files, stdout |
 //!
+//! Whatever guests do, it has so much and no more of
+//!
+//! | what | by |
+//! | --- | --- |
+//! | threads | one for each core and one stand-in for guests, one for their timers, two for logs, one for all tasks above; `CELL_HELPERS` for what blocks |
+//! | descriptors | the process's limit: `CELL_SPARE_FILES`, and `CELL_FILES_PER_VM` for each VM; a guest opens none |
+//! | tasks | two for each live VM, of which there are `--max-vms` at most, and one for each request |
+//! | timers | three for each VM, and what one call of its waits for: `SUBSCRIPTIONS`, `HANDLES` |
+//! | memory maps | `MAPS_PER_CELL`, and `MAPS_PER_VM` for each VM: the pool of the engine has no more |
+//! | ended VMs | three for each that may live, with what they keep |
+//! | lines | `WAITING_LINES` for each VM, `QUEUED_LINES` in all |
+//!
 //! Guests run on threads of their own, those of `schedule`, so that none of these waits for a guest.
 
 mod archive;
@@ -51,6 +63,9 @@ use vms::Vms;
 
 /// Descriptors beyond those of the VMs, live and ended: the listener, connections, runtimes.
 const SPARE_OPEN_FILES: u64 = agentvm_policy::budget::CELL_SPARE_FILES.value;
+
+/// Descriptors for each VM: its log, its code, and those that hold their images.
+const FILES_PER_VM: u64 = agentvm_policy::budget::CELL_FILES_PER_VM.value;
 
 /// How long a cell that was told to stop with grace stays, so that its ends can be read.
 const LINGER: Duration = Duration::from_secs(1);
@@ -112,7 +127,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, CellError> {
     let engine = Engine::new(&EngineSettings {
         slots: settings.max_vms,
     })?;
-    let open_files = SPARE_OPEN_FILES + 5 * u64::from(settings.max_vms);
+    let open_files = SPARE_OPEN_FILES + FILES_PER_VM * u64::from(settings.max_vms);
     let bounds = Bounds {
         open_files,
         address_space_bytes: None,
@@ -156,7 +171,7 @@ pub fn run(settings: &Settings) -> Result<(), CellError> {
     let guests = schedule::Scheduler::start(prepared.cores)?;
     let tasks = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        .max_blocking_threads(agentvm_policy::budget::CELL_HELPERS.usize())
         .build()?;
     // A guest that spins does not keep the process: the scheduler waits for no poll.
     tasks.block_on(async {

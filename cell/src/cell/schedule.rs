@@ -8,6 +8,7 @@
 //! | thread | input | output |
 //! | --- | --- | --- |
 //! | `guest`: one for each core | the task that has used the least | its next poll |
+//! | `guest-late` | a task that waits while each of those is in a long poll | its next poll |
 //! | `guest-timers` | tokio's timers of the guests | wakers |
 //!
 //! Between the cells of a node, which have as many threads each, the kernel shares.
@@ -31,6 +32,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use queue::Queue;
+use task::Task;
 
 /// How much less of the CPU guests get than the tasks that control them.
 const NICENESS: i32 = 5;
@@ -51,12 +53,17 @@ impl Scheduler {
             queue: Arc::default(),
         };
         for _ in 0..workers {
-            let (queue, timers) = (scheduler.queue.clone(), timers.clone());
-            std::thread::Builder::new()
-                .name("guest".to_owned())
-                .spawn(move || work(&queue, &timers))?;
+            scheduler.thread("guest", &timers, Queue::next)?;
         }
+        scheduler.thread("guest-late", &timers, Queue::next_late)?;
         Ok(scheduler)
+    }
+
+    fn thread(&self, name: &str, timers: &Arc<Timers>, next: Next) -> io::Result<()> {
+        let (queue, timers) = (self.queue.clone(), timers.clone());
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        thread.spawn(move || work(&queue, &timers, next))?;
+        Ok(())
     }
 
     /// Where to start tasks.
@@ -162,12 +169,15 @@ impl Drop for Timers {
     }
 }
 
+/// How a thread comes by the next task; it says whether the last one is ready again.
+type Next = fn(&Queue, Option<Arc<Task>>) -> Option<Arc<Task>>;
+
 /// What each thread of the guests does until the scheduler is dropped.
-fn work(queue: &Queue, timers: &Timers) {
+fn work(queue: &Queue, timers: &Timers, next: Next) {
     // Niceness is a thread's own on Linux. Without it guests are only less polite.
     let _nice = rustix::process::setpriority_process(None, NICENESS);
     let _timers = timers.0.as_ref().map(Runtime::enter);
-    let mut task = queue.next(None);
+    let mut task = next(queue, None);
     let mut before = thread_cpu();
     while let Some(polling) = task {
         let polled = polling.poll(queue);
@@ -176,7 +186,7 @@ fn work(queue: &Queue, timers: &Timers) {
         polling.charge(after.saturating_sub(before));
         before = after;
         let again = polling.settle(polled, queue);
-        task = queue.next(again.then_some(polling));
+        task = next(queue, again.then_some(polling));
     }
 }
 

@@ -16,6 +16,8 @@ bounds! {
     MAPS_PER_VM = Count(6), "Memory maps of one VM, which `vm.max_map_count` must have", "fewer VMs fit on the node";
     MAPS_PER_CELL = Count(64), "Memory maps of a cell without VMs", "fewer VMs fit on the node";
     CELL_SPARE_FILES = Count(256), "Descriptors of a cell beyond those of its VMs", "connections to it are refused";
+    CELL_FILES_PER_VM = Count(5), "Descriptors of a cell for each VM that it may hold", "starting is refused";
+    CELL_HELPERS = Count(4), "Threads of a cell that load modules, read logs and work on archives; besides them it has one for each core and five for itself", "waits";
     REQUEST_BYTES = Bytes(32 << 20), "The body of a `PUT` of a VM, its mounted files included", "refused, `BadRequest`";
     READ_AT_ONCE_BYTES = Bytes(256 << 10), "A body that is read where requests are answered; a longer one is read elsewhere", "nothing";
     ANSWER_BYTES = Bytes(64 << 20), "One answer of a cell", "the answer is not read";

@@ -150,6 +150,8 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
             "cell::cell::reclaim::SOON",
             "cell::cell::schedule::NICENESS",
             "cell::cell::schedule::order::SLACK",
+            "cell::cell::schedule::queue::LATE",
+            "cell::cell::schedule::task::LONG",
             "cell::compile::NICENESS",
             "cell::warden::cells::attend::HEARD_WITHIN",
             "cell::warden::memory::GONE_WITHIN",

@@ -64,6 +64,25 @@ impl<T> Order<T> {
         self.floor = self.floor.max(used);
         Some(what)
     }
+
+    /// The next one that `fits`; the others stay.
+    pub(super) fn pop_where(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        let mut passed = Vec::new();
+        let found = loop {
+            match self.ready.pop() {
+                Some(next) if fits(&next.what) => break Some(next.what),
+                Some(next) => passed.push(next),
+                None => break None,
+            }
+        };
+        self.ready.extend(passed);
+        found
+    }
+
+    /// True where nothing is ready.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty()
+    }
 }
 
 #[derive(Debug)]

@@ -3,15 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::order::Order;
 use super::task::{Boxed, Task};
+
+/// How long the workers may keep a ready task waiting, all of them in one poll each, before the
+/// stand-in takes it.
+const LATE: Duration = Duration::from_millis(2);
 
 /// Shared by the scheduler, its threads and every task.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
     ready: Condvar,
+    /// Wakes the stand-in.
+    late: Condvar,
     panics: AtomicU64,
 }
 
@@ -21,8 +28,14 @@ struct State {
     /// Every task that has not ended, by its number.
     tasks: BTreeMap<u64, Arc<Task>>,
     started: u64,
-    /// Threads that wait.
+    /// Workers that wait.
     idle: usize,
+    /// Tasks that workers have taken.
+    taken: u64,
+    /// What that was when the stand-in found all of them stuck.
+    stuck_at: Option<u64>,
+    /// The stand-in waits for a task that no worker waits for.
+    stand_in_waits: bool,
     stopped: bool,
 }
 
@@ -48,13 +61,15 @@ impl Queue {
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, task: Arc<Task>) {
-        let wanted = !state.stopped && state.idle > 0;
+        let (worker, stand_in) = (state.idle > 0, state.stand_in_waits);
         if !state.stopped {
             state.put(task);
         }
         drop(state);
-        if wanted {
+        if worker {
             self.ready.notify_one();
+        } else if stand_in {
+            self.late.notify_one();
         }
     }
 
@@ -71,6 +86,7 @@ impl Queue {
                 return None;
             }
             if let Some(task) = state.order.pop() {
+                state.taken += 1;
                 return Some(task);
             }
             state.idle += 1;
@@ -80,6 +96,50 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
+    }
+
+    /// Waits for the next task that the stand-in polls: one that is ready while every worker is
+    /// stuck, and that is not known to take long itself. `again` as for [`Self::next`].
+    pub(super) fn next_late(&self, again: Option<Arc<Task>>) -> Option<Arc<Task>> {
+        if let Some(again) = again {
+            self.ready(again);
+        }
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if state.stuck_at == Some(state.taken)
+                && let Some(task) = state.order.pop_where(|task| !task.is_long())
+            {
+                return Some(task);
+            }
+            state = self.wait_until_stuck(state);
+        }
+    }
+
+    /// Waits for [`LATE`], and before it until something is ready.
+    fn wait_until_stuck<'queue>(
+        &self,
+        mut state: MutexGuard<'queue, State>,
+    ) -> MutexGuard<'queue, State> {
+        state.stuck_at = None;
+        if state.order.is_empty() {
+            state.stand_in_waits = true;
+            state = self
+                .late
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.stand_in_waits = false;
+        }
+        let taken = state.taken;
+        let is_over = |state: &mut State| !state.stopped;
+        let (mut state, _timed_out) = self
+            .late
+            .wait_timeout_while(state, LATE, is_over)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.stuck_at = (state.taken == taken).then_some(taken);
+        state
     }
 
     /// Task `number` has ended.
@@ -96,6 +156,7 @@ impl Queue {
         let order = std::mem::take(&mut state.order);
         drop(state);
         self.ready.notify_all();
+        self.late.notify_all();
         drop(order);
         for task in tasks.into_values() {
             task.end(self);

@@ -4,12 +4,16 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::queue::Queue;
+
+/// A poll that takes this much CPU time is a long one: guests let others run several times in it,
+/// unless they are in a call that can't be interrupted.
+const LONG: Duration = Duration::from_millis(3);
 
 /// A task's future; it takes its output elsewhere.
 pub(super) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -22,6 +26,8 @@ pub(super) struct Task {
     /// CPU time that it counts as having used, in nanoseconds. Written by who holds the task: the
     /// queue or the thread that polls it.
     used_ns: AtomicU64,
+    /// Whether its last poll took long.
+    is_long: AtomicBool,
     queue: Arc<Queue>,
 }
 
@@ -54,6 +60,7 @@ impl Task {
             number,
             stage: Mutex::new(Stage::Queued(future)),
             used_ns: AtomicU64::new(0),
+            is_long: AtomicBool::new(false),
             queue,
         })
     }
@@ -99,10 +106,16 @@ impl Task {
         }
     }
 
-    /// Adds CPU time.
+    /// Adds the CPU time of a poll.
     pub(super) fn charge(&self, used: Duration) {
         let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
         self.used_ns.fetch_add(nanos, Ordering::Relaxed);
+        self.is_long.store(used >= LONG, Ordering::Relaxed);
+    }
+
+    /// Whether its last poll took much longer than polls should.
+    pub(super) fn is_long(&self) -> bool {
+        self.is_long.load(Ordering::Relaxed)
     }
 
     /// CPU time that it counts as having used.

@@ -107,7 +107,76 @@ fn a_sleeper_that_wakes_is_polled_next() {
     let of_the_waker: Vec<usize> = (0..polled.len())
         .filter(|position| polled[*position] == 5)
         .collect();
-    assert_eq!(woken_at, Some(of_the_waker[10] + 1), "{polled:?}");
+    // The stand-in may have polled another meanwhile, where this machine does much else.
+    let soon = of_the_waker[10] + 1..of_the_waker[10] + 4;
+    assert!(woken_at.is_some_and(|at| soon.contains(&at)), "{polled:?}");
+}
+
+#[test]
+fn c04_a_task_that_wakes_does_not_wait_for_long_polls() {
+    let scheduler = Scheduler::start(2).unwrap();
+    let guests = scheduler.spawner();
+    let (alarm_tx, alarm_rx) = oneshot::channel::<()>();
+    let polled = Arc::new(AtomicUsize::new(0));
+    let woken = {
+        let polled = polled.clone();
+        guests.spawn(async move {
+            alarm_rx.await.unwrap();
+            // It gets all its polls, not the first one alone.
+            for _ in 0..50 {
+                polled.fetch_add(1, SeqCst);
+                yield_now().await;
+            }
+        })
+    };
+    let stuck = Arc::new(AtomicUsize::new(0));
+    let long: Vec<_> = (0..2)
+        .map(|_| {
+            let (stuck, polled) = (stuck.clone(), polled.clone());
+            guests.spawn(async move {
+                stuck.fetch_add(1, SeqCst);
+                until("it is polled meanwhile", || polled.load(SeqCst) == 50);
+            })
+        })
+        .collect();
+    until("every worker is in a long poll", || stuck.load(SeqCst) == 2);
+    alarm_tx.send(()).unwrap();
+    wait(woken).unwrap();
+    for long in long {
+        wait(long).unwrap();
+    }
+}
+
+#[test]
+fn c04_who_is_known_for_long_polls_leaves_the_stand_in_to_others() {
+    let scheduler = Scheduler::start(1).unwrap();
+    let guests = scheduler.spawner();
+    let (long_tx, long_rx) = channel();
+    let rounds = 5;
+    let long: Vec<_> = (0..2)
+        .map(|number| {
+            let long_tx = long_tx.clone();
+            guests.spawn(async move {
+                for _ in 0..rounds {
+                    burn(ms(30));
+                    let thread = std::thread::current().name().map(str::to_owned);
+                    long_tx.send((number, thread)).unwrap();
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for long in long {
+        wait(long).unwrap();
+    }
+    drop(long_tx);
+    let by_the_stand_in = long_rx
+        .iter()
+        .filter(|(_, thread)| thread.as_deref() == Some("guest-late"));
+    assert!(
+        by_the_stand_in.count() <= 1,
+        "only where it is not known yet"
+    );
 }
 
 #[test]
@@ -136,7 +205,7 @@ fn ten_thousand_parked_tasks_cost_no_thread() {
     for task in tasks {
         wait(task).unwrap();
     }
-    assert!(threads.lock().unwrap().len() <= 2);
+    assert!(threads.lock().unwrap().len() <= 3);
 }
 
 #[test]
@@ -209,7 +278,7 @@ fn a_panic_while_a_task_is_freed_stops_no_thread() {
     }));
     let _whether_it_was_heard = wait(broken);
     assert_eq!(wait(guests.spawn(async { 2 })), Ok(2));
-    assert_eq!(guests.panics_total(), 1);
+    until("it is counted", || guests.panics_total() == 1);
 }
 
 /// Says when it is dropped.
@@ -327,6 +396,18 @@ fn c12_one_that_slept_goes_first_and_keeps_nobody_waiting() {
         Guard::SleepEarnsNothing,
         one_that_slept_keeps_nobody_waiting
     ));
+}
+
+#[test]
+fn one_that_does_not_fit_is_passed_over_and_stays_first() {
+    let mut order = Order::default();
+    for task in 0..4 {
+        order.push(task, Duration::from_millis(task));
+    }
+    assert_eq!(order.pop_where(|task| *task >= 2), Some(2));
+    assert_eq!(order.pop_where(|task| *task > 3), None);
+    let left: Vec<_> = std::iter::from_fn(|| order.pop()).collect();
+    assert_eq!(left, [0, 1, 3]);
 }
 
 #[test]

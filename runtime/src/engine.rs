@@ -196,7 +196,8 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_memory_size(MAX_MEMORY_BYTES)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_unused_warm_slots(64)
-        .decommit_batch_size(16)
+        // At once: a batch that is not full keeps the memory of VMs that have ended for good.
+        .decommit_batch_size(1)
         .linear_memory_keep_resident(128 << 10)
         .table_keep_resident(16 << 10)
         .async_stack_keep_resident(16 << 10)

@@ -32,3 +32,21 @@ async fn d01_a_guest_that_traps_for_want_of_memory_ends_as_memory_limit_with_lim
     assert!(grown <= limit + 16 * MIB, "grew by {grown}");
     assert!(grown >= limit / 2, "its memory was not there: {grown}");
 }
+
+#[tokio::test]
+async fn d01_what_an_ended_vm_held_does_not_stay_with_its_cell() {
+    let _alone = alone().await;
+    let node = Node::start().await;
+    let module = node.compile(&memory::fills_once(500)).await;
+    let cell = node.cell("team-a").await;
+    let before = Holds::of(cell.facts.pid).resident;
+    let mut spec = spec(&module);
+    spec.grants.limits.memory_bytes = 512 * MIB;
+    cell.put("u-1", &spec).await;
+    assert_eq!(cell.ends("u-1").await, (EndReason::Completed, Some(0)));
+
+    let held = peak_resident(cell.facts.pid) - before;
+    assert!(held >= 500 * MIB, "its memory was not there: {held}");
+    let after = Holds::of(cell.facts.pid).resident - before;
+    assert!(after <= 16 * MIB, "{after} bytes stay after its end");
+}

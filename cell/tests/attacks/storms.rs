@@ -40,7 +40,7 @@ async fn d09_thousands_of_vms_that_come_and_go_leave_nothing_behind() {
     let maps = budget::MAPS_PER_CELL.value + SLOTS * budget::MAPS_PER_VM.value;
     let cell = node.cell("team-a").await;
     let mut specs = Vec::new();
-    let wanted = ["spin", "sleep", "grow", "rnd", "flood lines", "churn"];
+    let wanted = ["spin", "sleep", "grow", "rnd", "flood", "churn"];
     let of_kind = |probe: &Probe| wanted.contains(&probe.name);
     for probe in probes::all().into_iter().filter(of_kind) {
         let module = node.compile(&probe.wasm).await;

@@ -9,6 +9,13 @@ pub(crate) fn fills(mib: u32) -> Vec<u8> {
     module(mib * 16, "", &again(&fill))
 }
 
+/// Fills `mib` MiB once, and ends.
+pub(crate) fn fills_once(mib: u32) -> Vec<u8> {
+    let bytes = mib << 20;
+    let fill = format!("(memory.fill (i32.const 0) (i32.const 1) (i32.const {bytes}))");
+    module(mib * 16, "", &fill)
+}
+
 /// Copies 32 MiB onto itself, shifted, for ever.
 pub(crate) fn copies() -> Vec<u8> {
     let copy = "(memory.copy (i32.const 1) (i32.const 0) (i32.const 33554000))";

@@ -23,6 +23,8 @@ pub(crate) enum Guard {
     MostOverEnds,
     /// Memory is looked at more often the less of it is left.
     MemoryPace,
+    /// What a compiler says reaches nobody uncut or with control characters in it.
+    CompilersWords,
     /// The number of cells is bounded.
     CellBound,
     /// Of the guests that are ready, the one that has used the least CPU time is polled next.

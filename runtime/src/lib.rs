@@ -60,5 +60,6 @@ pub use meter::host_panics_total;
 pub use program::{LoadError, Program};
 pub use stdio::Output;
 pub use usage::Usage;
+pub use trap::sanitise;
 pub use validate::{Kind, ModuleError};
 pub use vm::{Vm, VmConfig, prepare};

@@ -78,7 +78,7 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
 /// `text` without control and formatting characters, cut to `max_chars`.
 ///
 /// Names come from guests: they must not forge lines of a log or turn text around.
-pub(crate) fn sanitise(text: &str, max_chars: usize) -> String {
+pub fn sanitise(text: &str, max_chars: usize) -> String {
     let harmless = |c: char| if is_harmless(c) { c } else { '?' };
     let mut clean: String = text.chars().map(harmless).take(max_chars).collect();
     if text.chars().nth(max_chars).is_some() {

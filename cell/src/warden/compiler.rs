@@ -15,6 +15,7 @@ use super::compilers::Place;
 use super::modules::internal;
 use super::{Settings, jail_flag, oom};
 use crate::control::{self, Channel, FromCompiler, ToCompiler};
+use crate::guards::{Guard, is_on};
 
 /// What one compilation may take.
 #[derive(Clone, Copy, Debug)]
@@ -147,8 +148,14 @@ fn verdict(
 ) -> Result<ModuleKind, Problem> {
     match progress {
         Progress::Compiled(kind) => Ok(kind),
-        Progress::Refused(problem) => Err(problem),
-        Progress::Failed(message) => Err(internal(format!("the compiler can't run: {message}"))),
+        Progress::Refused(problem) => Err(Problem {
+            message: clean(&problem.message),
+            ..problem
+        }),
+        Progress::Failed(message) => Err(internal(format!(
+            "the compiler can't run: {}",
+            clean(&message)
+        ))),
         Progress::Started | Progress::Jailed if stop == Stop::Shed => Err(Problem {
             reason: Reason::Exhausted,
             message: "the node ran short of memory while it compiled the module: try again later"
@@ -171,6 +178,14 @@ fn verdict(
     }
 }
 
+/// What a compiler says, whoever speaks for it by now.
+fn clean(message: &str) -> String {
+    if !is_on(Guard::CompilersWords) {
+        return message.to_owned();
+    }
+    agentvm_runtime::sanitise(message, budget::MODULE_MESSAGE_CHARS.usize())
+}
+
 fn over(what: &str) -> Problem {
     Problem {
         reason: Reason::CompileLimit,
@@ -181,6 +196,7 @@ fn over(what: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guards::switch_off;
 
     #[test]
     fn cpu_time_grows_with_the_module_between_two_bounds() {
@@ -196,6 +212,40 @@ mod tests {
         ] {
             assert_eq!(cpu_seconds(bytes), seconds, "{bytes} bytes");
         }
+    }
+
+    /// What is passed on where a compiler says this.
+    fn said(message: &str) -> String {
+        let limits = Limits {
+            wall: Duration::from_secs(3),
+            memory_mib: 64,
+            max_code_bytes: 1,
+            require_jail: JailLevel::Full,
+        };
+        let refused = Progress::Refused(Problem {
+            reason: Reason::InvalidModule,
+            message: message.to_owned(),
+        });
+        let ended = ExitStatus::from_raw(0);
+        let refused = verdict(refused, Stop::Itself, ended, (&limits, 10)).unwrap_err();
+        assert_eq!(refused.reason, Reason::InvalidModule);
+        refused.message
+    }
+
+    #[test]
+    fn e16_what_a_compiler_says_is_cut_and_clean_even_where_a_module_speaks_for_it() {
+        assert_eq!(said("a\u{1b}[31mb\r\n\u{202e}c"), "a?[31mb???c");
+        let long = said(&"x".repeat(16_000));
+        assert_eq!(long.chars().count(), budget::MODULE_MESSAGE_CHARS.usize());
+    }
+
+    #[test]
+    fn e16_mutant_what_a_compiler_says_reaches_the_asker_as_it_is() {
+        let hostile = "\u{1b}[2J".repeat(1_000);
+        assert_eq!(
+            switch_off(Guard::CompilersWords, || said(&hostile)),
+            hostile
+        );
     }
 
     #[test]

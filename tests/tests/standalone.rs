@@ -198,6 +198,24 @@ fn a_misbehaving_guest_is_stopped_and_the_reason_names_the_field_to_raise() -> R
 }
 
 #[test]
+fn a_limit_that_presses_is_said_with_its_field_before_it_ends_the_guest() -> Result<()> {
+    let limits = json!({"fuel": "600M", "cpu": "50m"});
+    let ran = Stage::of_probe("spin", "st-pressing", json!({"limits": limits}))?.run()?;
+    assert_eq!(ran.code, Some(152), "{ran:?}");
+    let said = [
+        "FuelPressure: ",
+        "of limits.fuel is used",
+        "(raise spec.limits.fuel)",
+    ];
+    let warned = |line: &&str| said.iter().all(|part| line.contains(part));
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let at = lines.iter().position(warned);
+    let end = lines.iter().position(|line| line.contains("OutOfFuel: "));
+    assert!(at.is_some() && at < end, "{ran:?}");
+    Ok(())
+}
+
+#[test]
 fn sigint_lets_the_guest_end_and_leaves_no_process_behind() -> Result<()> {
     let stage = Stage::of_probe(
         "stay",

@@ -2,6 +2,7 @@
 //
 //	rogue spin     looks around, then never returns
 //	rogue memory   takes memory until there is none
+//	rogue greedy N takes N MiB of memory, all its files and more log than it may, then spins
 //
 // Go asks the host for the files; the network it plays by itself, since WASI preview1 has no
 // call that would open a socket.
@@ -12,7 +13,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -26,6 +30,11 @@ func main() {
 		spin()
 	case "memory":
 		hoard()
+	case "greedy":
+		if err := greedy(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "rogue:", err)
+			os.Exit(2)
+		}
 	default:
 		fmt.Fprintf(os.Stderr, "rogue: no such act: %s\n", act)
 		os.Exit(2)
@@ -80,5 +89,42 @@ func hoard() {
 		}
 		hoarded = append(hoarded, block)
 		fmt.Printf("I hold %d MiB\n", len(hoarded)*piece>>20)
+	}
+}
+
+// greedy comes close to its limits and stays there for a while, so that somebody can look.
+func greedy(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("greedy needs a number of MiB")
+	}
+	mib, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	hoarded := make([][]byte, mib)
+	for i := range hoarded {
+		hoarded[i] = make([]byte, 1<<20)
+		for at := 0; at < 1<<20; at += 4096 {
+			hoarded[i][at] = 1
+		}
+	}
+	fmt.Printf("I hold %d MiB\n", len(hoarded))
+	files, err := fill()
+	fmt.Printf("my files take %d KiB, then: %v\n", 64*files, err)
+	time.Sleep(3 * time.Second)
+	for line := 0; line < 64; line++ {
+		fmt.Println("and I talk", strings.Repeat("and talk ", 10))
+	}
+	spin()
+	return nil
+}
+
+// fill writes files of 64 KiB until it may not, and returns how many there are.
+func fill() (int, error) {
+	for files := 0; ; files++ {
+		name := fmt.Sprintf("/tmp/%d", files)
+		if err := os.WriteFile(name, make([]byte, 64<<10), 0o600); err != nil {
+			return files, err
+		}
 	}
 }

@@ -15,7 +15,9 @@ Every bound on what a program, or whoever brings one, makes a node do. This file
 ## What a manifest sets
 
 Under `spec.limits`, see [the API](api.md); an AgentPolicy sets other defaults and lower maxima.
-A program that ends because of a limit says so in `status.reason`, and which field to raise.
+Above 80 % of a limit the VM's condition `LimitsPressure` names it. A program that ends because of one
+says so in `status.exit`: the reason, whose doing it is, and which field to raise.
+[An example](../examples/limits.yaml) sets all of them.
 
 | field | default | least | most | at the limit the program sees | end | metric |
 | --- | --- | --- | --- | --- | --- | --- |

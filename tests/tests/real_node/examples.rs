@@ -38,7 +38,7 @@ const fn expected(
     }
 }
 
-const EXPECTED: [Expected; 8] = [
+const EXPECTED: [Expected; 9] = [
     expected(
         "agent.yaml",
         "detective",
@@ -62,6 +62,13 @@ const EXPECTED: [Expected; 8] = [
         "Complete",
         &["Completed"],
         "everyone in it",
+    ),
+    expected(
+        "limits.yaml",
+        "greedy",
+        "Failed",
+        &["OutOfFuel"],
+        "I hold 52 MiB",
     ),
     // The limit's own reason, or Go's exit code where it notices in time.
     expected(

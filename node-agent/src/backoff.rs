@@ -1,5 +1,6 @@
 //! How long to wait before trying again: doubling, bounded, forgotten after success.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 /// The bounds of one kind of waiting.
@@ -27,11 +28,14 @@ pub const CALL: Schedule = Schedule {
     longest: Duration::from_secs(30),
 };
 
+/// Parts of a tenth of a wait, of which each who waits is spared some.
+const PARTS: u32 = 1024;
+
 /// A run that lasted this long clears what earlier failures cost.
 pub const STABLE_AFTER: Duration = Duration::from_mins(10);
 
 /// Counts failures in a row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Backoff {
     failures: u32,
 }
@@ -59,6 +63,16 @@ impl Backoff {
         schedule.first.saturating_mul(factor).min(schedule.longest)
     }
 
+    /// The same less up to a tenth, which is another part for each of those who wait: VMs that end
+    /// together, such as with their cell, do not all start together.
+    pub fn delay_of(self, schedule: Schedule, who: &str) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (who, self.failures).hash(&mut hasher);
+        let part = u32::try_from(hasher.finish() % u64::from(PARTS)).unwrap_or_default();
+        let delay = self.delay(schedule);
+        delay.saturating_sub(delay / 10 / PARTS * part)
+    }
+
     /// The history after a run of `ran`: one more failure, or the first where it was stable.
     #[must_use]
     pub fn after_run(self, ran: Duration) -> Self {
@@ -72,6 +86,8 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -80,6 +96,24 @@ mod tests {
             .map(|failures| Backoff::after(failures).delay(RESTART).as_secs())
             .collect();
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn those_who_wait_together_wait_differently_and_nobody_longer() {
+        for failures in 1..8 {
+            let backoff = Backoff::after(failures);
+            let longest = backoff.delay(RESTART);
+            let waits: BTreeSet<Duration> = (0..100)
+                .map(|vm| backoff.delay_of(RESTART, &format!("uid-{vm}")))
+                .collect();
+            assert!(waits.len() > 90, "{waits:?}");
+            assert!(*waits.last().unwrap() <= longest, "{waits:?}");
+            assert!(*waits.first().unwrap() >= longest * 9 / 10, "{waits:?}");
+        }
+        assert_eq!(
+            Backoff::default().delay_of(RESTART, "uid-a"),
+            Duration::ZERO
+        );
     }
 
     #[test]

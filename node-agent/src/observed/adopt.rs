@@ -1,6 +1,7 @@
 //! What is known of a VM before this agent has done anything to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentvm_cell_api::cell::{End, Usage};
 use agentvm_cell_api::warden::ModuleKind;
@@ -15,6 +16,9 @@ use crate::clock::Moment;
 use crate::desired::{Ruling, Want};
 use crate::problem::{Problem, StartReason};
 use crate::report::Key;
+
+/// A status keeps whole seconds of times.
+const SECOND_MS: u64 = 1_000;
 
 impl Observed {
     /// An object is assigned to this node, or changed. `status` is what it says of itself: it is
@@ -32,7 +36,7 @@ impl Observed {
             Ruling::Unknown(_) | Ruling::Invalid(_) | Ruling::Granted(_) => None,
         };
         if record.told.key.is_none() && record.epoch == want.epoch {
-            record.remember(want, status, now);
+            record.remember(want, status, now, unix_ms);
         }
         record.settle(want, now);
         record.adopt_run(want);
@@ -45,7 +49,7 @@ impl Observed {
 
 impl Record {
     /// Takes over what an earlier agent reported.
-    fn remember(&mut self, want: &Want, status: &AgentVMStatus, now: Moment) {
+    fn remember(&mut self, want: &Want, status: &AgentVMStatus, now: Moment, unix_ms: u64) {
         let key = Key::of(want.epoch, status);
         let restarts = status
             .restarts
@@ -58,10 +62,21 @@ impl Record {
             Some(Phase::BackOff) if !self.is_live() => {
                 self.remember_last_run(&key, status);
                 self.crashes = Backoff::after(self.restarts.saturating_add(1));
-                self.not_before = Some(now.saturating_add(self.crashes.delay(RESTART)));
+                // An agent that is started again and again must not make it wait for ever.
+                let ended = self.exit.as_ref().map(|end| end.finished_unix_ms);
+                let waited = ended.map_or(0, |ended| {
+                    unix_ms.saturating_sub(ended.saturating_add(SECOND_MS))
+                });
+                let wait = self.crashes.delay_of(RESTART, &want.uid);
+                let left = wait.saturating_sub(Duration::from_millis(waited));
+                self.not_before = Some(now.saturating_add(left));
                 self.next_counts = true;
             }
-            Some(Phase::Running) => self.remember_last_run(&key, status),
+            Some(Phase::Running) => {
+                self.remember_last_run(&key, status);
+                // What it cost is forgotten only after a run that is long enough.
+                self.crashes = self.crashes.max(Backoff::after(self.restarts));
+            }
             Some(_) | None => {}
         }
         self.told = Told {

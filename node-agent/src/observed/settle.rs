@@ -81,7 +81,7 @@ impl Record {
         };
         match next(want.restart_policy(), end.reason, cause) {
             Next::Anew => self.not_before = None,
-            Next::Again => self.again(end, ran, now),
+            Next::Again => self.again(end, ran, &want.uid, now),
             Next::Elsewhere => self.exit = Some(end),
             Next::Nothing => {
                 self.exit = Some(end);
@@ -90,10 +90,10 @@ impl Record {
         }
     }
 
-    fn again(&mut self, end: End, ran: Duration, now: Moment) {
+    fn again(&mut self, end: End, ran: Duration, uid: &str, now: Moment) {
         self.exit = Some(end);
         self.crashes = self.crashes.after_run(ran);
-        self.not_before = Some(now.saturating_add(self.crashes.delay(RESTART)));
+        self.not_before = Some(now.saturating_add(self.crashes.delay_of(RESTART, uid)));
         self.next_counts = true;
     }
 }

@@ -89,25 +89,6 @@ fn a_policy_that_cannot_be_read_starts_nothing() {
 }
 
 #[test]
-fn a_restart_waits_and_counts() {
-    let mut world = running(RestartPolicy::Always);
-    for (restarts, wait) in [(0, 10), (1, 20), (2, 40)] {
-        assert_eq!(world.record("u1").restarts, restarts);
-        world.ends("u1", EndReason::Completed);
-        world.settle();
-        world.wait(Duration::from_secs(wait - 1));
-        assert!(!world.record("u1").is_live(), "its back-off is {wait} s");
-        assert_eq!(world.plan().wake_at, Some(world.now + SECOND));
-        world.wait(SECOND);
-        assert!(
-            world.record("u1").is_live(),
-            "its back-off of {wait} s is over"
-        );
-    }
-    assert_eq!(world.starts["u1"], [(1, 0), (1, 1), (1, 2), (1, 3)]);
-}
-
-#[test]
 fn ten_minutes_of_running_make_the_next_back_off_short_again() {
     let mut world = running(RestartPolicy::Always);
     for _ in 0..4 {

@@ -228,3 +228,30 @@ fn an_eviction_is_an_end_with_a_record() {
     assert_eq!(condition(&status, "Running").0, "False");
     assert!(status.assignment.is_some());
 }
+
+#[test]
+fn c13_no_write_of_the_operator_touches_the_count_of_restarts() {
+    let agents = vm(&json!({
+        "phase": "BackOff", "observedGeneration": 3, "restarts": 7,
+        "assignment": {"nodeName": "n1", "epoch": 1}, "releasedEpoch": 1,
+    }));
+    let leaving = View::Leaving {
+        why: "a taint".into(),
+    };
+    let eviction = Eviction {
+        lost: lost(),
+        because: "it is refused",
+    };
+    let unplaceable = Unplaceable::default();
+    let writes = [
+        reported(&agents, &stays(Standing::Fresh), &now()),
+        reported(&agents, &stays(Standing::Silent), &now()),
+        reported(&agents, &leaving, &now()),
+        unplaced(&agents, &order(Some(lost())), &unplaceable, &now()),
+        assigning(&agents, &order(Some(lost())), "n2", &now()),
+        evicted(&agents, &eviction, &now()),
+    ];
+    for status in writes {
+        assert_eq!(status.restarts, None, "{status:?}");
+    }
+}

@@ -67,8 +67,8 @@ impl Record {
                 let waited = ended.map_or(0, |ended| {
                     unix_ms.saturating_sub(ended.saturating_add(SECOND_MS))
                 });
-                let wait = self.crashes.delay_of(RESTART, &want.uid);
-                let left = wait.saturating_sub(Duration::from_millis(waited));
+                let delay = self.crashes.delay_of(RESTART, &want.uid);
+                let left = delay.saturating_sub(Duration::from_millis(waited));
                 self.not_before = Some(now.saturating_add(left));
                 self.next_counts = true;
             }

@@ -102,6 +102,30 @@ fn new_arguments_take_another_run_that_counts_as_no_restart() -> Result<()> {
 }
 
 #[test]
+fn e18_of_a_hundred_changes_in_a_row_the_last_one_wins_and_one_run_is_left() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let namespace = Namespace::create(cluster.plane, "li-race")?;
+    let uid = namespace.run_probe("turncoat", "stay", &json!({"args": ["first"]}))?;
+    let before = namespace.wait_phase("turncoat", "Running")?;
+    let node = node_of(cluster, &before)?;
+    for number in 0..100 {
+        let args = json!({"args": [format!("change-{number}")]});
+        namespace.change("turncoat", &args)?;
+        ensure!(node.vms(&namespace.name)?.len() <= 1, "two runs at once");
+    }
+    let after = namespace.wait_for("turncoat", "the last change is followed", |vm| {
+        phase(vm) == "Running"
+            && number(vm, "/status/observedGeneration") == number(vm, "/metadata/generation")
+    })?;
+    assert_eq!(number(&after, "/status/restarts"), 0, "{after}");
+    let vm = held(node, &namespace, &uid)?;
+    assert_eq!(vm["spec"]["args"][1], "change-99", "{vm}");
+    assert_eq!(node.vms(&namespace.name)?.len(), 1);
+    namespace.delete("turncoat")?;
+    node.wait_until_gone(&namespace.name, &uid)
+}
+
+#[test]
 fn what_a_vm_is_made_of_never_changes() -> Result<()> {
     let plane = cluster::installed()?;
     let namespace = Namespace::create(plane, "li-fixed")?;

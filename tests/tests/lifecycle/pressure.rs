@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentvm_tests::node::{Node, NodeSettings};
-use agentvm_tests::vm::{Condition, Namespace, condition, phase, text};
+use agentvm_tests::vm::{Condition, Namespace, condition, number, phase, text};
 use agentvm_tests::{Result, cluster, scratch, wait};
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// Waits for the condition, then for the Event and the metric that tell the same.
 fn presses(node: &Node, namespace: &Namespace<'_>, vm: &str, limit: &str) -> Result<Condition> {
     let what = format!("limits.{limit} to press");
-    let seen = namespace.wait_for_within(2 * MINUTE, vm, &what, |vm| {
+    let seen = namespace.wait_for_within(3 * MINUTE, vm, &what, |vm| {
         condition(vm, "LimitsPressure").is_some_and(|told| told.status == "True")
     })?;
     assert_eq!(phase(&seen), "Running", "it goes on: {seen}");
@@ -78,11 +78,12 @@ fn a_vm_that_holds_most_of_its_memory_is_told_so() -> Result<()> {
 fn a_vm_that_waits_for_its_cpu_for_most_of_a_minute_is_told_so() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "li-slow")?;
-    let slow = json!({"limits": {"cpu": "10m", "memory": "1Mi"}});
-    namespace.run_probe("spinner", "spin", &slow)?;
-    let running = namespace.wait_phase("spinner", "Running")?;
+    // One step of it takes much more than its quota: what a busy machine adds is little beside that.
+    let slow = json!({"limits": {"cpu": "10m", "memory": "200Mi"}});
+    namespace.run_probe("filler", "fill", &slow)?;
+    let running = namespace.wait_phase("filler", "Running")?;
     let node = node_of(cluster, &running)?;
-    let told = presses(node, &namespace, "spinner", "cpu")?;
+    let told = presses(node, &namespace, "filler", "cpu")?;
     assert_eq!(told.reason, "CpuPressure");
     assert!(told.message.contains("limits.cpu of 10m"), "{told:?}");
     Ok(())
@@ -111,7 +112,7 @@ fn a_limit_that_is_raised_while_the_vm_runs_presses_no_more() -> Result<()> {
 }
 
 #[test]
-fn d10_vms_whose_cell_goes_for_memory_are_told_whose_it_was_and_neighbours_stay() -> Result<()> {
+fn d10_vms_whose_cell_goes_for_memory_are_told_so() -> Result<()> {
     let cluster = cluster::shared()?;
     let cgroups = scratch::dir("li-full-cgroups")?;
     show_used(&cgroups, 50_000_000)?;
@@ -120,34 +121,31 @@ fn d10_vms_whose_cell_goes_for_memory_are_told_whose_it_was_and_neighbours_stay(
         ..NodeSettings::reserved()
     };
     let node = cluster.add_node("li-short", &settings)?;
-    let large = Namespace::create(cluster.plane, "li-large")?;
-    let small = Namespace::create(cluster.plane, "li-small")?;
-    let hoard = only_on(&node, json!({"limits": {"memory": "200Mi"}}));
-    large.run_probe("hoarder", "hoard", &hoard)?;
-    let stay = only_on(&node, json!({"limits": {"memory": "1Mi"}}));
-    small.run_probe("stayer", "stay", &stay)?;
-    let before = small.wait_phase("stayer", "Running")?;
-    large.wait_phase("hoarder", "Running")?;
-    wait::until("the guest to be large", || {
-        let stdout = node.warden.stdout()?;
-        Ok(wait::yes_if(stdout.contains("full"), || stdout))
-    })?;
-
-    show_used(&cgroups, 95_000_000)?;
-    wait::until("the large cell to go", || {
-        let pid = node.cell_pid(&large.name)?;
-        Ok(wait::yes_if(pid.is_none(), || format!("{pid:?}")))
-    })?;
-    show_used(&cgroups, 50_000_000)?;
-    let ended = large.wait_phase("hoarder", "Failed")?;
-    assert_eq!(text(&ended, "/status/exit/reason"), "Evicted", "{ended}");
-    assert_eq!(text(&ended, "/status/exit/fault"), "Platform", "{ended}");
-    assert!(ended["status"]["exit"]["field"].is_null(), "{ended}");
-    let message = text(&ended, "/status/exit/message");
-    for part in ["the node ran short of memory", "namespace li-large held"] {
-        assert!(message.contains(part), "{part}: {message}");
+    let namespace = Namespace::create(cluster.plane, "li-large")?;
+    for (vm, policy) in [("once", "Never"), ("again", "Always")] {
+        let spec = only_on(&node, json!({"restartPolicy": policy}));
+        namespace.run_probe(vm, "stay", &spec)?;
     }
-    let after = small.vm("stayer")?;
-    assert_eq!(after["status"], before["status"], "a neighbour noticed");
+    for vm in ["once", "again"] {
+        namespace.wait_phase(vm, "Running")?;
+    }
+    show_used(&cgroups, 95_000_000)?;
+    let once = namespace.wait_phase("once", "Failed")?;
+    show_used(&cgroups, 50_000_000)?;
+    let again = namespace.wait_for("again", "it runs again", |vm| {
+        phase(vm) == "Running" && number(vm, "/status/restarts") == 1
+    })?;
+    for ended in [once, again] {
+        assert_eq!(text(&ended, "/status/exit/reason"), "Evicted", "{ended}");
+        assert_eq!(text(&ended, "/status/exit/fault"), "Platform", "{ended}");
+        assert!(ended["status"]["exit"]["field"].is_null(), "{ended}");
+        let message = text(&ended, "/status/exit/message");
+        for part in [
+            "the node ran short of memory",
+            "the cell of namespace li-large held",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
     Ok(())
 }

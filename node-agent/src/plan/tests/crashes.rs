@@ -30,9 +30,9 @@ fn back_off(world: &mut World, uid: &str) -> Duration {
     let ended = world.now;
     while !world.record(uid).is_live() {
         let wake_at = world.plan().wake_at.unwrap();
-        world.wait(wake_at - world.now);
+        world.wait(wake_at.saturating_sub(world.now));
     }
-    world.now - ended
+    world.now.saturating_sub(ended)
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn c13_vms_that_end_together_do_not_start_together() {
     while world.observed.vms.values().any(|record| !record.is_live()) {
         let before = world.cell.len();
         let wake_at = world.plan().wake_at.unwrap();
-        world.wait(wake_at - world.now);
+        world.wait(wake_at.saturating_sub(world.now));
         moments += usize::from(world.cell.len() > before);
     }
     assert_eq!(moments, 4);
@@ -108,7 +108,7 @@ fn c13_an_agent_that_dies_all_the_time_neither_ends_a_back_off_nor_makes_it_endl
         world.start_agent();
         world.settle();
     }
-    let waited = world.now - ended;
+    let waited = world.now.saturating_sub(ended);
     assert!(
         waited >= 270 * SECOND && waited <= 321 * SECOND,
         "{waited:?}"
@@ -153,7 +153,7 @@ proptest! {
             }
         }
         for (index, start) in starts.iter().enumerate() {
-            let soon = starts[index..].iter().filter(|other| **other - *start <= 600 * SECOND);
+            let soon = starts[index..].iter().filter(|other| other.saturating_sub(*start) <= 600 * SECOND);
             prop_assert!(soon.count() <= 12, "{starts:?}");
         }
         prop_assert_eq!(world.record("u1").restarts as usize, starts.len() - 1);

@@ -128,7 +128,6 @@ fn p99(samples: &[u64]) -> u64 {
 }
 
 #[tokio::test]
-#[ignore = "until long polls and floods of output leave neighbours alone"]
 async fn c09_no_attack_doubles_the_p99_of_a_vm_in_another_namespace() {
     let table = table().await;
     let late = table.rows.iter().filter(|row| !Row::fits(row.other));
@@ -137,7 +136,7 @@ async fn c09_no_attack_doubles_the_p99_of_a_vm_in_another_namespace() {
 }
 
 #[tokio::test]
-#[ignore = "until long polls and floods of output leave neighbours alone"]
+#[ignore = "until floods of output leave neighbours alone"]
 async fn c09_no_attack_doubles_the_p99_of_a_vm_in_the_same_namespace() {
     let table = table().await;
     let late = table.rows.iter().filter(|row| !Row::fits(row.same));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use agentvm_cell_api::cell::{Usage, VmSpec, VmState};
+use agentvm_cell_api::cell::{VmSpec, VmState};
 use agentvm_policy::EndReason;
 use futures::future::join_all;
 use tokio::sync::OnceCell;
@@ -18,8 +18,9 @@ use crate::proc::{Holds, peak_resident};
 const MILLICORES: u64 = 1_200;
 /// One instruction of this probe takes longer than the other probes get in all.
 const LONG: (&str, u64) = ("fill", 200);
-/// For how long they run.
+/// For how long they run, and then at full speed, so that each is stopped in what it does.
 const WINDOW: Duration = Duration::from_secs(10);
+const FULL_SPEED: Duration = Duration::from_secs(2);
 const MIB: u64 = 1 << 20;
 
 /// What one probe came to.
@@ -91,6 +92,13 @@ impl fmt::Display for Table {
     }
 }
 
+/// CPU time up to a moment.
+struct Reading {
+    at: Instant,
+    cpu: Duration,
+    metered: Duration,
+}
+
 /// One cell under observation.
 struct Watched {
     cell: TestCell,
@@ -117,14 +125,19 @@ impl Watched {
         }
     }
 
-    /// The CPU time of the cell.
-    async fn cpu(&self) -> (Instant, Duration) {
+    /// The CPU time of the cell and of its VM.
+    async fn cpu(&self) -> Reading {
         let stats = self.cell.client.stats().await.unwrap();
-        (Instant::now(), Duration::from_nanos(stats.cpu_ns))
+        let metered = stats.vms.get("u-1").map_or(0, |usage| usage.cpu_ns);
+        Reading {
+            at: Instant::now(),
+            cpu: Duration::from_nanos(stats.cpu_ns),
+            metered: Duration::from_nanos(metered),
+        }
     }
 
     /// Stops the VM without grace; tells how long that takes.
-    async fn stop(&self) -> (Duration, EndReason, Usage) {
+    async fn stop(&self) -> (Duration, EndReason) {
         let asked = Instant::now();
         let stop = self
             .cell
@@ -135,7 +148,7 @@ impl Watched {
             Some(end) => end,
             None => self.cell.reaches("u-1", VmState::Ended).await.end.unwrap(),
         };
-        (asked.elapsed(), end.reason, end.usage)
+        (asked.elapsed(), end.reason)
     }
 }
 
@@ -162,33 +175,34 @@ async fn measure() -> Table {
     }
     let before = join_all(watched.iter().map(Watched::cpu)).await;
     join_all(watched.iter().map(|one| one.cell.put("u-1", &one.spec))).await;
-    let end = Instant::now() + WINDOW;
-    while Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        for one in &mut watched {
-            one.most = one.most.max(Holds::of(one.cell.facts.pid));
-        }
-    }
+    watch(&mut watched, WINDOW).await;
     let after = join_all(watched.iter().map(Watched::cpu)).await;
+    let faster = watched.iter().map(|one| {
+        let mut spec = one.spec.clone();
+        spec.grants.limits.cpu_millicores = 1_000;
+        async move { one.cell.put("u-1", &spec).await }
+    });
+    join_all(faster).await;
+    watch(&mut watched, FULL_SPEED).await;
     let stopped = join_all(watched.iter().map(Watched::stop)).await;
 
     let spent: Vec<Duration> = before
         .iter()
         .zip(&after)
-        .map(|(before, after)| after.1.saturating_sub(before.1))
+        .map(|(before, after)| after.cpu.saturating_sub(before.cpu))
         .collect();
     let (quiet, still) = (spent[0], watched[0].most);
     let rows = (1..watched.len()).map(|at| {
         let one = &watched[at];
-        let (stopped, ended, ref usage) = stopped[at];
-        let window = after[at].0 - before[at].0;
+        let (stopped, ended) = stopped[at];
+        let window = after[at].at - before[at].at;
         let millicores = u32::try_from(one.spec.grants.limits.cpu_millicores).unwrap();
         let more = |most: u64, still: u64| most.cast_signed() - still.cast_signed();
         Row {
             name: one.probe.name,
             cpu: spent[at].saturating_sub(quiet),
             allowed: window * millicores / 1_000,
-            metered: Duration::from_nanos(usage.cpu_ns),
+            metered: after[at].metered,
             grown: peak_resident(one.cell.facts.pid) - one.before.resident,
             limit: one.probe.bytes(),
             threads: more(one.most.threads, still.threads),
@@ -199,6 +213,17 @@ async fn measure() -> Table {
         }
     });
     Table(rows.collect())
+}
+
+/// Looks at what the cells hold for a while.
+async fn watch(watched: &mut [Watched], window: Duration) {
+    let end = Instant::now() + window;
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for one in &mut *watched {
+            one.most = one.most.max(Holds::of(one.cell.facts.pid));
+        }
+    }
 }
 
 /// The rows that do not fit, in a message with all of them.

@@ -211,8 +211,12 @@ fn stats(socket: &Path) -> Option<Stats> {
     socket.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str(body).ok()
+    // One that was killed meanwhile.
+    if answer.is_empty() {
+        return None;
+    }
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    Some(serde_json::from_str(body).unwrap())
 }
 
 impl Drop for Node {

@@ -33,6 +33,8 @@ pub(crate) enum Guard {
     SleepEarnsNothing,
     /// What a run writes in all is bounded.
     LogTotal,
+    /// The lines of VMs that write all they can leave room for those of others.
+    LogRoom,
     /// A VM pays for the writing of its lines.
     LogCharge,
 }

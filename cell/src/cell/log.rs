@@ -7,12 +7,12 @@
 mod allowance;
 mod bucket;
 mod file;
+mod lane;
 mod line;
 mod tariff;
 mod writer;
 
 use std::fs::File;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,11 @@ use agentvm_runtime::Output;
 
 use allowance::Allowance;
 use file::BoundedFile;
+use lane::Waiting;
 pub(super) use line::Names;
 use line::Splitter;
 pub(super) use writer::Writer;
 use writer::{PARTIAL_AFTER, Queues};
-
-/// Lines of one VM that may wait to be written; more would be at its neighbours' expense.
-const MAX_WAITING_LINES: usize = agentvm_policy::budget::WAITING_LINES.usize();
 
 /// Bytes that a VM has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +46,9 @@ pub(super) struct VmLog {
     queues: Queues,
     state: Mutex<State>,
     file: Mutex<Option<BoundedFile>>,
-    waiting: AtomicUsize,
+    /// Its lines that wait for each of the threads.
+    to_file: Waiting,
+    to_stdout: Waiting,
     /// Who pays for what is written.
     payer: OnceLock<Payer>,
 }
@@ -109,7 +109,8 @@ impl VmLog {
                 stderr: Splitter::default(),
             }),
             file: Mutex::new(file.map(BoundedFile::new)),
-            waiting: AtomicUsize::new(0),
+            to_file: Waiting::default(),
+            to_stdout: Waiting::default(),
             payer: OnceLock::new(),
         })
     }
@@ -150,7 +151,7 @@ impl VmLog {
     /// Waits until what was written before is in the file.
     pub(super) async fn settle(&self, within: Duration) {
         let settled = async {
-            while self.waiting.load(Ordering::Acquire) > 0 {
+            while self.to_file.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -211,7 +212,7 @@ impl VmLog {
         let newline = u64::from(!partial);
         let mut emitted = Emitted::default();
         // Asked before the work of encoding, too, which would be for nothing.
-        if self.is_full() {
+        if self.queues.are_full(self) {
             emitted.dropped = wide(text.len()) + newline;
             return emitted;
         }
@@ -231,7 +232,7 @@ impl VmLog {
 
     /// Queues a line and adds what that costs; false where it will not be written as it should.
     fn queue(self: &Arc<Self>, line: Vec<u8>, price: &mut Duration) -> bool {
-        if self.is_full() {
+        if self.queues.are_full(self) {
             return false;
         }
         let length = line.len();
@@ -241,16 +242,11 @@ impl VmLog {
         queued.whole
     }
 
-    fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= MAX_WAITING_LINES
-    }
-
     /// Called by the file thread.
     fn append(&self, line: &[u8]) {
         if let Some(file) = self.file().as_mut() {
             file.append(line);
         }
-        self.waiting.fetch_sub(1, Ordering::Release);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

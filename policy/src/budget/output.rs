@@ -16,7 +16,7 @@ bounds! {
     LOG_LINE_BYTES = Bytes(4_096), "One line of a log, newline included", "goes on in the next line";
     UNFINISHED_LINE_BYTES = Bytes(3_072), "Text that waits for its newline", "written as it is";
     PARTIAL_LINE_AFTER = Milliseconds(100), "How long text waits for its newline", "written as it is";
-    WAITING_LINES = Count(256), "Lines of one VM that wait to be written", "dropped, `agentvm_vm_log_dropped_bytes_total`";
+    WAITING_LINES = Count(256), "Lines of one VM that wait in each queue, and no more than there is room left in it", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     QUEUED_LINES = Count(4_096), "Lines of one cell that wait in each queue", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     LOG_LINE_COST = Nanoseconds(2_000), "CPU time that a VM pays for each line of its log, besides that of its own calls", "`limits.cpu`";
     LOG_KIB_COST = Nanoseconds(4_000), "CPU time that it pays for each KiB of these lines", "`limits.cpu`";

@@ -28,14 +28,11 @@ pub(super) fn price(bytes: usize, writers: Writers) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, pipe};
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::Acquire;
-    use std::sync::mpsc::sync_channel;
 
     use agentvm_policy::Limits;
     use rustix::time::{ClockId, clock_gettime};
 
+    use super::super::lane::lane;
     use super::super::writer::{Queues, write_files, write_stdout};
     use super::super::{Names, VmLog};
     use super::*;
@@ -50,17 +47,15 @@ mod tests {
 
     /// CPU time of both threads for each of `lines` lines of `bytes`.
     fn measure(lines: u32, bytes: usize, writers: Writers) -> Duration {
-        let (file_tx, file_rx) = sync_channel(4_096);
-        let (stdout_tx, stdout_rx) = sync_channel(4_096);
-        let pending = Arc::new(AtomicUsize::new(0));
+        let (to_file, file) = lane();
+        let (to_stdout, stdout) = lane();
         let (mut read_end, write_end) = pipe().unwrap();
-        let (of_file, of_stdout) = (pending.clone(), pending.clone());
         let files = std::thread::spawn(move || {
-            write_files(&file_rx, &of_file);
+            write_files(&file);
             thread_cpu()
         });
         let stdout = std::thread::spawn(move || {
-            write_stdout(&stdout_rx, &of_stdout, write_end);
+            write_stdout(&stdout, write_end);
             thread_cpu()
         });
         let reader = std::thread::spawn(move || {
@@ -68,9 +63,8 @@ mod tests {
             while read_end.read(&mut chunk).unwrap() > 0 {}
         });
         let queues = Queues {
-            file_tx,
-            stdout_tx,
-            pending: pending.clone(),
+            file: to_file,
+            stdout: to_stdout,
         };
         let names = Names {
             namespace: "team-a".to_owned(),
@@ -80,11 +74,11 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let log = VmLog::new(names, &Limits::default(), Some(file), queues.clone());
         let enough = match writers {
-            Writers::Busy => 4_000,
+            Writers::Busy => 100,
             Writers::Asleep => 0,
         };
         for _ in 0..lines {
-            while pending.load(Acquire) > enough {
+            while queues.pending() > enough {
                 std::thread::sleep(Duration::from_micros(100));
             }
             queues.line(&log, vec![b'x'; bytes]);

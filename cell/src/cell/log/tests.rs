@@ -1,20 +1,22 @@
 //! One VM's log, with queues that the test reads itself.
 
-use std::sync::mpsc::{Receiver, sync_channel};
-
-use super::writer::Job;
+use super::lane::{End, lane};
+use super::writer::{Job, Printed};
 use super::*;
 use crate::guards::{Guard, switch_off};
 
 /// A log and the far ends of its queues.
 struct Desk {
     log: Arc<VmLog>,
-    file_rx: Receiver<Job>,
-    stdout_rx: Receiver<Arc<[u8]>>,
+    file: End<Job>,
+    stdout: End<Printed>,
     paid: Arc<Mutex<Duration>>,
 }
 
 const PLENTY: u64 = 1 << 30;
+
+/// The most lines of one VM that wait.
+const MAX_WAITING_LINES: usize = agentvm_policy::budget::WAITING_LINES.usize();
 
 fn limits(rate: u64, total: u64) -> Limits {
     Limits {
@@ -26,12 +28,11 @@ fn limits(rate: u64, total: u64) -> Limits {
 
 impl Desk {
     fn with(limits: &Limits) -> Self {
-        let (file_tx, file_rx) = sync_channel(4_096);
-        let (stdout_tx, stdout_rx) = sync_channel(4_096);
+        let (to_file, file) = lane();
+        let (to_stdout, stdout) = lane();
         let queues = Queues {
-            file_tx,
-            stdout_tx,
-            pending: Arc::default(),
+            file: to_file,
+            stdout: to_stdout,
         };
         let names = Names {
             namespace: "team-a".to_owned(),
@@ -44,8 +45,8 @@ impl Desk {
         log.charge_to(move |used| *payer.lock().unwrap() += used);
         Self {
             log,
-            file_rx,
-            stdout_rx,
+            file,
+            stdout,
             paid,
         }
     }
@@ -56,9 +57,9 @@ impl Desk {
 
     /// Lines that wait in both queues.
     fn queued(&self) -> (usize, usize) {
-        let lines = self.file_rx.try_iter();
+        let lines = self.file.rx.try_iter();
         let to_file = lines.filter(|job| matches!(job, Job::Line(..))).count();
-        (to_file, self.stdout_rx.try_iter().count())
+        (to_file, self.stdout.rx.try_iter().count())
     }
 
     fn paid(&self) -> Duration {

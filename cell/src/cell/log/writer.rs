@@ -1,25 +1,22 @@
 //! The two threads that write lines: one to stdout, one to the VMs' files.
 //!
-//! Their queues are bounded. Where one is full, lines are dropped and counted: a stdout that
+//! Their queues are bounded. Where one has no room, lines are dropped and counted: a stdout that
 //! nobody reads stops no guest, and keeps no line from the files.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use agentvm_policy::Limits;
 
+use super::lane::{End, Lane, lane};
 use super::{Names, VmLog};
 
 /// How long a line may stay unfinished before it is written as it is.
 pub(super) const PARTIAL_AFTER: Duration = agentvm_policy::budget::PARTIAL_LINE_AFTER.duration();
-
-/// Lines that may wait in each queue.
-const MAX_QUEUED: usize = agentvm_policy::budget::QUEUED_LINES.usize();
 
 /// What the file thread gets.
 #[derive(Debug)]
@@ -28,13 +25,14 @@ pub(super) enum Job {
     Flush(Arc<VmLog>, Instant),
 }
 
+/// What the stdout thread gets.
+pub(super) type Printed = (Arc<VmLog>, Arc<[u8]>);
+
 /// The ways to both threads.
 #[derive(Clone, Debug)]
 pub(super) struct Queues {
-    pub(super) file_tx: SyncSender<Job>,
-    pub(super) stdout_tx: SyncSender<Arc<[u8]>>,
-    /// Lines that are queued and not written, over both queues.
-    pub(super) pending: Arc<AtomicUsize>,
+    pub(super) file: Lane<Job>,
+    pub(super) stdout: Lane<Printed>,
 }
 
 /// What the threads did when a line came.
@@ -55,35 +53,35 @@ pub(super) struct Queued {
 }
 
 impl Queues {
+    /// Whether neither thread has room for a line of `log`.
+    pub(super) fn are_full(&self, log: &VmLog) -> bool {
+        !self.file.has_room(&log.to_file) && !self.stdout.has_room(&log.to_stdout)
+    }
+
     /// Queues a line for both threads, where they have room.
     pub(super) fn line(&self, log: &Arc<VmLog>, line: Vec<u8>) -> Queued {
         let line: Arc<[u8]> = line.into();
-        // Counted before they are sent: a thread may have written one before this goes on.
-        let before = self.pending.fetch_add(2, Ordering::AcqRel);
-        log.waiting.fetch_add(1, Ordering::Relaxed);
-        let to_file = self
-            .file_tx
-            .try_send(Job::Line(log.clone(), line.clone()))
-            .is_ok();
-        if !to_file {
-            log.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-        let to_stdout = self.stdout_tx.try_send(line).is_ok();
-        let lost = usize::from(!to_file) + usize::from(!to_stdout);
-        self.pending.fetch_sub(lost, Ordering::AcqRel);
+        let writers = match self.pending() {
+            0 => Writers::Asleep,
+            _ => Writers::Busy,
+        };
+        let job = Job::Line(log.clone(), line.clone());
+        let to_file = self.file.line(&log.to_file, job);
+        let to_stdout = self.stdout.line(&log.to_stdout, (log.clone(), line));
         Queued {
             whole: to_file && to_stdout,
-            writers: if before == 0 {
-                Writers::Asleep
-            } else {
-                Writers::Busy
-            },
+            writers,
         }
     }
 
     /// Has unfinished lines of `log` flushed at `at`. False where that can't be arranged.
     pub(super) fn flush_later(&self, log: &Arc<VmLog>, at: Instant) -> bool {
-        self.file_tx.try_send(Job::Flush(log.clone(), at)).is_ok()
+        self.file.send(Job::Flush(log.clone(), at))
+    }
+
+    /// Lines that are queued and not written, over both queues.
+    pub(super) fn pending(&self) -> usize {
+        self.file.waiting() + self.stdout.waiting()
     }
 }
 
@@ -96,19 +94,13 @@ pub(in crate::cell) struct Writer {
 impl Writer {
     /// Starts both threads.
     pub(in crate::cell) fn start() -> io::Result<Self> {
-        let (file_tx, file_rx) = sync_channel(MAX_QUEUED);
-        let (stdout_tx, stdout_rx) = sync_channel(MAX_QUEUED);
-        let pending = Arc::new(AtomicUsize::new(0));
-        let (of_file, of_stdout) = (pending.clone(), pending.clone());
+        let (file, file_end) = lane();
+        let (stdout, stdout_end) = lane();
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        thread("log-file").spawn(move || write_files(&file_rx, &of_file))?;
-        thread("log-stdout").spawn(move || write_stdout(&stdout_rx, &of_stdout, io::stdout()))?;
+        thread("log-file").spawn(move || write_files(&file_end))?;
+        thread("log-stdout").spawn(move || write_stdout(&stdout_end, io::stdout()))?;
         Ok(Self {
-            queues: Queues {
-                file_tx,
-                stdout_tx,
-                pending,
-            },
+            queues: Queues { file, stdout },
         })
     }
 
@@ -125,7 +117,7 @@ impl Writer {
     /// Waits until everything queued is written, at most `within`.
     pub(in crate::cell) async fn drain(&self, within: Duration) {
         let written = async {
-            while self.queues.pending.load(Ordering::Acquire) > 0 {
+            while self.queues.pending() > 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -133,20 +125,24 @@ impl Writer {
     }
 }
 
-pub(super) fn write_files(file_rx: &Receiver<Job>, pending: &AtomicUsize) {
+pub(super) fn write_files(end: &End<Job>) {
     // Every flush is due as long after its asking, so they stand in order.
     let mut flushes: VecDeque<(Instant, Arc<VmLog>)> = VecDeque::new();
     loop {
         let job = match flushes.front() {
-            None => file_rx
+            None => end
+                .rx
                 .recv()
                 .map_err(|_closed| RecvTimeoutError::Disconnected),
-            Some((at, _)) => file_rx.recv_timeout(at.saturating_duration_since(Instant::now())),
+            Some((at, _)) => end
+                .rx
+                .recv_timeout(at.saturating_duration_since(Instant::now())),
         };
         match job {
             Ok(Job::Line(log, line)) => {
                 log.append(&line);
-                pending.fetch_sub(1, Ordering::AcqRel);
+                log.to_file.done();
+                end.all.done();
             }
             Ok(Job::Flush(log, at)) => flushes.push_back((at, log)),
             Err(RecvTimeoutError::Timeout) => {}
@@ -161,15 +157,12 @@ pub(super) fn write_files(file_rx: &Receiver<Job>, pending: &AtomicUsize) {
     }
 }
 
-pub(super) fn write_stdout(
-    stdout_rx: &Receiver<Arc<[u8]>>,
-    pending: &AtomicUsize,
-    mut stdout: impl Write,
-) {
-    for line in stdout_rx {
+pub(super) fn write_stdout(end: &End<Printed>, mut stdout: impl Write) {
+    for (log, line) in &end.rx {
         // A reader that is gone is no reason to stop guests. Each line is one write, so that
         // lines of several cells on one pipe do not mix.
         let _reader_is_gone = stdout.write_all(&line).and_then(|()| stdout.flush());
-        pending.fetch_sub(1, Ordering::AcqRel);
+        log.to_stdout.done();
+        end.all.done();
     }
 }

@@ -63,15 +63,10 @@ pub struct Settings {
         value_name = "N"
     )]
     pub max_vms_per_cell: u32,
-    /// Cells, and so namespaces, that can run at once.
-    #[arg(
-        long,
-        env = "AGENTVM_MAX_CELLS",
-        default_value_t = agentvm_policy::budget::CELLS.u32(),
-        value_parser = clap::value_parser!(u32).range(1..=4096),
-        value_name = "N"
-    )]
-    pub max_cells: u32,
+    /// Cells, and so namespaces, that can run at once. Default: 200, or as many as an eighth of
+    /// the container's memory holds.
+    #[arg(long, env = "AGENTVM_MAX_CELLS", value_parser = clap::value_parser!(u32).range(1..=4096), value_name = "N")]
+    pub max_cells: Option<u32>,
     /// The weakest jail to run guests in: full, partial (no Landlock) or none.
     #[arg(long, env = "AGENTVM_REQUIRE_JAIL", default_value = "full", value_parser = jail_level, value_name = "LEVEL")]
     pub require_jail: JailLevel,
@@ -204,6 +199,7 @@ pub fn run(settings: Settings) -> Result<(), WardenError> {
 async fn serve(mut settings: Settings) -> Result<(), WardenError> {
     let slots = machine::assess(&settings)?;
     settings.max_vms_per_cell = slots.count;
+    machine::raise_open_files();
     let settings = Arc::new(settings);
     let run_dir = Arc::new(RunDir::open(&settings.run_dir)?);
     writable("--cache-dir", &settings.cache_dir)?;
@@ -216,6 +212,7 @@ async fn serve(mut settings: Settings) -> Result<(), WardenError> {
         settings.clone(),
         run_dir.clone(),
         modules.clone(),
+        slots.cells,
     ));
     let listener = tokio::net::UnixListener::from_std(run_dir.listen()?)?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -225,7 +222,7 @@ async fn serve(mut settings: Settings) -> Result<(), WardenError> {
     let router = routes::router(routes::Warden {
         settings: settings.clone(),
         facts,
-        shortage: slots.shortage,
+        slots,
         modules,
         cells: cells.clone(),
     });

@@ -36,6 +36,8 @@ pub(super) struct Cells {
     settings: Arc<Settings>,
     run_dir: Arc<RunDir>,
     modules: Arc<Modules>,
+    /// Cells at once.
+    most: u32,
     roll: Arc<Mutex<Roll>>,
     /// Set for good by [`Cells::stop_all`].
     stopping: AtomicBool,
@@ -67,11 +69,13 @@ impl Cells {
         settings: Arc<Settings>,
         run_dir: Arc<RunDir>,
         modules: Arc<Modules>,
+        most: u32,
     ) -> Self {
         Self {
             settings,
             run_dir,
             modules,
+            most,
             roll: Arc::default(),
             stopping: AtomicBool::new(false),
             growth_refused_tx: watch::Sender::new(false),
@@ -119,7 +123,7 @@ impl Cells {
         if let Some(running) = self.running(namespace) {
             return Ok(running.facts);
         }
-        let _room = roll::room(&self.roll, self.settings.max_cells)?;
+        let _room = roll::room(&self.roll, self.most)?;
         let socket = self
             .run_dir
             .cell_socket(namespace)

@@ -49,6 +49,7 @@ impl Compilers {
         let queue = Queue::new(Bounds {
             at_once: usize::try_from(settings.compilers).unwrap_or(1),
             waiting: budget::MODULES_WAITING.usize(),
+            total: budget::ALL_MODULES_WAITING.usize(),
             waiting_bytes: budget::MODULES_WAITING_BYTES.value,
             total_bytes: budget::ALL_MODULES_WAITING_BYTES.value,
         });

@@ -2,10 +2,18 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::{Settings, memory};
 
 /// Memory maps that a running VM takes of `vm.max_map_count`.
 const MAPS_PER_VM: u64 = agentvm_policy::budget::MAPS_PER_VM.value;
+/// Cells at once, where nobody says.
+const CELLS: u32 = agentvm_policy::budget::CELLS.u32();
+/// Memory of a cell without VMs.
+const EMPTY_CELL_BYTES: u64 = agentvm_policy::budget::EMPTY_CELL_BYTES.value;
+/// Which part of the container's memory empty cells may take together.
+const EMPTY_CELLS_PART: u64 = 8;
 /// Maps of a cell's own: its program, its threads, its channels.
 const MAPS_PER_CELL: u64 = agentvm_policy::budget::MAPS_PER_CELL.value;
 /// The file with the most maps that a process may have.
@@ -36,21 +44,27 @@ pub enum MachineError {
     },
 }
 
-/// How many VMs a cell gets.
+/// How many cells there can be, and how many VMs in each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slots {
     /// VMs at once.
     pub(super) count: u32,
+    /// Cells at once.
+    pub(super) cells: u32,
     /// One sentence on why they are fewer than was asked for; empty where they are not.
     pub(super) shortage: String,
 }
 
 /// Fails where not even one VM could run, and cuts the setting to what the kernel can map.
 pub(super) fn assess(settings: &Settings) -> Result<Slots, MachineError> {
-    if let Some(limit) = memory::limit(&settings.cgroup_dir) {
+    let limit = memory::limit(&settings.cgroup_dir);
+    if let Some(limit) = limit {
         enough_memory(limit)?;
     }
-    let slots = slots(settings.max_vms_per_cell, max_map_count()?)?;
+    let slots = Slots {
+        cells: settings.max_cells.unwrap_or_else(|| cells(limit)),
+        ..slots(settings.max_vms_per_cell, max_map_count()?)?
+    };
     if !slots.shortage.is_empty() {
         tracing::warn!("{}", slots.shortage);
     }
@@ -73,6 +87,27 @@ fn enough_memory(limit_bytes: u64) -> Result<(), MachineError> {
     Ok(())
 }
 
+/// As many cells as are cheap for a container with this limit, one at least.
+fn cells(limit_bytes: Option<u64>) -> u32 {
+    let by_memory = limit_bytes.map_or(u64::MAX, |bytes| {
+        bytes / EMPTY_CELLS_PART / EMPTY_CELL_BYTES
+    });
+    u32::try_from(by_memory).unwrap_or(u32::MAX).clamp(1, CELLS)
+}
+
+/// Lets the warden have as many descriptors as it may: each cell, and each module that waits or is
+/// held, takes some.
+pub(super) fn raise_open_files() {
+    let now = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the warden keeps the descriptors that it has");
+    }
+}
+
 fn slots(asked: u32, max_map_count: u64) -> Result<Slots, MachineError> {
     let by_maps = max_map_count.saturating_sub(MAPS_PER_CELL) / MAPS_PER_VM;
     let count = asked.min(u32::try_from(by_maps).unwrap_or(u32::MAX));
@@ -88,7 +123,11 @@ fn slots(asked: u32, max_map_count: u64) -> Result<Slots, MachineError> {
              raise it to {wanted} or more, and restart the container"
         )
     };
-    Ok(Slots { count, shortage })
+    Ok(Slots {
+        count,
+        cells: CELLS,
+        shortage,
+    })
 }
 
 #[cfg(test)]
@@ -116,6 +155,20 @@ mod tests {
             cut.shortage
         );
         assert_eq!(slots(1_000, 6_064).unwrap().count, 1_000);
+    }
+
+    #[test]
+    fn a_small_container_runs_few_cells() {
+        const GIB: u64 = 1 << 30;
+        for (limit, most) in [
+            (None, 200),
+            (Some(64 * GIB), 200),
+            (Some(2 * GIB), 64),
+            (Some(GIB / 2), 16),
+            (Some(1), 1),
+        ] {
+            assert_eq!(cells(limit), most, "{limit:?}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Bounds {
     pub(super) at_once: usize,
     /// Modules of one namespace that wait.
     pub(super) waiting: usize,
+    /// Modules of all namespaces that wait.
+    pub(super) total: usize,
     /// Bytes of the modules of one namespace that wait.
     pub(super) waiting_bytes: u64,
     /// Bytes of all modules that wait.
@@ -65,7 +67,15 @@ pub(super) enum Full {
         /// The bound.
         most: u64,
     },
-    /// All namespaces together have.
+    /// All namespaces together have too many.
+    #[error(
+        "{most} modules of all namespaces wait for a compiler, the most that may: try again when one is compiled"
+    )]
+    TotalModules {
+        /// The bound.
+        most: usize,
+    },
+    /// All namespaces together have too much.
     #[error("the modules of all namespaces that wait for a compiler would be more than {} MiB, the most that may wait: try again when one is compiled", most >> 20)]
     Total {
         /// The bound.
@@ -143,6 +153,10 @@ impl Queue {
         let most = self.bounds.waiting;
         if self.waiting_of(&namespace).count() >= most && is_on(Guard::CompileQueueBound) {
             return Err(Full::Modules { namespace, most });
+        }
+        let most = self.bounds.total;
+        if self.waiting().count() >= most {
+            return Err(Full::TotalModules { most });
         }
         let ticket = Ticket(self.next);
         self.next += 1;

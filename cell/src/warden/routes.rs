@@ -33,8 +33,7 @@ const MAX_REFUSED_BYTES: u64 = agentvm_policy::budget::MODULE_BYTES.value;
 pub(super) struct Warden {
     pub(super) settings: Arc<Settings>,
     pub(super) facts: Verdict,
-    /// One sentence on what keeps cells below the setting; empty where nothing does.
-    pub(super) shortage: String,
+    pub(super) slots: machine::Slots,
     pub(super) modules: Arc<Modules>,
     pub(super) cells: Arc<Cells>,
 }
@@ -64,9 +63,9 @@ async fn info(State(warden): State<Arc<Warden>>) -> Result<Json<Info>, Refusal> 
         jail: warden.facts.level,
         jail_message: warden.facts.message.clone(),
         max_vms_per_cell: warden.settings.max_vms_per_cell,
-        max_cells: warden.settings.max_cells,
+        max_cells: warden.slots.cells,
         max_map_count,
-        shortage: warden.shortage.clone(),
+        shortage: warden.slots.shortage.clone(),
         stopping: warden.cells.are_stopping(),
         pid: std::process::id(),
         resident_bytes: resident_bytes(&read("/proc/self/statm")?),

@@ -126,3 +126,48 @@ async fn a_namespace_that_is_none_is_refused() {
     let nobody = client.put_module(None, &digest, wasm.into());
     assert!(nobody.await.unwrap().compile_ms > 0);
 }
+
+/// Descriptors, threads and children of a process.
+fn takes(pid: u32) -> (usize, usize, usize) {
+    let count = |what: &str| {
+        let entries = std::fs::read_dir(format!("/proc/{pid}/{what}")).unwrap();
+        entries.count()
+    };
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    (count("fd"), count("task"), children.split(' ').count() - 1)
+}
+
+#[tokio::test]
+async fn e02_what_the_warden_takes_is_bounded_under_bombs_and_as_before_after_them() {
+    let _alone = alone().await;
+    let node = Node::with(&["--compile-timeout-seconds", "2"]).await;
+    neighbour_runs(&node, "before").await;
+    let before = takes(node.pid());
+    let bomb = make::nests_loops(1000);
+    let bombs: Vec<_> = (0..200)
+        .map(|number| {
+            let namespaces = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            let namespace = namespaces[usize::from(number) % namespaces.len()];
+            ask(&node, namespace, make::again(bomb.clone(), number))
+        })
+        .collect();
+    eventually("all wait", || async {
+        let compiles = node.client().info().await.unwrap().compiles;
+        (compiles.running + compiles.waiting == 200).then_some(())
+    })
+    .await;
+    let (descriptors, threads, children) = takes(node.pid());
+    println!("{before:?} before, {:?} with 200 bombs", takes(node.pid()));
+    // A connection and the bytes of each module, and what two compilers need.
+    assert!(descriptors <= before.0 + 2 * 200 + 16, "{descriptors}");
+    assert!(threads <= 1 + budget::WARDEN_THREADS.usize(), "{threads}");
+    assert!(children <= before.2 + 2, "{children}");
+    for bomb in bombs {
+        bomb.abort();
+    }
+    eventually("it has what it had", || async {
+        let (descriptors, _, children) = takes(node.pid());
+        (descriptors <= before.0 + 2 && children <= before.2).then_some(())
+    })
+    .await;
+}

@@ -15,6 +15,7 @@ bounds! {
     MODULES_WAITING = Count(32), "Modules of one namespace that wait for a compiler", "refused, `Exhausted`, and tried again";
     MODULES_WAITING_BYTES = Bytes(256 << 20), "Bytes of the modules of one namespace that wait for a compiler; one alone may be larger", "refused, `Exhausted`, and tried again";
     ALL_MODULES_WAITING_BYTES = Bytes(512 << 20), "Bytes of the modules of all namespaces that wait for a compiler; one alone may be larger", "refused, `Exhausted`, and tried again";
+    ALL_MODULES_WAITING = Count(1_024), "Modules of all namespaces that wait for a compiler", "refused, `Exhausted`, and tried again";
     COMPILE_HALF_LIFE = Milliseconds(MINUTE), "The time after which what a namespace has used of the compilers counts half, when the next module is chosen", "nothing";
     COMPILE_WALL = Milliseconds(4 * MINUTE), "The time of one compilation, unless `--compile-timeout-seconds` says otherwise", "refused, `CompileLimit`";
     COMPILE_CPU_PER_MIB = Milliseconds(10 * SECOND), "CPU time of one compilation for each MiB of its module, rounded up", "refused, `CompileLimit`";

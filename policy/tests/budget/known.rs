@@ -124,6 +124,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
     (
         Why::Machine,
         &[
+            "cell::warden::machine::EMPTY_CELLS_PART",
             "cell::warden::machine::LEAST_MEMORY_MIB",
             "cell::warden::memory::BEFORE_THE_END_PERCENT",
             "cell::warden::memory::HYSTERESIS_PERCENT",

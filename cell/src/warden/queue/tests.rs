@@ -10,6 +10,7 @@ fn queue(at_once: usize) -> Queue {
     Queue::new(Bounds {
         at_once,
         waiting: 100,
+        total: 103,
         waiting_bytes: 1000,
         total_bytes: 1500,
     })
@@ -141,12 +142,18 @@ fn too_many_modules_of_one_namespace_are_refused_and_the_refusal_names_the_bound
     );
     assert!(queue.enter(name("neighbour")).is_ok());
     assert!(queue.enter(Name(None)).is_ok());
-    let ticket = queue.start_next(Instant::now()).unwrap();
-    assert!(queue.enter(name("hostile")).is_ok(), "one has its compiler");
-    queue.leave(ticket, Instant::now());
     switch_off(Guard::CompileQueueBound, || {
         assert!(queue.enter(name("hostile")).is_ok());
     });
+    let refused = queue.enter(name("b")).unwrap_err();
+    assert_eq!(refused, Full::TotalModules { most: 103 });
+    let first = queue.start_next(Instant::now()).unwrap();
+    queue.leave(first, Instant::now());
+    queue.start_next(Instant::now()).unwrap();
+    assert!(
+        queue.enter(name("hostile")).is_ok(),
+        "one has had its compiler, and one has it"
+    );
 }
 
 #[test]

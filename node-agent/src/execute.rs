@@ -1,5 +1,7 @@
 //! Carries out one action: thin, and without any decision of its own.
 
+mod fetches;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::plan::{Action, Start};
 use crate::problem::{Problem, StartReason};
 use crate::report::Report;
 use crate::source::Source;
+use fetches::Fetches;
 
 /// Modules that are fetched or compiled at once.
 const FETCHES_AT_ONCE: usize = 3;
@@ -44,7 +47,7 @@ pub struct Executor {
     modules: Arc<dyn Modules>,
     sink: Arc<dyn StatusSink>,
     runs: Arc<dyn Runs>,
-    fetches: Semaphore,
+    fetches: Fetches,
     reads: Semaphore,
     writes: Semaphore,
     looks: Semaphore,
@@ -95,7 +98,7 @@ impl Executor {
             modules,
             sink,
             runs: Arc::new(Plainly),
-            fetches: Semaphore::new(FETCHES_AT_ONCE),
+            fetches: Fetches::new(FETCHES_AT_ONCE),
             reads: Semaphore::new(READS_AT_ONCE),
             writes: Semaphore::new(WRITES_AT_ONCE),
             looks: Semaphore::new(LOOKS_AT_ONCE),
@@ -193,7 +196,7 @@ impl Executor {
         }
         let _permit = self
             .fetches
-            .acquire()
+            .place(namespace)
             .await
             .map_err(|closed| host(&closed))?;
         let wasm = located.fetch.await?;

@@ -15,6 +15,8 @@ pub(crate) enum Guard {
     Survey,
     /// An older epoch than the one that runs changes nothing.
     Epoch,
+    /// No namespace fetches and compiles in all places.
+    FetchLeft,
 }
 
 agentvm_guards::switch!(pub(crate) when test);

@@ -5,6 +5,7 @@
 
 mod exposition;
 mod latency;
+mod panics;
 mod render;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use agentvm_cell_api::warden::{Cell, Info};
 use tokio::sync::{Mutex, oneshot};
 
 use self::latency::Latencies;
+use self::panics::HostPanics;
 use crate::agent::{Input, Inputs};
 use crate::ledger::Snapshot;
 
@@ -29,7 +31,22 @@ const STATS_WITHIN: Duration = Duration::from_secs(2);
 pub struct Metrics {
     warden: WardenClient,
     inputs: Inputs,
-    latencies: Arc<Mutex<Latencies>>,
+    counted: Arc<Mutex<Counted>>,
+}
+
+/// What is counted from scrape to scrape, since whoever knows it may end in between.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    latencies: Latencies,
+    panics: HostPanics,
+}
+
+impl Counted {
+    /// Takes in what one scrape has found.
+    fn observe(&mut self, gathered: &Gathered) {
+        self.latencies.observe(gathered);
+        self.panics.observe(&gathered.cells);
+    }
 }
 
 /// Everything that was gathered for one scrape.
@@ -46,16 +63,16 @@ impl Metrics {
         Self {
             warden,
             inputs,
-            latencies: Arc::default(),
+            counted: Arc::default(),
         }
     }
 
     /// The exposition, in Prometheus' text format.
     pub async fn render(&self) -> String {
         let gathered = self.gather().await;
-        let mut latencies = self.latencies.lock().await;
-        latencies.observe(&gathered);
-        render::render(&gathered, &latencies)
+        let mut counted = self.counted.lock().await;
+        counted.observe(&gathered);
+        render::render(&gathered, &counted)
     }
 
     /// True where the agent knows every VM of the node.

@@ -17,8 +17,8 @@ use prometheus_client::registry::Registry;
 use files::Files;
 use pressure::LimitsPressure;
 
-use super::latency::{InNamespace, Latencies, seconds};
-use super::{Gathered, exposition};
+use super::latency::{InNamespace, seconds};
+use super::{Counted, Gathered, exposition};
 use crate::ledger::{Row, sum};
 
 type Seconds = Counter<f64, AtomicU64>;
@@ -84,7 +84,7 @@ struct Vms {
 }
 
 /// The text of one scrape.
-pub(super) fn render(gathered: &Gathered, latencies: &Latencies) -> String {
+pub(super) fn render(gathered: &Gathered, counted: &Counted) -> String {
     let mut registry = Registry::default();
     let vms = Vms::default();
     vms.register(&mut registry);
@@ -98,9 +98,9 @@ pub(super) fn render(gathered: &Gathered, latencies: &Latencies) -> String {
     registry.register(
         "agentvm_start_latency_seconds",
         "From the request to the guest's first instruction",
-        latencies.family.clone(),
+        counted.latencies.family.clone(),
     );
-    register_processes(&mut registry, gathered);
+    register_processes(&mut registry, gathered, counted);
     exposition::text(&registry)
 }
 
@@ -245,11 +245,12 @@ impl Vms {
     }
 }
 
-fn register_processes(registry: &mut Registry, gathered: &Gathered) {
+fn register_processes(registry: &mut Registry, gathered: &Gathered, counted: &Counted) {
     let resident: Family<InNamespace, Bytes> = Family::default();
     let cpu: Family<InNamespace, Seconds> = Family::default();
     let threads: Family<InNamespace, Gauge> = Family::default();
     let panics = Count::default();
+    panics.inc_by(counted.panics.total());
     for (cell, stats) in &gathered.cells {
         let labels = InNamespace {
             namespace: cell.namespace.clone(),
@@ -259,7 +260,6 @@ fn register_processes(registry: &mut Registry, gathered: &Gathered) {
             .set(gauge(stats.resident_bytes));
         cpu.get_or_create(&labels).inc_by(seconds(stats.cpu_ns));
         threads.get_or_create(&labels).set(i64::from(stats.threads));
-        panics.inc_by(stats.host_panics);
     }
     registry.register(
         "agentvm_cell_resident_bytes",

@@ -64,6 +64,7 @@ fn scrape(rows: Vec<Row>) -> String {
     };
     let stats = Stats {
         vms: stats.collect(),
+        host_panics: 3,
         ..Stats::default()
     };
     let gathered = Gathered {
@@ -91,9 +92,9 @@ fn scrape(rows: Vec<Row>) -> String {
             },
         }),
     };
-    let mut latencies = Latencies::default();
-    latencies.observe(&gathered);
-    render(&gathered, &latencies)
+    let mut counted = Counted::default();
+    counted.observe(&gathered);
+    render(&gathered, &counted)
 }
 
 const LIMIT: StorageLimit = StorageLimit {
@@ -170,6 +171,11 @@ fn limits_that_press_a_run_are_1_and_the_others_0() {
         ..row("heron", None)
     };
     assert!(!scrape(vec![over]).contains("agentvm_vm_limits_pressure{"));
+}
+
+#[test]
+fn l11_panics_in_host_code_are_counted() {
+    assert!(scrape(Vec::new()).contains("\nagentvm_host_panics_total 3\n"));
 }
 
 #[test]

@@ -156,7 +156,7 @@ proptest! {
             let soon = starts[index..].iter().filter(|other| other.saturating_sub(*start) <= 600 * SECOND);
             prop_assert!(soon.count() <= 12, "{starts:?}");
         }
-        prop_assert_eq!(world.record("u1").restarts as usize, starts.len() - 1);
+        prop_assert_eq!(world.record("u1").restarts, u32::try_from(starts.len() - 1).unwrap());
         prop_assert_eq!(restarts_told(&world, "u1"), starts.len() - 1);
     }
 

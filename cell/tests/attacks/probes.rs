@@ -121,6 +121,7 @@ fn calling() -> Vec<Probe> {
         Probe::new("rnd", calls::asks_for_random_bytes()).memory(40),
         Probe::new("rnd component", component::asks_for_random_bytes()),
         Probe::new("yield", calls::yields()),
+        Probe::new("iovecs", calls::writes_nothing()),
         Probe {
             environment: 128 << 10,
             ..Probe::new("environment", calls::reads_its_environment())
@@ -130,6 +131,7 @@ fn calling() -> Vec<Probe> {
 
 fn waiting() -> Vec<Probe> {
     vec![
+        Probe::new("bursts", calls::comes_in_bursts()),
         Probe::new("sleep", calls::waits_for(1, 8_000_000_000)),
         Probe::new("stdin", calls::reads_stdin()),
         Probe::new("pollbig", calls::polls_too_much()).memory(72),
@@ -164,6 +166,7 @@ fn on_files() -> Vec<Probe> {
         Probe::new("readdir", files::lists()).files(),
         Probe::new("fdx", files::opens()).files(),
         Probe::new("links", files::follows_links()).files(),
+        Probe::new("long path", files::follows_a_long_path()).files(),
         Probe::new("symsp", files::stretches()).files(),
         Probe::new("read write", files::reads_and_writes())
             .memory(24)

@@ -17,6 +17,32 @@ pub(crate) fn floods(byte: u8) -> Vec<u8> {
     module(200, "", &body)
 }
 
+/// Writes 1,024 buffers with nothing in them, for ever.
+pub(crate) fn writes_nothing() -> Vec<u8> {
+    let write = "(drop (call $fd_write
+        (i32.const 1) (i32.const 4096) (i32.const 1024) (i32.const 8)))";
+    module(1, "", &again(write))
+}
+
+/// Computes for 50 ms and sleeps for as long, for ever.
+pub(crate) fn comes_in_bursts() -> Vec<u8> {
+    let now = "(func $now (result i64)
+        (drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 16)))
+        (i64.load (i32.const 16)))";
+    let body = again(
+        "(local.set $end (i64.add (call $now) (i64.const 50000000)))
+         (loop $compute
+           (local.set $left (i32.const 100000))
+           (loop $spin
+             (br_if $spin (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+           (br_if $compute (i64.lt_u (call $now) (local.get $end))))
+         (call $timer (i32.const 0) (i64.const 50000000) (i32.const 0))
+         (drop (call $poll_oneoff (i32.const 128) (i32.const 512) (i32.const 1) (i32.const 8)))",
+    );
+    let body = format!("(local $end i64) (local $left i32) {body}");
+    module(1, now, &body)
+}
+
 /// Waits for `timers` timers of `ns` at once, for ever.
 pub(crate) fn waits_for(timers: u32, ns: u64) -> Vec<u8> {
     let body = format!(

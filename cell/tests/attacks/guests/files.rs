@@ -103,6 +103,19 @@ pub(crate) fn follows_links() -> Vec<u8> {
     module(1, &names, &format!("{make} {links} {}", again(ask)))
 }
 
+/// Asks for what is at the end of a path as long as one may be, for ever.
+pub(crate) fn follows_a_long_path() -> Vec<u8> {
+    let path = format!("work{}", "/../work".repeat(511));
+    let data = format!("(data (i32.const 4096) \"{path}\")");
+    let ask = format!(
+        "(if (call $path_filestat_get (i32.const 3) (i32.const 1)
+           (i32.const 4096) (i32.const {}) (i32.const 1024))
+         (then (unreachable)))",
+        path.len()
+    );
+    module(1, &data, &again(&ask))
+}
+
 /// Has a file be 1 TiB, then as long as it gets with a byte at its end, then empty, for ever.
 pub(crate) fn stretches() -> Vec<u8> {
     let size = |size: u64| {

@@ -14,7 +14,7 @@ use crate::samples::Samples;
 
 /// How often each engine takes its turn, and rounds in each turn: machines get slower and faster.
 const TURNS: usize = 5;
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 2;
 /// What ours may take more than wasmtime that counts as well.
 const MOST: f64 = 1.05;
 
@@ -23,7 +23,7 @@ const LOOP: &str = "
 import sys, time
 for _ in range(int(sys.argv[1])):
     start, total = time.perf_counter_ns(), 0
-    for i in range(1_500_000):
+    for i in range(1_000_000):
         total += i * i % 7
     print('loop', time.perf_counter_ns() - start)
 ";

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { SORTED = 1 << 20, SIDE = 320, PIECES = 1 << 20, DEPTH = 38 };
+enum { SORTED = 1 << 20, SIDE = 320, PIECES = 1 << 20, DEPTH = 36 };
 
 static uint32_t numbers[SORTED];
 static double left[SIDE][SIDE], right[SIDE][SIDE], product[SIDE][SIDE];

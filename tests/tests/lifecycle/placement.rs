@@ -75,3 +75,71 @@ fn room_that_another_vm_frees_is_taken_at_once() -> Result<()> {
     namespace.delete("first")?;
     namespace.wait_phase("waiting", "Running").map(|_| ())
 }
+
+#[test]
+fn a_vm_whose_memory_is_raised_beyond_its_node_leaves_and_comes_back_once_it_fits() -> Result<()> {
+    let cluster = cluster::shared()?;
+    // It offers 4Gi.
+    let node = cluster.add_node("li-grow", &NodeSettings::reserved())?;
+    let namespace = Namespace::create(cluster.plane, "li-grow")?;
+    let of = |memory: &str| {
+        let limits = json!({"memory": memory, "cpu": "10m"});
+        only_on(&node, json!({"limits": limits, "restartPolicy": "Always"}))
+    };
+    let others = ["one", "two", "three"];
+    for vm in others {
+        namespace.run_probe(vm, "stay", &of("1Gi"))?;
+    }
+    namespace.run_probe("grown", "stay", &of("512Mi"))?;
+    let starts = others.map(|vm| namespace.wait_phase(vm, "Running"));
+    namespace.wait_phase("grown", "Running")?;
+    namespace.run_probe("late", "stay", &of("512Mi"))?;
+    namespace.wait_phase("late", "Running")?;
+
+    namespace.change("grown", &json!({"limits": {"memory": "768Mi"}}))?;
+    let vm = namespace.wait_for("grown", "Unschedulable", |vm| {
+        condition(vm, "Placed").is_some_and(|found| found.reason == "Unschedulable")
+    })?;
+    let message = condition(&vm, "Placed").context("Placed")?.message;
+    ensure!(message.contains("1 insufficient memory"), "{message}");
+    let told = namespace.events("grown")?.join("\n");
+    ensure!(
+        told.contains("768Mi of memory by now") && told.contains("li-grow has 512Mi for it"),
+        "{told}"
+    );
+    for (vm, before) in others.into_iter().zip(starts) {
+        let (before, now) = (before?, namespace.vm(vm)?);
+        let started = |vm| text(vm, "/status/startedAt");
+        assert_eq!(started(&before), started(&now), "{vm} ran on");
+    }
+    namespace.delete("late")?;
+    let back = namespace.wait_phase("grown", "Running")?;
+    assert_eq!(text(&back, "/status/effective/limits/memory"), "768Mi");
+    Ok(())
+}
+
+#[test]
+fn cpu_that_is_raised_on_a_full_node_holds_at_once_and_nothing_more_is_placed() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let node = cluster.add_node("li-raise", &NodeSettings::reserved())?;
+    let namespace = Namespace::create(cluster.plane, "li-raise")?;
+    let of = |cpu: &str| only_on(&node, json!({"limits": {"cpu": cpu, "memory": "1Mi"}}));
+    for vm in ["raised", "beside"] {
+        namespace.run_probe(vm, "stay", &of("900m"))?;
+        namespace.wait_phase(vm, "Running")?;
+    }
+    let before = namespace.vm("raised")?;
+    namespace.run_probe("third", "stay", &of("200m"))?;
+    namespace.wait_phase("third", "Running")?;
+    namespace.change("raised", &json!({"limits": {"cpu": "1"}}))?;
+    let after = namespace.wait_for("raised", "its new limit", |vm| {
+        text(vm, "/status/effective/limits/cpu") == "1"
+    })?;
+    let started = |vm| text(vm, "/status/startedAt");
+    assert_eq!(started(&before), started(&after), "it runs on");
+    namespace.run_probe("waiting", "stay", &of("10m"))?;
+    namespace.wait_for("waiting", "Unschedulable", |vm| {
+        condition(vm, "Placed").is_some_and(|found| found.message.contains("1 insufficient cpu"))
+    })?;
+    Ok(())
+}

@@ -113,6 +113,7 @@ fn computing() -> Vec<Probe> {
         Probe::new("tables", memory::fills_tables()),
         Probe::new("grow", memory::grows()).memory(64),
         Probe::new("tgrow", memory::grows_tables()).memory(64),
+        Probe::new("wide component", component::is_wide()).memory(64),
     ]
 }
 

@@ -36,9 +36,9 @@ async fn d09_thousands_of_vms_that_come_and_go_leave_nothing_behind() {
     let _alone = alone().await;
     let count = if is_soak() { 100_000 } else { 1_000 };
     let node = Node::with(&["--max-vms-per-cell", &SLOTS.to_string()]).await;
-    // What each place for a VM may take when it was used for the first time.
-    let maps = budget::MAPS_PER_CELL.value + SLOTS * budget::MAPS_PER_VM.value;
     let cell = node.cell("team-a").await;
+    // What each place for a VM may take when it was used for the first time.
+    let maps = Holds::of(cell.facts.pid).maps + SLOTS * budget::MAPS_PER_VM.value;
     let mut specs = Vec::new();
     let wanted = ["spin", "sleep", "grow", "rnd", "flood", "churn"];
     let of_kind = |probe: &Probe| wanted.contains(&probe.name);

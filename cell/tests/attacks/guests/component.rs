@@ -79,3 +79,37 @@ pub(crate) fn hoards_timers() -> Vec<u8> {
     let body = "(drop (call $subscribe (i64.const 1000000000000)))";
     component(TIMERS, &[("subscribe", "(param i64) (result i32)")], body)
 }
+
+/// As many memories, tables and instances as one VM may have, each grown as far as it gets.
+pub(crate) fn is_wide() -> Vec<u8> {
+    let tables = "(table 1 funcref)".repeat(8);
+    let grow: Vec<String> = (0..8)
+        .map(|table| format!("(drop (table.grow {table} (ref.null func) (i32.const 5000)))"))
+        .collect();
+    let grow = grow.concat();
+    let body = format!(
+        "(drop (memory.grow (i32.const 16)))
+         (memory.fill (i32.const 0) (i32.const 1) (i32.mul (memory.size) (i32.const 65535)))
+         {grow}"
+    );
+    let small: Vec<String> = (0..60)
+        .map(|n| format!("(core instance $small{n} (instantiate $small))"))
+        .collect();
+    let small = small.concat();
+    let text = format!(
+        "(component
+           (core module $small (global (mut i64) (i64.const 0)) (func (export \"f\")))
+           {small}
+           (core module $one (memory (export \"memory\") 1) {tables}
+             (func (export \"grow\") {body}))
+           (core instance $one (instantiate $one))
+           (core module $two (import \"one\" \"grow\" (func $grow)) (memory 1) {tables}
+             (func (export \"run\") (result i32)
+               (loop $again {body} (call $grow) (br $again)) (i32.const 0)))
+           (core instance $two (instantiate $two (with \"one\" (instance $one))))
+           (func $run (result (result)) (canon lift (core func $two \"run\")))
+           (instance $i (export \"run\" (func $run)))
+           (export \"wasi:cli/run@0.2.0\" (instance $i)))"
+    );
+    wat::parse_str(text).unwrap()
+}

@@ -49,6 +49,8 @@ pub struct Tally {
     pub longest: (Duration, u64),
     /// The most nanoseconds that a unit of fuel took in one that used much, and its seed.
     pub dearest: (u64, u64),
+    /// The most MiB that this process ever held: what modules leave behind adds up here.
+    pub resident_mib: u64,
     /// How long all of it took.
     pub took: Duration,
 }
@@ -85,7 +87,16 @@ pub fn soak(settings: Settings) -> Result<Tally, SoakError> {
     }
     let mut tally = run.tally().clone();
     tally.took = started.elapsed();
+    tally.resident_mib = resident_mib();
     Ok(tally)
+}
+
+/// The most that this process ever held; 0 where the kernel does not tell.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.split_whitespace().next());
+    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 /// What the threads of one soak share.
@@ -208,7 +219,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} modules in {:.0} s ({:?}), {} of them with the same end in another engine; refused {}, {}; at \
-             most {:?} of a processor for one (seed {}), and {} ns for a unit of fuel (seed {})",
+             most {:?} of a processor for one (seed {}), {} ns for a unit of fuel (seed {}), and {} \
+             MiB for all",
             self.modules,
             self.took.as_secs_f64(),
             self.shapes,
@@ -218,7 +230,8 @@ impl fmt::Display for Tally {
             self.longest.0,
             self.longest.1,
             self.dearest.0,
-            self.dearest.1
+            self.dearest.1,
+            self.resident_mib
         )
     }
 }

@@ -6,6 +6,8 @@ use agentvm_fuzz_modules::{Settings, soak};
 use agentvm_policy::EndReason;
 
 const SECONDS: u64 = 60;
+/// Two engines, and what two modules at a time may hold.
+const MOST_MIB: u64 = 512;
 
 #[test]
 fn e17_arbitrary_modules_neither_fail_the_host_nor_evade_limits_nor_differ_elsewhere() {
@@ -21,6 +23,7 @@ fn e17_arbitrary_modules_neither_fail_the_host_nor_evade_limits_nor_differ_elsew
     println!("{tally}");
     assert!(tally.modules >= seconds, "only {tally}");
     assert!(tally.compared * 4 >= tally.modules, "compared few: {tally}");
+    assert!(tally.resident_mib < MOST_MIB, "left memory behind: {tally}");
     for reason in [EndReason::Completed, EndReason::Trap, EndReason::OutOfFuel] {
         assert!(tally.ends.contains_key(&reason), "no {reason:?}: {tally}");
     }

@@ -136,7 +136,6 @@ async fn c09_no_attack_doubles_the_p99_of_a_vm_in_another_namespace() {
 }
 
 #[tokio::test]
-#[ignore = "until floods of output leave neighbours alone"]
 async fn c09_no_attack_doubles_the_p99_of_a_vm_in_the_same_namespace() {
     let table = table().await;
     let late = table.rows.iter().filter(|row| !Row::fits(row.same));

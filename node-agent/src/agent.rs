@@ -173,6 +173,7 @@ impl Agent {
         let notice = Notice::CellUp {
             namespace: cell.namespace.clone(),
             instance: cell.instance.clone(),
+            started_unix_ms: cell.started_unix_ms,
             vms,
         };
         self.sockets

@@ -44,6 +44,8 @@ pub struct Observed {
     pub cells: BTreeMap<String, CellState>,
     /// The last cell of each namespace that ended before the agent started, where the warden knows.
     ended_before: BTreeMap<String, EndedCell>,
+    /// Since when the cells run that the agent found when it started, Unix milliseconds.
+    found: BTreeMap<String, u64>,
     /// Runs that ended since they were last taken.
     ends: Vec<Ended>,
 }
@@ -140,6 +142,8 @@ pub enum Notice {
         namespace: String,
         /// Which process it is.
         instance: String,
+        /// Since when it runs, Unix milliseconds.
+        started_unix_ms: u64,
         /// Every VM in it.
         vms: Vec<VmStatus>,
     },

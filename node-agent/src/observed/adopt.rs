@@ -10,6 +10,7 @@ use agentvm_crds::conditions::ImageReason;
 use agentvm_policy::EndReason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::cells::CellsBefore;
 use super::{Observed, ReadyModule, Record, Run, Told};
 use crate::backoff::{Backoff, RESTART};
 use crate::clock::Moment;
@@ -41,8 +42,11 @@ impl Observed {
         record.settle(want, now);
         record.adopt_run(want);
         if surveyed {
-            let cell = self.ended_before.get(&want.namespace);
-            record.lose_if_told_running(want, cell, now, unix_ms);
+            let cells = CellsBefore {
+                runs_since: self.found.get(&want.namespace).copied(),
+                ended: self.ended_before.get(&want.namespace),
+            };
+            record.lose_if_told_running(want, cells, now, unix_ms);
         }
     }
 }

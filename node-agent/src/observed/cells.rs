@@ -32,8 +32,12 @@ impl Observed {
             Notice::CellUp {
                 namespace,
                 instance,
+                started_unix_ms,
                 vms,
             } => {
+                if !self.surveyed {
+                    self.found.insert(namespace.clone(), started_unix_ms);
+                }
                 let end = lost("the cell that it ran in ended", None, unix_ms);
                 self.lose_other_instances(&namespace, Some(&instance), &end, desired, now);
                 let up = CellState::Up {
@@ -59,6 +63,7 @@ impl Observed {
             } => {
                 if self.is_current(&namespace, &instance) {
                     self.cells.remove(&namespace);
+                    self.found.remove(&namespace);
                     let end = lost("the cell that it ran in ended", ended.as_ref(), unix_ms);
                     self.lose_other_instances(&namespace, None, &end, desired, now);
                 }
@@ -144,11 +149,23 @@ impl Observed {
     fn lose_what_no_cell_has(&mut self, desired: &Desired, now: Moment, unix_ms: u64) {
         for (uid, record) in &mut self.vms {
             if let Some(want) = desired.vms.get(uid) {
-                let cell = self.ended_before.get(&record.namespace);
-                record.lose_if_told_running(want, cell, now, unix_ms);
+                let cells = CellsBefore {
+                    runs_since: self.found.get(&record.namespace).copied(),
+                    ended: self.ended_before.get(&record.namespace),
+                };
+                record.lose_if_told_running(want, cells, now, unix_ms);
             }
         }
     }
+}
+
+/// What is known of a namespace's cells before the agent started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellsBefore<'a> {
+    /// Since when the one runs that it found, Unix milliseconds.
+    pub(super) runs_since: Option<u64>,
+    /// The last one that ended, where the warden knows.
+    pub(super) ended: Option<&'a EndedCell>,
 }
 
 impl Record {
@@ -299,11 +316,10 @@ impl Record {
     }
 
     /// The API server was told that it runs, and no cell has it.
-    /// `cell` is the last of its namespace that is known to have ended.
     pub(super) fn lose_if_told_running(
         &mut self,
         want: &Want,
-        cell: Option<&EndedCell>,
+        cells: CellsBefore<'_>,
         now: Moment,
         unix_ms: u64,
     ) {
@@ -318,13 +334,17 @@ impl Record {
             && self.next_attempt == 0
             && self.busy.is_none()
         {
-            // One that had ended before this run began was not its own.
-            let started = self.started_unix_ms.unwrap_or_default();
-            let own = cell.filter(|cell| cell.finished_unix_ms >= started);
-            let message = "the cell that it ran in ended while no agent was watching";
-            let end = lost(message, own, unix_ms);
             // The attempt is over, so that this is not decided twice.
             self.next_attempt = 1;
+            let started = self.started_unix_ms.unwrap_or_default();
+            // Its cell has not ended. An agent had it forget the run, and died before the next one.
+            if cells.runs_since.is_some_and(|since| since <= started) {
+                return;
+            }
+            // One that had ended before this run began was not its own.
+            let own = cells.ended.filter(|cell| cell.finished_unix_ms >= started);
+            let message = "the cell that it ran in ended while no agent was watching";
+            let end = lost(message, own, unix_ms);
             self.crashes = Backoff::after(self.restarts);
             let ended = Unsettled {
                 end,

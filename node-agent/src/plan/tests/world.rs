@@ -39,6 +39,7 @@ pub(super) struct World {
     pub(super) instance: u32,
     /// Whether the cell's process runs.
     pub(super) cell_runs: bool,
+    cell_started_unix_ms: u64,
     /// What the warden says of cells that ended.
     pub(super) ended_cells: Vec<EndedCell>,
     /// What the next fetch of a module yields.
@@ -76,6 +77,7 @@ impl World {
             cell: BTreeMap::new(),
             instance: 1,
             cell_runs: false,
+            cell_started_unix_ms: 0,
             ended_cells: Vec::new(),
             fetch: Ok(ReadyModule {
                 sha256: "ab".repeat(32),
@@ -272,6 +274,7 @@ impl World {
         Notice::CellUp {
             namespace: NAMESPACE.to_owned(),
             instance: self.instance.to_string(),
+            started_unix_ms: self.cell_started_unix_ms,
             vms: self.cell.values().cloned().collect(),
         }
     }
@@ -289,6 +292,7 @@ impl World {
             Action::EnsureCell { .. } => {
                 self.done.push("EnsureCell");
                 self.cell_runs = true;
+                self.cell_started_unix_ms = self.unix_ms();
                 self.notice(self.cell_up());
                 return;
             }

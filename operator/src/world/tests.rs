@@ -222,6 +222,8 @@ fn a_write_without_an_answer_keeps_its_room_and_may_be_repeated() {
     place(&mut world, "a", now);
     world.maybe_assigned("uid-a", 1);
     assert!(matches!(place(&mut world, "b", now), Placement::None(_)));
+    assert_eq!(place(&mut world, "a", now), Placement::Node("n1".into()));
+    assert!(matches!(place(&mut world, "b", now), Placement::None(_)));
 }
 
 #[test]

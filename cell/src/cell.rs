@@ -24,7 +24,7 @@
 //! | timers | three for each VM, and what one call of its waits for: `SUBSCRIPTIONS`, `HANDLES` |
 //! | memory maps | `MAPS_PER_CELL`, and `MAPS_PER_VM` for each VM: the pool of the engine has no more |
 //! | ended VMs | three for each that may live, with what they keep |
-//! | lines | `WAITING_LINES` for each VM, `QUEUED_LINES` in all |
+//! | lines | `WAITING_LOG_BYTES` for each VM, `QUEUED_LOG_BYTES` in all |
 //!
 //! Guests run on threads of their own, those of `schedule`, so that none of these waits for a guest.
 

@@ -6,13 +6,16 @@
 
 mod allowance;
 mod bucket;
+mod envelope;
 mod file;
 mod lane;
 mod line;
 mod tariff;
 mod writer;
 
+use std::cell::LazyCell;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +24,7 @@ use agentvm_policy::Limits;
 use agentvm_runtime::Output;
 
 use allowance::Allowance;
+use envelope::Envelope;
 use file::BoundedFile;
 use lane::Waiting;
 pub(super) use line::Names;
@@ -151,7 +155,7 @@ impl VmLog {
     /// Waits until what was written before is in the file.
     pub(super) async fn settle(&self, within: Duration) {
         let settled = async {
-            while self.to_file.count() > 0 {
+            while self.to_file.bytes() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -173,10 +177,17 @@ impl VmLog {
         let Some(kept) = bytes.get(..granted).filter(|kept| !kept.is_empty()) else {
             return;
         };
+        let envelope = LazyCell::new(|| self.envelope(stream));
         let mut emitted = Emitted::default();
-        state.splitter(stream).push(kept, now, |text, partial| {
-            emitted += self.emit(stream, text, partial);
+        let left = state.splitter(stream).push(kept, now, |text, partial| {
+            emitted += self.emit(&envelope, text, partial);
+            if self.queues.are_full(self) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
+        emitted.dropped += wide(left);
         if state.splitter(stream).wants_flush()
             && !self.queues.flush_later(self, now + PARTIAL_AFTER)
         {
@@ -191,7 +202,7 @@ impl VmLog {
         let mut emitted = Emitted::default();
         for stream in [Stream::Stdout, Stream::Stderr] {
             state.splitter(stream).flush(now, |text, partial| {
-                emitted += self.emit(stream, text, partial);
+                emitted += self.emit(&self.envelope(stream), text, partial);
             });
         }
         self.book(state, emitted);
@@ -207,8 +218,12 @@ impl VmLog {
         }
     }
 
+    fn envelope(&self, stream: Stream) -> Envelope {
+        Envelope::new(&self.names, stream, jiff::Timestamp::now())
+    }
+
     /// Queues one piece of text as lines, where there is room.
-    fn emit(self: &Arc<Self>, stream: Stream, text: &[u8], partial: bool) -> Emitted {
+    fn emit(self: &Arc<Self>, envelope: &Envelope, text: &[u8], partial: bool) -> Emitted {
         let newline = u64::from(!partial);
         let mut emitted = Emitted::default();
         // Asked before the work of encoding, too, which would be for nothing.
@@ -216,9 +231,8 @@ impl VmLog {
             emitted.dropped = wide(text.len()) + newline;
             return emitted;
         }
-        let time = jiff::Timestamp::now();
         let mut last_is_queued = false;
-        line::encode(&self.names, stream, text, partial, time, |line, bytes| {
+        line::encode(envelope, text, partial, |line, bytes| {
             last_is_queued = self.queue(line, &mut emitted.price);
             if !last_is_queued {
                 emitted.dropped += wide(bytes);

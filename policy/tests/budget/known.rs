@@ -89,6 +89,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
             "runtime::preview2::files::metadata::NANOS_PER_SECOND",
             "cell::archive::write::SHORT_BYTES",
             "cell::cell::archive::pack::BLOCK_BYTES",
+            "cell::cell::log::envelope::LONGEST_ESCAPE",
             "cell::jail::syscalls::*",
             "cell::warden::cache::MAC_BYTES",
             "cell::warden::key::KEY_BYTES",

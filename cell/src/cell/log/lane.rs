@@ -1,25 +1,27 @@
-//! The way to one of the threads that write lines: bounded, and shared so that floods leave room.
+//! The way to one of the threads that write lines: bounded in bytes, and shared so that floods leave
+//! room.
 //!
-//! A VM may have no more lines in it than there is room left. Ten VMs that flood it fill ten
-//! elevenths of it, a hundred leave a hundredth: whoever writes a few lines now and then finds
-//! room for them, however many others write all they can.
+//! A VM may have no more in it than there is room left. Ten VMs that flood it fill ten elevenths of
+//! it, a hundred leave a hundredth: whoever writes a few lines now and then finds room for them,
+//! however many others write all they can.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::guards::{Guard, is_on};
 
-/// Lines that may wait in it.
-const MAX_QUEUED: usize = agentvm_policy::budget::QUEUED_LINES.usize();
+/// Bytes of lines that may wait in it.
+const MAX_QUEUED_BYTES: usize = agentvm_policy::budget::QUEUED_LOG_BYTES.usize();
 
-/// Lines of one VM among them.
-const MAX_WAITING_LINES: usize = agentvm_policy::budget::WAITING_LINES.usize();
+/// Those of one VM among them.
+const MAX_WAITING_BYTES: usize = agentvm_policy::budget::WAITING_LOG_BYTES.usize();
 
 /// The near end.
 #[derive(Debug)]
 pub(super) struct Lane<T> {
-    tx: SyncSender<T>,
+    /// Bounded by what is counted beside it.
+    tx: Sender<T>,
     all: Arc<Waiting>,
 }
 
@@ -39,28 +41,28 @@ pub(super) struct End<T> {
     pub(super) all: Arc<Waiting>,
 }
 
-/// Lines that wait, of one VM or of all.
+/// Bytes of lines that wait, of one VM or of all.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(AtomicUsize);
 
 impl Waiting {
-    pub(super) fn count(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
 
-    /// One of them is written.
-    pub(super) fn done(&self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    /// So many of them are written.
+    pub(super) fn done(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    fn add(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::AcqRel);
     }
 }
 
 /// A new one, with both ends.
 pub(super) fn lane<T>() -> (Lane<T>, End<T>) {
-    let (tx, rx) = sync_channel(MAX_QUEUED);
+    let (tx, rx) = channel();
     let all = Arc::<Waiting>::default();
     let near = Lane {
         tx,
@@ -70,44 +72,40 @@ pub(super) fn lane<T>() -> (Lane<T>, End<T>) {
 }
 
 impl<T> Lane<T> {
-    /// Whether a VM that has `mine` in it may put another.
+    /// Whether a VM that has `mine` in it may put another line.
     pub(super) fn has_room(&self, mine: &Waiting) -> bool {
-        fits(mine.count(), self.all.count())
+        fits(mine.bytes(), self.all.bytes())
     }
 
-    /// Lines of all VMs that wait.
+    /// Bytes of all VMs that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.all.count()
+        self.all.bytes()
     }
 
-    /// Puts a line in, where there is room for it.
-    pub(super) fn line(&self, mine: &Waiting, line: T) -> bool {
+    /// Puts a line of `bytes` in, where there is room.
+    pub(super) fn line(&self, mine: &Waiting, bytes: usize, line: T) -> bool {
         if !self.has_room(mine) {
             return false;
         }
         // Counted before it is sent: the thread may have written it before this goes on.
-        mine.add();
-        self.all.add();
-        let sent = self.send(line);
-        if !sent {
-            mine.done();
-            self.all.done();
-        }
-        sent
+        mine.add(bytes);
+        self.all.add(bytes);
+        self.send(line)
     }
 
-    /// Puts something in that is no line.
+    /// Puts something in that is no line; false where nobody takes it any more.
     pub(super) fn send(&self, what: T) -> bool {
-        self.tx.try_send(what).is_ok()
+        self.tx.send(what).is_ok()
     }
 }
 
+/// Whether one line more is within the bounds but for its own length.
 fn fits(mine: usize, all: usize) -> bool {
-    let left = MAX_QUEUED.saturating_sub(all);
+    let left = MAX_QUEUED_BYTES.saturating_sub(all);
     let share = if is_on(Guard::LogRoom) {
-        left.min(MAX_WAITING_LINES)
+        left.min(MAX_WAITING_BYTES)
     } else {
-        MAX_WAITING_LINES
+        MAX_WAITING_BYTES
     };
     mine < share && left > 0
 }
@@ -117,22 +115,34 @@ mod tests {
     use super::*;
     use crate::guards::switch_off;
 
-    /// Lines that one VM gets in after `floods` others have put in all they could.
+    /// Lines of 1 KiB that one VM gets in beside `floods` others that put in all they can.
     fn room_beside(floods: usize) -> usize {
         let (lane, _end) = lane();
+        let put = |mine: &Waiting| lane.line(mine, 1 << 10, ());
         let others: Vec<Waiting> = (0..floods).map(|_| Waiting::default()).collect();
         // All at the same time: a line of each, and again.
-        while others.iter().filter(|mine| lane.line(mine, ())).count() > 0 {}
+        while others.iter().filter(|mine| put(mine)).count() > 0 {}
         let mine = Waiting::default();
-        (0..MAX_QUEUED).filter(|_| lane.line(&mine, ())).count()
+        (0..MAX_QUEUED_BYTES).take_while(|_| put(&mine)).count()
     }
 
     #[test]
     fn b11_a_flood_of_many_vms_leaves_room_for_the_lines_of_another() {
-        assert_eq!(room_beside(0), MAX_WAITING_LINES);
-        assert!(room_beside(5) >= MAX_WAITING_LINES / 2);
-        assert!(room_beside(20) >= 64);
-        assert!(room_beside(400) >= 4);
+        assert_eq!(room_beside(0), MAX_WAITING_BYTES >> 10);
+        assert!(room_beside(5) >= MAX_WAITING_BYTES >> 11);
+        assert!(room_beside(20) >= 256);
+        assert!(room_beside(400) >= 16);
         assert_eq!(switch_off(Guard::LogRoom, || room_beside(20)), 0);
+    }
+
+    #[test]
+    fn what_is_written_makes_room() {
+        let (lane, end) = lane();
+        let mine = Waiting::default();
+        while lane.line(&mine, 4_096, ()) {}
+        assert_eq!(mine.bytes(), MAX_WAITING_BYTES);
+        mine.done(4_096);
+        end.all.done(4_096);
+        assert!(lane.line(&mine, 4_096, ()) && !lane.line(&mine, 1, ()));
     }
 }

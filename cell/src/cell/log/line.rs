@@ -1,12 +1,9 @@
 //! From bytes that a guest writes to lines of JSON of a bounded length.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use agentvm_cell_api::log::{Line, MAX_LINE_BYTES, Stream};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
-
+use super::envelope::Envelope;
 use super::writer::PARTIAL_AFTER;
 
 /// Text that waits for its newline; more is written without it.
@@ -33,13 +30,23 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Takes bytes in; `emit` gets every line, with true where it goes on.
-    pub(super) fn push(&mut self, bytes: &[u8], now: Instant, mut emit: impl FnMut(&[u8], bool)) {
+    /// Takes bytes in; `emit` gets every line, with true where it goes on, until it breaks off:
+    /// the bytes after that line are not looked at. Returns how many they are.
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        mut emit: impl FnMut(&[u8], bool) -> ControlFlow<()>,
+    ) -> usize {
+        let mut left = bytes.len();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            left -= piece.len();
             if let Some(end) = piece.strip_suffix(b"\n") {
                 self.extend(end, &mut emit);
-                emit(&std::mem::take(&mut self.unfinished), false);
                 self.since = None;
+                if emit(&std::mem::take(&mut self.unfinished), false).is_break() {
+                    break;
+                }
             } else {
                 self.extend(piece, &mut emit);
                 if !self.unfinished.is_empty() {
@@ -47,6 +54,7 @@ impl Splitter {
                 }
             }
         }
+        left
     }
 
     /// True once where a flush must be arranged.
@@ -83,7 +91,7 @@ impl Splitter {
         self.since = (!tail.is_empty()).then(|| now.unwrap_or(since));
     }
 
-    fn extend(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(&[u8], bool)) {
+    fn extend(&mut self, mut bytes: &[u8], emit: &mut impl FnMut(&[u8], bool) -> ControlFlow<()>) {
         while self.unfinished.len() + bytes.len() > MAX_UNFINISHED_BYTES {
             let room = MAX_UNFINISHED_BYTES - self.unfinished.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -91,7 +99,8 @@ impl Splitter {
             bytes = later;
             let full = std::mem::take(&mut self.unfinished);
             let (whole, tail) = split_inside_char(&full);
-            emit(whole, true);
+            // A line without an end has few parts in one write: they are not worth to break off.
+            let _at_the_next_line = emit(whole, true);
             self.unfinished.extend_from_slice(tail);
         }
         self.unfinished.extend_from_slice(bytes);
@@ -106,41 +115,20 @@ fn split_inside_char(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Writes `bytes` as one or more lines of JSON, each within [`MAX_LINE_BYTES`] with its newline;
-/// `emit` gets each with the number of guest bytes in it.
+/// Writes `bytes` as one or more lines of JSON, each within
+/// [`MAX_LINE_BYTES`](agentvm_cell_api::log::MAX_LINE_BYTES) with its newline; `emit` gets each
+/// with the number of guest bytes in it.
 pub(super) fn encode(
-    names: &Names,
-    stream: Stream,
+    envelope: &Envelope,
     bytes: &[u8],
     partial: bool,
-    time: Timestamp,
     mut emit: impl FnMut(Vec<u8>, usize),
 ) {
-    let mut line = Line {
-        time: format!("{time:.3}"),
-        namespace: names.namespace.clone(),
-        vm: names.vm.clone(),
-        uid: names.uid.clone(),
-        stream,
-        text: Some(String::new()),
-        base64: None,
-        partial: true,
-    };
-    let room = MAX_LINE_BYTES.saturating_sub(json(&line).len());
     let mut rest = bytes;
     loop {
-        let (text, binary, length) = if let Ok(text) = std::str::from_utf8(rest) {
-            let fits = fitting(text, room);
-            (Some(fits.to_owned()), None, fits.len())
-        } else {
-            // "base64" has two letters more than "text".
-            let (fits, _) = rest.split_at(rest.len().min((room - 2) / 4 * 3));
-            (None, Some(BASE64_STANDARD.encode(fits)), fits.len())
-        };
-        (line.text, line.base64) = (text, binary);
+        let (line, length) = envelope.fill(rest, partial);
+        emit(line, length);
         let (_, later) = rest.split_at(length);
-        line.partial = partial || !later.is_empty();
-        emit(json(&line), length);
         rest = later;
         if rest.is_empty() {
             return;
@@ -148,35 +136,13 @@ pub(super) fn encode(
     }
 }
 
-fn json(line: &Line) -> Vec<u8> {
-    // Strings and booleans always encode.
-    let mut json = serde_json::to_vec(line).unwrap_or_default();
-    json.push(b'\n');
-    json
-}
-
-/// The start of `text` that takes at most `room` bytes in JSON; at least one character.
-fn fitting(text: &str, room: usize) -> &str {
-    let mut used = 0;
-    for (position, character) in text.char_indices() {
-        used += escaped_len(character);
-        if used > room && position > 0 {
-            return text.split_at(position).0;
-        }
-    }
-    text
-}
-
-fn escaped_len(character: char) -> usize {
-    match character {
-        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-        '\0'..='\u{1f}' => 6,
-        _ => character.len_utf8(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use agentvm_cell_api::log::{Line, MAX_LINE_BYTES, Stream};
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+    use jiff::Timestamp;
+
     use super::*;
 
     fn names() -> Names {
@@ -189,21 +155,15 @@ mod tests {
 
     fn lines(bytes: &[u8], partial: bool) -> Vec<Line> {
         let mut lines = Vec::new();
-        encode(
-            &names(),
-            Stream::Stderr,
-            bytes,
-            partial,
-            Timestamp::UNIX_EPOCH,
-            |json, _| {
-                assert!(json.len() <= MAX_LINE_BYTES, "{}", json.len());
-                assert_eq!(
-                    json.iter().position(|byte| *byte == b'\n'),
-                    Some(json.len() - 1)
-                );
-                lines.push(serde_json::from_slice(&json).unwrap());
-            },
-        );
+        let envelope = Envelope::new(&names(), Stream::Stderr, Timestamp::UNIX_EPOCH);
+        encode(&envelope, bytes, partial, |json, _| {
+            assert!(json.len() <= MAX_LINE_BYTES, "{}", json.len());
+            let line: Line = serde_json::from_slice(&json).unwrap();
+            let mut as_serde_writes_it = serde_json::to_vec(&line).unwrap();
+            as_serde_writes_it.push(b'\n');
+            assert_eq!(json, as_serde_writes_it);
+            lines.push(line);
+        });
         lines
     }
 
@@ -262,6 +222,7 @@ mod tests {
         for chunk in chunks {
             splitter.push(chunk, Instant::now(), |text, partial| {
                 lines.push((text.to_vec(), partial));
+                ControlFlow::Continue(())
             });
         }
         (splitter, lines)
@@ -276,6 +237,21 @@ mod tests {
             expected.map(|(text, partial)| (text.to_vec(), partial))
         );
         assert_eq!(splitter.unfinished, b"thr");
+    }
+
+    #[test]
+    fn what_comes_after_the_line_that_breaks_off_is_not_looked_at() {
+        let (mut splitter, mut lines) = (Splitter::default(), 0);
+        let left = splitter.push(b"one\ntwo\nthree\nfo", Instant::now(), |_, _| {
+            lines += 1;
+            if lines == 2 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert_eq!((lines, left), (2, 8));
+        assert!(splitter.unfinished.is_empty() && !splitter.wants_flush());
     }
 
     #[test]

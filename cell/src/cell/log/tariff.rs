@@ -28,7 +28,9 @@ pub(super) fn price(bytes: usize, writers: Writers) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, pipe};
+    use std::time::Instant;
 
+    use agentvm_cell_api::log::Stream;
     use agentvm_policy::Limits;
     use rustix::time::{ClockId, clock_gettime};
 
@@ -43,6 +45,14 @@ mod tests {
             time.tv_sec.try_into().unwrap(),
             time.tv_nsec.try_into().unwrap(),
         )
+    }
+
+    fn names() -> Names {
+        Names {
+            namespace: "team-a".to_owned(),
+            vm: "heron".to_owned(),
+            uid: "u-1".to_owned(),
+        }
     }
 
     /// CPU time of both threads for each of `lines` lines of `bytes`.
@@ -66,15 +76,10 @@ mod tests {
             file: to_file,
             stdout: to_stdout,
         };
-        let names = Names {
-            namespace: "team-a".to_owned(),
-            vm: "heron".to_owned(),
-            uid: "u-1".to_owned(),
-        };
         let file = tempfile::tempfile().unwrap();
-        let log = VmLog::new(names, &Limits::default(), Some(file), queues.clone());
+        let log = VmLog::new(names(), &Limits::default(), Some(file), queues.clone());
         let enough = match writers {
-            Writers::Busy => 100,
+            Writers::Busy => 1 << 16,
             Writers::Asleep => 0,
         };
         for _ in 0..lines {
@@ -99,6 +104,43 @@ mod tests {
                 let price = price(bytes, writers);
                 eprintln!("{writers:?}: {bytes} bytes: {cost:?}, price {price:?}");
             }
+        }
+    }
+
+    #[test]
+    #[ignore = "measures: run it alone, with --nocapture, on a machine that does nothing else"]
+    fn what_a_write_of_short_lines_takes_of_its_own_poll() {
+        let (to_file, file) = lane();
+        let (to_stdout, stdout) = lane();
+        let queues = Queues {
+            file: to_file,
+            stdout: to_stdout,
+        };
+        let null = std::fs::File::create("/dev/null").unwrap();
+        let threads = [
+            std::thread::spawn(move || write_files(&file)),
+            std::thread::spawn(move || write_stdout(&stdout, null)),
+        ];
+        let limits = Limits {
+            log_rate_bytes_per_second: 1 << 40,
+            log_total_bytes: 1 << 40,
+            ..Limits::default()
+        };
+        let file = tempfile::tempfile().unwrap();
+        let log = VmLog::new(names(), &limits, Some(file), queues);
+        for line in ["\n", "one of thirty characters or so\n"] {
+            let text = line.repeat(65_536 / line.len());
+            let before = thread_cpu();
+            for _ in 0..20 {
+                log.write(Stream::Stdout, text.as_bytes(), Instant::now());
+            }
+            let took = thread_cpu().saturating_sub(before) / 20;
+            let counts = log.counts();
+            eprintln!("{line:?}: 64 KiB take {took:?}, {counts:?} so far");
+        }
+        drop(log);
+        for thread in threads {
+            thread.join().unwrap();
         }
     }
 }

@@ -15,8 +15,8 @@ struct Desk {
 
 const PLENTY: u64 = 1 << 30;
 
-/// The most lines of one VM that wait.
-const MAX_WAITING_LINES: usize = agentvm_policy::budget::WAITING_LINES.usize();
+/// The most of one VM that waits.
+const MAX_WAITING_BYTES: usize = agentvm_policy::budget::WAITING_LOG_BYTES.usize();
 
 fn limits(rate: u64, total: u64) -> Limits {
     Limits {
@@ -92,12 +92,22 @@ fn a_total_that_is_raised_holds_at_once() {
 #[test]
 fn b11_lines_for_which_there_is_no_room_are_not_encoded_and_cost_nothing() {
     let desk = Desk::with(&limits(PLENTY, PLENTY));
-    desk.write(&b"\n".repeat(MAX_WAITING_LINES));
-    let before = desk.paid();
+    desk.write(&b"\n".repeat(65_536));
+    let before = (desk.paid(), desk.log.counts().dropped);
     desk.write(&b"\n".repeat(60_000));
-    assert_eq!(desk.paid(), before);
-    assert_eq!(desk.queued(), (MAX_WAITING_LINES, MAX_WAITING_LINES));
-    assert_eq!(desk.log.counts().dropped, 60_000);
+    assert_eq!(desk.paid(), before.0);
+    assert_eq!(desk.log.counts().dropped, before.1 + 60_000);
+    assert!(desk.log.to_file.bytes() < MAX_WAITING_BYTES + 4_096);
+    let (lines, _) = desk.queued();
+    assert_eq!(wide(lines) + before.1, 65_536, "all are written or counted");
+}
+
+#[test]
+fn a_burst_of_as_much_as_a_second_may_have_is_kept_whole() {
+    let desk = Desk::with(&limits(64 << 10, PLENTY));
+    desk.write(&b"a line of text\n".repeat(4_369));
+    assert_eq!(desk.queued(), (4_369, 4_369));
+    assert_eq!(desk.log.counts().dropped, 0);
 }
 
 fn what_a_hundred_lines_cost() -> Duration {

@@ -65,9 +65,10 @@ impl Queues {
             0 => Writers::Asleep,
             _ => Writers::Busy,
         };
+        let bytes = line.len();
         let job = Job::Line(log.clone(), line.clone());
-        let to_file = self.file.line(&log.to_file, job);
-        let to_stdout = self.stdout.line(&log.to_stdout, (log.clone(), line));
+        let to_file = self.file.line(&log.to_file, bytes, job);
+        let to_stdout = self.stdout.line(&log.to_stdout, bytes, (log.clone(), line));
         Queued {
             whole: to_file && to_stdout,
             writers,
@@ -79,7 +80,7 @@ impl Queues {
         self.file.send(Job::Flush(log.clone(), at))
     }
 
-    /// Lines that are queued and not written, over both queues.
+    /// Bytes that are queued and not written, over both queues.
     pub(super) fn pending(&self) -> usize {
         self.file.waiting() + self.stdout.waiting()
     }
@@ -141,8 +142,8 @@ pub(super) fn write_files(end: &End<Job>) {
         match job {
             Ok(Job::Line(log, line)) => {
                 log.append(&line);
-                log.to_file.done();
-                end.all.done();
+                log.to_file.done(line.len());
+                end.all.done(line.len());
             }
             Ok(Job::Flush(log, at)) => flushes.push_back((at, log)),
             Err(RecvTimeoutError::Timeout) => {}
@@ -162,7 +163,7 @@ pub(super) fn write_stdout(end: &End<Printed>, mut stdout: impl Write) {
         // A reader that is gone is no reason to stop guests. Each line is one write, so that
         // lines of several cells on one pipe do not mix.
         let _reader_is_gone = stdout.write_all(&line).and_then(|()| stdout.flush());
-        log.to_stdout.done();
-        end.all.done();
+        log.to_stdout.done(line.len());
+        end.all.done(line.len());
     }
 }

@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | `routes` | HTTP on `warden.sock` | answers |
 //! | `cells`: one for each cell | its control channel, its end | code and log files for it |
-//! | `memory` | the container's memory | the end of the cell that is most over; files that may not grow |
+//! | `memory` | the container's memory | the end of the process that is most over; files that may not grow |
 //! | `modules`: one for each request | a module | a compiler process in its namespace's turn, a cache entry |
 
 mod cache;
@@ -207,7 +207,6 @@ async fn serve(mut settings: Settings) -> Result<(), WardenError> {
     let key = key::load_or_make(&settings.cache_dir)?;
     let facts = probe::probe(&settings).await?;
     let modules = Arc::new(Modules::new(&settings, &facts.engine, key));
-    let compilers = modules.compilers().clone();
     let cells = Arc::new(Cells::new(
         settings.clone(),
         run_dir.clone(),
@@ -223,13 +222,13 @@ async fn serve(mut settings: Settings) -> Result<(), WardenError> {
         settings: settings.clone(),
         facts,
         slots,
-        modules,
+        modules: modules.clone(),
         cells: cells.clone(),
     });
     let mut serving = pin!(axum::serve(listener, router).into_future());
     let stopped = tokio::select! {
         served = &mut serving => served,
-        () = memory::watch(cells.clone(), compilers, &settings) => Ok(()),
+        () = memory::watch(cells.clone(), modules.clone(), &settings) => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };

@@ -83,8 +83,9 @@ pub(super) async fn compile(limits: &Limits, wasm: Sealed, place: &Place) -> Res
     };
     // Nothing it does matters any more, and only a dead process has no mapping of its output.
     let _already_gone = child.start_kill();
+    let status = child.wait().await.map_err(|error| failed(&error));
     drop(listed);
-    let status = child.wait().await.map_err(|error| failed(&error))?;
+    let status = status?;
     let kind = verdict(progress, stop, status, (limits, cpu_seconds))?;
     let sealed = output.seal().map_err(|error| failed(&error))?;
     if sealed.bytes() > limits.max_code_bytes {

@@ -34,6 +34,8 @@ struct Process {
     pid: u32,
     /// Ends it, when cancelled; the module can be tried again.
     shed: CancellationToken,
+    /// Cancelled when it is reaped.
+    gone: CancellationToken,
 }
 
 /// One module's place: left, and the next one's turn, when it is dropped.
@@ -93,13 +95,20 @@ impl Compilers {
             .collect()
     }
 
-    /// Has the compiler with this process id end, since the node is short of memory.
-    pub(super) fn shed(&self, pid: u32) {
-        let state = self.lock();
-        let processes = state.processes.values();
-        for process in processes.filter(|process| process.pid == pid) {
-            process.shed.cancel();
+    /// Has the compiler with this process id end, since the node is short of memory; waits until
+    /// it is gone.
+    pub(super) async fn shed(&self, pid: u32) {
+        let found = self.process(pid);
+        if let Some(Process { shed, gone, .. }) = found {
+            shed.cancel();
+            gone.cancelled().await;
         }
+    }
+
+    fn process(&self, pid: u32) -> Option<Process> {
+        let state = self.lock();
+        let mut processes = state.processes.values();
+        processes.find(|process| process.pid == pid).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -145,11 +154,12 @@ impl Place {
         let _its_turn = turn_rx.await;
     }
 
-    /// Lists its compiler's process until the guard is dropped, which must be before it is reaped.
+    /// Lists its compiler's process until the guard is dropped, which must be as soon as it is reaped.
     pub(super) fn list(&self, pid: u32) -> Listed<'_> {
         let process = Process {
             pid,
             shed: CancellationToken::new(),
+            gone: CancellationToken::new(),
         };
         let shed = process.shed.clone();
         self.compilers.lock().processes.insert(self.ticket, process);
@@ -177,7 +187,9 @@ pub(super) struct Listed<'a> {
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
         let mut state = self.place.compilers.lock();
-        state.processes.remove(&self.place.ticket);
+        if let Some(process) = state.processes.remove(&self.place.ticket) {
+            process.gone.cancel();
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Kubernetes kills a container whole when its memory is used up. One cell less is the smaller
 //! loss: the namespaces of the others go on. A compilation that is tried again is a smaller loss
-//! still, and so are files, which are memory that a guest can do without.
+//! still, and so are files, which are memory that a guest can do without. Machine code that is on
+//! disk too is none.
 
 mod cgroup;
 mod choose;
@@ -15,15 +16,16 @@ use std::time::Duration;
 
 use super::Settings;
 use super::cells::Cells;
-use super::compilers::Compilers;
+use super::modules::Modules;
 use cgroup::{Reading, Source};
 pub(super) use choose::{Weight, Who};
 
 /// How long an end takes to show once its process is gone.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(100);
 
-/// How long a process may take to be gone.
-const GONE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a process may take to be gone. Until then its memory is, in part, and what is left of
+/// it must not cost another one.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far before the end of a cell files stop growing, where nobody says, percent.
 const BEFORE_THE_END_PERCENT: u64 = 8;
@@ -43,7 +45,7 @@ fn source(cgroup_dir: &Path) -> Option<Source> {
 }
 
 /// Watches the container's memory. Never ends; without a limit it has nothing to do.
-pub(super) async fn watch(cells: Arc<Cells>, compilers: Compilers, settings: &Settings) {
+pub(super) async fn watch(cells: Arc<Cells>, modules: Arc<Modules>, settings: &Settings) {
     let Some(source) = source(&settings.cgroup_dir) else {
         tracing::info!(
             "the container has no memory limit that can be read: no cell is ended for memory"
@@ -74,10 +76,21 @@ pub(super) async fn watch(cells: Arc<Cells>, compilers: Compilers, settings: &Se
             cells.refuse_growth(refused);
         }
         if reading.is_at(percent) {
+            let given_back = modules.let_go();
+            if given_back > 0 {
+                tracing::warn!(
+                    given_back,
+                    used_bytes = reading.used,
+                    limit_bytes = reading.limit,
+                    "memory is nearly used up: machine code that was kept for cells to come is only on disk now"
+                );
+                continue;
+            }
+            let compilers = modules.compilers();
             let mut all = cells.weigh();
             all.extend(compilers.weigh());
             if let Some(chosen) = choose::choose(reading, percent, &all) {
-                end(chosen, (reading, percent), &cells, &compilers).await;
+                end(chosen, (reading, percent), &cells, compilers).await;
             }
         }
         tokio::time::sleep(pace::pause(reading, percent, cores)).await;
@@ -89,7 +102,7 @@ async fn end(
     chosen: &Weight,
     (reading, percent): (Reading, u64),
     cells: &Cells,
-    compilers: &Compilers,
+    compilers: &super::compilers::Compilers,
 ) {
     let message = chosen.sentence(reading, percent);
     tracing::warn!(
@@ -103,7 +116,7 @@ async fn end(
     let ending = async {
         match &chosen.who {
             Who::Cell(namespace) => cells.kill_for_memory(namespace, message).await,
-            Who::Compiler(pid) => compilers.shed(*pid),
+            Who::Compiler(pid) => compilers.shed(*pid).await,
         }
     };
     if tokio::time::timeout(GONE_WITHIN, ending).await.is_err() {

@@ -65,6 +65,13 @@ impl Modules {
         }
     }
 
+    /// Drops the machine code that is kept in memory, which is on disk as well; returns how many
+    /// bytes that were. Cells keep what they have mapped.
+    pub(super) fn let_go(&self) -> u64 {
+        let held = std::mem::take(&mut lock(&self.held).entries);
+        held.iter().map(|(_, code)| code.sealed.bytes()).sum()
+    }
+
     /// Compilations by outcome so far.
     pub(super) fn compiles(&self) -> Compiles {
         let (running, waiting) = self.compilers.count();

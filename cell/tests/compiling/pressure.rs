@@ -134,7 +134,7 @@ fn private(pid: u64) -> u64 {
 #[tokio::test]
 async fn d10_many_vms_that_fill_their_memory_at_once_are_seen_before_the_container_is_full() {
     let _alone = alone().await;
-    let container = Container::with(400);
+    let container = Container::with(800);
     let node = container.node(&[]).await;
     let (hostile, healthy) = (node.cell("hostile").await, node.cell("healthy").await);
     let waits = put(&node, "healthy", make::fills(1)).await.unwrap();
@@ -145,7 +145,7 @@ async fn d10_many_vms_that_fill_their_memory_at_once_are_seen_before_the_contain
     let mut hungry = spec(&fills);
     hungry.grants.limits.memory_bytes = 64 * MIB;
     hungry.grants.limits.cpu_millicores = 64_000;
-    for number in 0..16 {
+    for number in 0..24 {
         let uid = format!("u-{number}");
         // The cell may be gone by now.
         let _asked = hostile.client.put_vm(&uid, &hungry).await;
@@ -168,7 +168,7 @@ async fn d10_many_vms_that_fill_their_memory_at_once_are_seen_before_the_contain
     assert_eq!(record.namespace, "hostile");
     assert_eq!(record.instance, hostile.facts.instance);
     assert_eq!(record.reason, CellEnd::MemoryPressure);
-    for part in ["400 MiB", "88 %", "namespace hostile held", "promised"] {
+    for part in ["800 MiB", "88 %", "namespace hostile held", "promised"] {
         assert!(record.message.contains(part), "{part}: {}", record.message);
     }
     let left = node.client().cells().await.unwrap().cells;

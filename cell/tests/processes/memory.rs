@@ -161,3 +161,31 @@ async fn d11_memory_that_the_host_refuses_is_an_errno_and_a_mark_and_ends_nobody
     let after = cell.client.vm("u-neighbour").await.unwrap().unwrap();
     assert_eq!(after, neighbour);
 }
+
+/// Modules that a warden holds in memory.
+fn held(node: &Node) -> usize {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap();
+    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    targets
+        .filter(|target| target.to_string_lossy().contains("memfd:"))
+        .count()
+}
+
+#[tokio::test]
+async fn d10_machine_code_that_is_on_disk_too_goes_before_anybody_ends() {
+    let groups = tempfile::tempdir().unwrap();
+    show_used(groups.path(), 50_000_000);
+    let node = Node::with(&["--cgroup-dir", groups.path().to_str().unwrap()]).await;
+    let module = node.compile(&wat::waits()).await;
+    assert_eq!(held(&node), 1);
+    show_used(groups.path(), 95_000_000);
+    eventually("it is dropped", || async {
+        (held(&node) == 0).then_some(())
+    })
+    .await;
+    show_used(groups.path(), 50_000_000);
+    let cell = node.cell("team-a").await;
+    cell.put("u-1", &spec(&module)).await;
+    cell.reaches("u-1", VmState::Running).await;
+    assert_eq!(held(&node), 1, "it was read from disk");
+}

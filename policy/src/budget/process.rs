@@ -11,7 +11,7 @@ bounds! {
     VMS_PER_CELL = Count(1_000), "VMs of one namespace on one node, unless `--max-vms-per-cell` of the warden says otherwise", "waits for a node with room, `Unschedulable`";
     CELLS = Count(200), "Cells, and so namespaces, that run at once on one node, unless `--max-cells` of the warden says otherwise", "refused, `Exhausted`, and tried again";
     EMPTY_CELL_BYTES = Bytes(4 << 20), "Memory of a cell without VMs; all cells get an eighth of the container's memory for that", "fewer cells run on the node";
-    WARDEN_THREADS = Count(8), "Threads of the warden beside its own, which read and write machine code", "waits";
+    WARDEN_THREADS = Count(32), "Threads of the warden beside its own, which read and write machine code", "waits";
     ENDED_CELLS = Count(128), "Ended cells that a node remembers", "the oldest end is forgotten";
     CELL_OWN_BYTES = Bytes(48 << 20), "Memory of a cell beyond what its VMs were promised", "under memory pressure the cell that is most over is ended, `Evicted`";
     MAPS_PER_VM = Count(6), "Memory maps of one VM, which `vm.max_map_count` must have", "fewer VMs fit on the node";

@@ -49,6 +49,8 @@ pub struct NodeSettings {
     pub bound: BoundTo,
     /// Whole cores that its VMs may be given in sum.
     pub cores: u32,
+    /// How much of its cores and of its memory they may be promised, in percent.
+    pub overcommit_percent: (u16, u16),
     /// What its agent speaks to instead of the API server.
     pub through: Option<SocketAddr>,
     /// VMs that one of its cells can hold.
@@ -65,6 +67,7 @@ impl NodeSettings {
             taints: json!([]),
             bound,
             cores: 16,
+            overcommit_percent: (100, 100),
             through: None,
             vms_per_cell: 64,
             cgroups: None,
@@ -79,6 +82,7 @@ impl NodeSettings {
             taints,
             bound: BoundTo::Node,
             cores: 2,
+            overcommit_percent: (100, 100),
             through: None,
             vms_per_cell: 64,
             cgroups: None,
@@ -108,6 +112,7 @@ impl Node {
             listen: http::loopback(http::free_port()?),
             registry: site.registry,
             cores: settings.cores,
+            overcommit_percent: settings.overcommit_percent,
             vms_per_cell: settings.vms_per_cell,
             cgroups,
             node: name.to_owned(),
@@ -357,12 +362,14 @@ struct AgentCall {
     listen: SocketAddr,
     registry: SocketAddr,
     cores: u32,
+    overcommit_percent: (u16, u16),
     vms_per_cell: u32,
     cgroups: Option<PathBuf>,
 }
 
 impl AgentCall {
     fn start(&self) -> Result<Process> {
+        let (cpu, memory) = self.overcommit_percent;
         Process::start(
             "node-agent",
             &self.dir,
@@ -377,6 +384,10 @@ impl AgentCall {
                     .args(["--listen", &self.listen.to_string()])
                     .args(["--insecure-registry", &self.registry.to_string()])
                     .args(["--memory", "4Gi", "--cpu", &self.cores.to_string()])
+                    .args([
+                        format!("--cpu-overcommit-percent={cpu}"),
+                        format!("--memory-overcommit-percent={memory}"),
+                    ])
             },
         )
     }

@@ -77,6 +77,34 @@ fn room_that_another_vm_frees_is_taken_at_once() -> Result<()> {
 }
 
 #[test]
+fn an_overcommitted_node_is_promised_what_it_says_and_no_more() -> Result<()> {
+    let cluster = cluster::shared()?;
+    let settings = NodeSettings {
+        overcommit_percent: (150, 50),
+        ..NodeSettings::reserved()
+    };
+    let node = cluster.add_node("li-over", &settings)?;
+    let path = "/apis/agentvm.dev/v1alpha1/agentnodes/li-over";
+    let object = cluster.plane.api.get(path)?.context("its AgentNode")?;
+    let allocatable = |field: &str| text(&object, &format!("/status/allocatable/{field}"));
+    assert_eq!(
+        (allocatable("cpu"), allocatable("memory")),
+        ("3".to_owned(), "2Gi".to_owned())
+    );
+    let namespace = Namespace::create(cluster.plane, "li-over")?;
+    let core = only_on(&node, json!({"limits": {"cpu": "1", "memory": "1Mi"}}));
+    for vm in ["first", "second", "third"] {
+        namespace.run_probe(vm, "stay", &core)?;
+        namespace.wait_phase(vm, "Running")?;
+    }
+    namespace.run_probe("fourth", "stay", &core)?;
+    namespace.wait_for("fourth", "no room", |vm| {
+        condition(vm, "Placed").is_some_and(|found| found.message.contains("insufficient cpu"))
+    })?;
+    Ok(())
+}
+
+#[test]
 fn a_vm_whose_memory_is_raised_beyond_its_node_leaves_and_comes_back_once_it_fits() -> Result<()> {
     let cluster = cluster::shared()?;
     // It offers 4Gi.

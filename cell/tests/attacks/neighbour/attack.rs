@@ -64,12 +64,21 @@ impl Class {
     /// The probes that it is made of.
     const fn probes(self) -> &'static [&'static str] {
         match self {
-            Self::Spin => &["spin", "recursion", "startloop"],
+            Self::Spin => &["spin", "recursion", "startloop", "bursts"],
             Self::Bulk => &["fill", "copy", "tables"],
-            Self::Calls => &["rnd", "rnd component", "yield", "environment"],
+            Self::Calls => &["rnd", "rnd component", "yield", "iovecs", "environment"],
             Self::Output => &["flood", "flood lines", "flood fast", "flood lines fast"],
-            Self::Growth => &["grow", "tgrow", "hoard"],
-            Self::Files => &["create", "churn", "readdir", "links", "symsp", "read write"],
+            Self::Growth => &["grow", "tgrow", "wide component", "hoard"],
+            Self::Files => &[
+                "create",
+                "churn",
+                "readdir",
+                "fdx",
+                "links",
+                "long path",
+                "symsp",
+                "read write",
+            ],
             Self::Timers => &[
                 "poll 0",
                 "poll 1024",

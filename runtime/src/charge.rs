@@ -5,8 +5,9 @@ use wasmtime::{CallHook, CallHookHandler, StoreContextMut, Trap};
 
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
+use crate::turn::Turn;
 
-/// Fuel between two moments at which a guest lets others run.
+/// Fuel between two moments at which a guest's turn can end.
 pub(crate) const YIELD_INTERVAL: u64 = agentvm_policy::budget::YIELD_FUEL.value;
 /// What any host call costs: about 300 ns of a processor.
 pub(crate) const FUEL_PER_CALL: u64 = agentvm_policy::budget::CALL_FUEL.value;
@@ -59,16 +60,12 @@ impl CallHookHandler<Host> for Toll {
         match event {
             CallHook::CallingWasm => store.data().shared.started.open(),
             CallHook::CallingHost => {
-                let fuel = &store.data().shared.budget.fuel;
-                fuel.set_in_host_call(true);
-                fuel.owe(FUEL_PER_CALL);
+                store.data().shared.budget.fuel.owe(FUEL_PER_CALL);
                 settle(&mut store).await?;
             }
             CallHook::ReturningFromHost => {
                 settle(&mut store).await?;
-                let budget = &store.data().shared.budget;
-                budget.memory.take_lent_back();
-                budget.fuel.set_in_host_call(false);
+                store.data().shared.budget.memory.take_lent_back();
             }
             CallHook::ReturningFromWasm => note_fuel(&mut store)?,
         }
@@ -76,7 +73,8 @@ impl CallHookHandler<Host> for Toll {
     }
 }
 
-/// Takes what is owed out of the store, and yields where an interval's worth was used.
+/// Takes what is owed out of the store, and yields where an interval's worth was used and the
+/// turn is over.
 ///
 /// Called at each crossing, and by host functions between the chunks of long work.
 ///
@@ -104,7 +102,9 @@ pub(crate) async fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::R
     }
     if host.fuel_at_last_yield.saturating_sub(after) >= YIELD_INTERVAL {
         host.fuel_at_last_yield = after;
-        tokio::task::yield_now().await;
+        if Turn::is_over() {
+            tokio::task::yield_now().await;
+        }
     }
     Ok(())
 }

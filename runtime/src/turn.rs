@@ -1,7 +1,7 @@
 //! A guest's turn on a thread, and the CPU time of the thread that is its.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -10,7 +10,12 @@ use crate::guards::{Guard, is_on};
 /// The most that counts as a turn's of what the thread did before it.
 const MOST_BEFORE: Duration = Duration::from_nanos(agentvm_policy::budget::POLL_COST_MOST.value);
 
+/// How long a turn lasts.
+const LENGTH: Duration = agentvm_policy::budget::TURN.duration();
+
 thread_local! {
+    /// When the last turn on this thread has begun.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
     /// The CPU time of this thread up to the end of the last turn.
     static COUNTED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
@@ -34,9 +39,16 @@ impl Turn {
         } else {
             Duration::ZERO
         };
+        BEGAN.set(Some(Instant::now()));
         Self {
             from: counted.max(now.saturating_sub(most)),
         }
+    }
+
+    /// Whether the present turn on this thread is over: then others run as soon as it can be
+    /// interrupted.
+    pub(crate) fn is_over() -> bool {
+        BEGAN.get().is_none_or(|began| began.elapsed() >= LENGTH)
     }
 
     /// Ends it, and says what it took.

@@ -26,7 +26,8 @@ bounds! {
     CPU_PERIOD = Milliseconds(100), "How long a VM that used up its CPU time waits at least", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
     FILLED_MIB_COST = Nanoseconds(450_000), "CPU time of a VM's that it can use in one step for each MiB that it holds, by filling it for the first time: a VM for which that is much saves up less", "delayed sooner";
     POLL_COST_MOST = Nanoseconds(50_000), "CPU time of the host's between two turns of guests that counts as the second one's, at most", "`limits.cpu`";
-    YIELD_FUEL = Fuel(1_000_000), "Fuel between two moments at which a guest lets others run and can be stopped", "others run";
+    YIELD_FUEL = Fuel(1_000_000), "Fuel between two moments at which a guest can be stopped, and its turn can end", "it goes on while its turn lasts";
+    TURN = Milliseconds(1), "The turn of a guest that computes: at the next of these moments others run", "others run";
     CALL_FUEL = Fuel(1_000), "Fuel that any host call costs: about 300 ns", "`limits.fuel`";
     BYTE_FUEL = Fuel(4), "Fuel that a byte costs which the host moves for a guest", "`limits.fuel`";
     STEP_FUEL = Fuel(400), "Fuel that a step of the filesystem costs: about 100 ns", "`limits.fuel`";

@@ -1,6 +1,6 @@
 //! Fuel: what a guest has used and what it owes for the host's work.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The fuel of one VM, as far as it is known outside of its store.
 #[derive(Debug, Default)]
@@ -8,7 +8,6 @@ pub(crate) struct Fuel {
     used: AtomicU64,
     /// Owed for host calls, not yet taken from the store.
     owed: AtomicU64,
-    in_host_call: AtomicBool,
 }
 
 impl Fuel {
@@ -16,14 +15,9 @@ impl Fuel {
         self.used.load(Relaxed)
     }
 
-    /// The exact fuel used, known whenever the guest crosses into the host.
+    /// The exact fuel used, known whenever the guest crosses into the host: at the latest when an interval is used up.
     pub(crate) fn set_used(&self, used: u64) {
         self.used.store(used, Relaxed);
-    }
-
-    /// The guest yielded of itself: it used one more interval since the last crossing.
-    pub(crate) fn add_used(&self, interval: u64) {
-        self.used.fetch_add(interval, Relaxed);
     }
 
     /// Adds to what the guest has to pay for the host call it is in.
@@ -36,13 +30,5 @@ impl Fuel {
             return 0;
         }
         self.owed.swap(0, Relaxed)
-    }
-
-    pub(crate) fn set_in_host_call(&self, inside: bool) {
-        self.in_host_call.store(inside, Relaxed);
-    }
-
-    pub(crate) fn is_in_host_call(&self) -> bool {
-        self.in_host_call.load(Relaxed)
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn on_this_thread(guest: Guest) -> (Ran, Duration) {
     (ran, thread_cpu().saturating_sub(before))
 }
 
-fn thread_cpu() -> Duration {
+pub(crate) fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(
         time.tv_sec.try_into().unwrap(),

@@ -23,14 +23,18 @@ fn holds<T: Serialize + DeserializeOwned + Debug>(json: &str) {
 #[test]
 fn every_type_keeps_its_names() {
     holds::<Info>(
-        r#"{"version":"1","engine":"ab","jail":"Partial","jailMessage":"no Landlock","maxVmsPerCell":7,
+        r#"{"version":"1","engine":"ab","jail":"Partial","jailMessage":"no Landlock","maxVmsPerCell":7,"maxCells":8,
             "maxMapCount":9,"stopping":false,"pid":3,"residentBytes":5,
-            "compiles":{"succeeded":1,"refused":2,"rejectedEntries":3}}"#,
+            "compiles":{"succeeded":1,"refused":2,"rejectedEntries":3,"running":4,"waiting":5}}"#,
     );
     holds::<Module>(r#"{"sha256":"ab","kind":"component","compiledBytes":1,"compileMs":2}"#);
     holds::<Cells>(
-        r#"{"cells":[{"namespace":"n","socket":"/s","pid":1,"instance":"i","startedUnixMs":2}]}"#,
+        r#"{"cells":[{"namespace":"n","socket":"/s","pid":1,"instance":"i","startedUnixMs":2}],
+            "ended":[{"namespace":"n","instance":"h","reason":"MemoryPressure","message":"m","finishedUnixMs":3},
+            {"namespace":"n","instance":"g","reason":"Exited","message":"m","finishedUnixMs":4},
+            {"namespace":"n","instance":"f","reason":"Stopped","message":"m","finishedUnixMs":5}]}"#,
     );
+    holds::<Cells>(r#"{"cells":[]}"#);
     holds::<VmSpec>(
         r#"{"name":"n","epoch":1,"attempt":2,"fenceDeadlineBoottimeMs":3,"module":"ab","kind":"core",
             "args":["a"],"env":{"K":"v"},

@@ -32,6 +32,9 @@ use line::Splitter;
 pub(super) use writer::Writer;
 use writer::{PARTIAL_AFTER, Queues};
 
+/// Bytes of lines that one call of a guest makes: it can't be interrupted meanwhile.
+const MAX_WRITE_BYTES: usize = agentvm_policy::budget::WRITE_LOG_BYTES.usize();
+
 /// Bytes that a VM has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -88,14 +91,21 @@ impl std::fmt::Debug for Payer {
 struct Emitted {
     /// Bytes of the guest that found no room.
     dropped: u64,
-    /// What writing its lines costs.
+    /// Bytes of its lines.
+    bytes: usize,
+    /// What writing them costs.
     price: Duration,
 }
 
 impl std::ops::AddAssign for Emitted {
     fn add_assign(&mut self, other: Self) {
-        let Self { dropped, price } = other;
+        let Self {
+            dropped,
+            bytes,
+            price,
+        } = other;
         self.dropped += dropped;
+        self.bytes += bytes;
         self.price += price;
     }
 }
@@ -181,7 +191,7 @@ impl VmLog {
         let mut emitted = Emitted::default();
         let left = state.splitter(stream).push(kept, now, |text, partial| {
             emitted += self.emit(&envelope, text, partial);
-            if self.queues.are_full(self) {
+            if emitted.bytes >= MAX_WRITE_BYTES || self.queues.are_full(self) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -233,7 +243,7 @@ impl VmLog {
         }
         let mut last_is_queued = false;
         line::encode(envelope, text, partial, |line, bytes| {
-            last_is_queued = self.queue(line, &mut emitted.price);
+            last_is_queued = self.queue(line, &mut emitted);
             if !last_is_queued {
                 emitted.dropped += wide(bytes);
             }
@@ -245,14 +255,15 @@ impl VmLog {
     }
 
     /// Queues a line and adds what that costs; false where it will not be written as it should.
-    fn queue(self: &Arc<Self>, line: Vec<u8>, price: &mut Duration) -> bool {
+    fn queue(self: &Arc<Self>, line: Vec<u8>, emitted: &mut Emitted) -> bool {
         if self.queues.are_full(self) {
             return false;
         }
         let length = line.len();
         let queued = self.queues.line(self, line);
         // One that reaches a single thread is paid for like one that reaches both.
-        *price += tariff::price(length, queued.writers);
+        emitted.bytes += length;
+        emitted.price += tariff::price(length, queued.writers);
         queued.whole
     }
 

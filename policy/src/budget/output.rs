@@ -16,6 +16,7 @@ bounds! {
     LOG_LINE_BYTES = Bytes(4_096), "One line of a log, newline included", "goes on in the next line";
     UNFINISHED_LINE_BYTES = Bytes(3_072), "Text that waits for its newline", "written as it is";
     PARTIAL_LINE_AFTER = Milliseconds(100), "How long text waits for its newline", "written as it is";
+    WRITE_LOG_BYTES = Bytes(256 << 10), "Lines that one call of a guest writes", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     WAITING_LOG_BYTES = Bytes(1 << 20), "Lines of one VM that wait in each queue, and no more than there is room left in it", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     QUEUED_LOG_BYTES = Bytes(16 << 20), "Lines of one cell that wait in each queue", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     LOG_LINE_COST = Nanoseconds(2_000), "CPU time that a VM pays for each line of its log, besides that of its own calls", "`limits.cpu`";

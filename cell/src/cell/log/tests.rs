@@ -92,7 +92,9 @@ fn a_total_that_is_raised_holds_at_once() {
 #[test]
 fn b11_lines_for_which_there_is_no_room_are_not_encoded_and_cost_nothing() {
     let desk = Desk::with(&limits(PLENTY, PLENTY));
-    desk.write(&b"\n".repeat(65_536));
+    for _ in 0..8 {
+        desk.write(&b"\n".repeat(8_192));
+    }
     let before = (desk.paid(), desk.log.counts().dropped);
     desk.write(&b"\n".repeat(60_000));
     assert_eq!(desk.paid(), before.0);
@@ -105,9 +107,22 @@ fn b11_lines_for_which_there_is_no_room_are_not_encoded_and_cost_nothing() {
 #[test]
 fn a_burst_of_as_much_as_a_second_may_have_is_kept_whole() {
     let desk = Desk::with(&limits(64 << 10, PLENTY));
-    desk.write(&b"a line of text\n".repeat(4_369));
-    assert_eq!(desk.queued(), (4_369, 4_369));
+    for _ in 0..8 {
+        desk.write(&b"a line of text!\n".repeat(512));
+    }
+    assert_eq!(desk.queued(), (4_096, 4_096));
     assert_eq!(desk.log.counts().dropped, 0);
+}
+
+#[test]
+fn b11_one_call_makes_so_many_lines_and_no_more() {
+    let desk = Desk::with(&limits(PLENTY, PLENTY));
+    desk.write(&b"\n".repeat(65_536));
+    assert!(desk.log.to_file.bytes() < MAX_WRITE_BYTES + 4_096);
+    let (lines, _) = desk.queued();
+    assert_eq!(desk.log.counts().dropped, 65_536 - wide(lines));
+    desk.write(b"the next call\n");
+    assert_eq!(desk.queued(), (1, 1));
 }
 
 fn what_a_hundred_lines_cost() -> Duration {

@@ -17,6 +17,10 @@ pub(crate) enum Guard {
     LeastCompiledFirst,
     /// No namespace has all compilers.
     CompilerLeft,
+    /// A module has a size beyond which it is not looked at.
+    ModuleSize,
+    /// A module that was refused is refused again without compiling it.
+    RefusalsKept,
     /// The modules of a namespace that wait for a compiler are bounded.
     CompileQueueBound,
     /// Under memory pressure the process that is most over what it was promised ends.

@@ -48,15 +48,19 @@ pub(super) struct Place {
 impl Compilers {
     /// Compilers as many as the settings say.
     pub(super) fn new(settings: &Settings) -> Self {
-        let queue = Queue::new(Bounds {
+        Self::within(Bounds {
             at_once: usize::try_from(settings.compilers).unwrap_or(1),
             waiting: budget::MODULES_WAITING.usize(),
             total: budget::ALL_MODULES_WAITING.usize(),
             waiting_bytes: budget::MODULES_WAITING_BYTES.value,
             total_bytes: budget::ALL_MODULES_WAITING_BYTES.value,
-        });
+        })
+    }
+
+    /// Compilers within these bounds.
+    pub(super) fn within(bounds: Bounds) -> Self {
         Self(Arc::new(Mutex::new(State {
-            queue,
+            queue: Queue::new(bounds),
             turns: BTreeMap::new(),
             processes: BTreeMap::new(),
         })))

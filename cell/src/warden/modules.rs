@@ -12,6 +12,7 @@ use super::compiler::{self, Limits};
 use super::compilers::{Compilers, Place};
 use super::digest::Digest;
 use super::key::Key;
+use crate::guards::{Guard, is_on};
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_cell_api::warden::{Compiles, Module};
 
@@ -262,7 +263,8 @@ impl Refused {
             .find(|(refused, ..)| refused == digest)?;
         let is_final = problem.reason != Reason::CompileLimit;
         let is_recent = now.saturating_duration_since(*since) < TOO_EXPENSIVE_FOR;
-        (is_final || is_recent).then(|| problem.clone())
+        let holds = (is_final || is_recent) && is_on(Guard::RefusalsKept);
+        holds.then(|| problem.clone())
     }
 
     fn put(&mut self, digest: Digest, problem: Problem, now: Instant) {
@@ -308,6 +310,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guards::switch_off;
 
     fn refusal(reason: Reason) -> Problem {
         Problem {
@@ -335,6 +338,16 @@ mod tests {
                 .get(&Digest::of(&1_usize.to_le_bytes()), now)
                 .is_some()
         );
+    }
+
+    #[test]
+    fn e01_mutant_a_bad_module_would_be_compiled_at_every_start() {
+        let now = Instant::now();
+        let mut refused = Refused::default();
+        refused.put(Digest::of(b"bad"), refusal(Reason::InvalidModule), now);
+        let get = || refused.get(&Digest::of(b"bad"), now);
+        assert!(get().is_some());
+        assert!(switch_off(Guard::RefusalsKept, get).is_none());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::modules::{Modules, internal};
 use super::queue::Name;
 use super::{Settings, machine, resident_bytes};
 use crate::control::Verdict;
+use crate::guards::{Guard, is_on};
 use crate::refusal::{Refusal, no_such_method, no_such_route};
 
 /// What is read of a refused module: an agent never brings a larger one.
@@ -193,7 +194,7 @@ async fn take_in(
 
 /// Refuses a module that is too large, before it costs anything.
 fn fits(bytes: u64, max_bytes: u64) -> Result<(), Refusal> {
-    if bytes <= max_bytes {
+    if bytes <= max_bytes || !is_on(Guard::ModuleSize) {
         return Ok(());
     }
     let message = format!(
@@ -234,4 +235,52 @@ async fn stop_cell(
         reason: Reason::NotFound,
         message: format!("namespace {shown:?} has no cell"),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guards::switch_off;
+
+    /// What comes of a module of 4 KiB where 1 KiB is the most, without a word on its size before.
+    async fn bring_in(place: &Place) -> Result<Sealed, Refusal> {
+        let wasm = vec![7; 4096];
+        let digest = Digest::of(&wasm);
+        let pieces = wasm
+            .chunks(512)
+            .map(|piece| Ok::<_, std::io::Error>(piece.to_vec()));
+        let pieces: Vec<_> = pieces.collect();
+        let mut body = Body::from_stream(futures::stream::iter(pieces));
+        take_in(&mut body, (&digest, 1024), place).await
+    }
+
+    /// A place in a queue without bounds.
+    fn place() -> Place {
+        let bounds = crate::warden::queue::Bounds {
+            at_once: 1,
+            waiting: 1,
+            total: 1,
+            waiting_bytes: 0,
+            total_bytes: 0,
+        };
+        let compilers = crate::warden::compilers::Compilers::within(bounds);
+        compilers.enter(Name(None)).unwrap()
+    }
+
+    #[test]
+    fn e03_a_module_over_the_cap_is_not_taken_in_though_it_does_not_say_its_size() {
+        let place = place();
+        let refused = futures::executor::block_on(bring_in(&place)).unwrap_err();
+        assert_eq!(refused.0.reason, Reason::CompileLimit);
+        assert!(refused.0.message.contains("--max-module-mib"));
+    }
+
+    #[test]
+    fn e03_mutant_without_the_cap_all_of_it_is_taken_in() {
+        let place = place();
+        let taken = switch_off(Guard::ModuleSize, || {
+            futures::executor::block_on(bring_in(&place))
+        });
+        assert_eq!(taken.unwrap().bytes(), 4096);
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use agentvm_tests::audit::AuditedWrite;
 use agentvm_tests::cluster::Cluster;
 use agentvm_tests::operator::Operator;
 use agentvm_tests::process::Process;
 use agentvm_tests::vm::{Namespace, manifest, text};
+use agentvm_tests::wait::Look;
 use agentvm_tests::{Result, cluster, wait};
 use anyhow::Context;
 use rustix::process::Signal;
@@ -23,14 +25,9 @@ fn k18_the_second_operator_waits_and_takes_over_when_the_first_is_killed() -> Re
         namespace.wait_phase(&format!("early-{number}"), "Complete")?;
     }
     let placed_by = |vm: &str| {
-        let mut writes = cluster.plane.audit.status_writes(&namespace.name, vm)?;
-        writes.retain(|write| write.account() == "agentvm-operator");
-        anyhow::Ok(
-            writes
-                .into_iter()
-                .map(|write| write.pod)
-                .collect::<Vec<_>>(),
-        )
+        let writes = operator_writes(cluster, &namespace, vm)?;
+        let pods = writes.into_iter().map(|write| write.pod);
+        anyhow::Ok(pods.collect::<Vec<_>>())
     };
     for number in 0..5 {
         assert_eq!(
@@ -62,6 +59,25 @@ fn k18_the_second_operator_waits_and_takes_over_when_the_first_is_killed() -> Re
     Ok(())
 }
 
+/// What operators wrote of a VM's status. The API server logs a write only after everyone could see
+/// it, so that the log may be behind a VM that has run already.
+fn operator_writes(
+    cluster: &Cluster,
+    namespace: &Namespace<'_>,
+    vm: &str,
+) -> Result<Vec<AuditedWrite>> {
+    wait::until(&format!("the placement of {vm} to be logged"), || {
+        let mut writes = cluster.plane.audit.status_writes(&namespace.name, vm)?;
+        writes.retain(|write| write.account() == "agentvm-operator");
+        let done = writes.iter().any(|write| write.code < 300);
+        Ok(if done {
+            Look::Yes(writes)
+        } else {
+            Look::NotYet(format!("{writes:?}"))
+        })
+    })
+}
+
 /// K18: the leader freezes, another one takes over, and the first one thaws in the belief that it
 /// still leads.
 fn frozen_leader(cluster: &Cluster, namespace: &Namespace<'_>) -> Result<()> {
@@ -80,8 +96,8 @@ fn frozen_leader(cluster: &Cluster, namespace: &Namespace<'_>) -> Result<()> {
         let name = format!("limbo-{number}");
         let vm = namespace.wait_phase(&name, "Complete")?;
         assert_eq!(vm["status"]["assignment"]["epoch"], 1, "placed twice: {vm}");
-        let mut writes = cluster.plane.audit.status_writes(&namespace.name, &name)?;
-        writes.retain(|write| write.account() == "agentvm-operator" && write.code < 300);
+        let mut writes = operator_writes(cluster, namespace, &name)?;
+        writes.retain(|write| write.code < 300);
         assert_eq!(writes.len(), 1, "two operators act: {writes:#?}");
     }
     wait::until("the first one to know that it leads no more", || {

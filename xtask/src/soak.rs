@@ -12,7 +12,7 @@ const CARGO_FUZZ: &str = "0.13.2";
 /// The fuzz targets, in the order in which they run.
 const TARGETS: [&str; 2] = ["files", "modules"];
 /// Tests that look at `AGENTVM_SOAK`.
-const LONG_TESTS: [&str; 3] = ["attacks", "filesystem", "seeds"];
+const LONG_TESTS: [&str; 4] = ["attacks", "filesystem", "guests", "seeds"];
 
 /// How long to look for what nobody thought of.
 #[derive(Debug, Args)]

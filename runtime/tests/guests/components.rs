@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use agentvm_policy::EndReason;
+use agentvm_runtime::Program;
 
-use crate::harness::{Guest, PATIENCE};
+use crate::harness::{Guest, PATIENCE, load};
 
 /// A component whose `run` has `body` and whose core module imports what `imports` says.
 ///
@@ -245,10 +246,10 @@ async fn d04_what_a_components_poll_holds_counts() {
 }
 
 /// Components that are in a host call whenever they are stopped.
-pub(crate) fn in_host_calls() -> Vec<Guest> {
+pub(crate) fn in_host_calls() -> Vec<Program> {
     let endless = |wit: &str, lowered: &[(&str, &str, &str)], call: &str| {
         let body = format!("(loop $again {call} (br $again)) (i32.const 0)");
-        Guest::wat(&component(wit, lowered, &body))
+        load(&component(wit, lowered, &body)).unwrap()
     };
     vec![
         endless(RANDOM, &[RANDOM_U64], "(drop (call $u64))"),

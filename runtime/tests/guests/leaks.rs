@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use agentvm_policy::EndReason;
-use agentvm_runtime::vfs::Filesystem;
+use agentvm_runtime::Program;
 
 use crate::components;
 use crate::files::script::work;
-use crate::harness::{Guest, functions, until};
+use crate::harness::{Guest, functions, load, module, until};
 
 /// What each call is made with, in order; the path `work/f` is at 64, a list of one buffer at
 /// 128 and one subscription that never comes at 256.
@@ -29,8 +29,8 @@ const GIVEN: &[(&str, &str)] = &[
     ("fd_allocate", "4 0 4096"),
 ];
 
-/// A guest for each function that makes this one call over and over, on files of its own.
-fn in_each_host_call(filesystem: &Filesystem) -> Vec<(&'static str, Guest)> {
+/// A program for each function that makes this one call over and over.
+fn in_each_host_call() -> Vec<(&'static str, Program)> {
     let memory = "(memory (export \"memory\") 2) (data (i32.const 64) \"work/f\")
         (data (i32.const 128) \"\\00\\10\\00\\00\\00\\10\\00\\00\")
         (data (i32.const 272) \"\\01\\00\\00\\00\\00\\00\\00\\00\\ff\\ff\\ff\\ff\\ff\\ff\\ff\\ff\")";
@@ -50,7 +50,7 @@ fn in_each_host_call(filesystem: &Filesystem) -> Vec<(&'static str, Guest)> {
                     (i32.const 1) (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 512)))
                  (loop $again (drop (call ${name} {arguments})) (br $again))"
             );
-            (name, Guest::with(memory, &body).filesystem(filesystem))
+            (name, load(&module(memory, &body)).unwrap())
         })
         .collect()
 }
@@ -59,9 +59,9 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn rounds() -> usize {
+fn rounds(programs: usize) -> usize {
     let soak = std::env::var_os("AGENTVM_SOAK").is_some();
-    if soak { 10_000 / 45 } else { 2 }
+    if soak { 10_000 / programs + 1 } else { 2 }
 }
 
 async fn stopped_soon(name: &str, guest: Guest, after: Duration) {
@@ -95,22 +95,23 @@ async fn dropped(name: &str, guest: Guest, after: Duration) {
 #[tokio::test]
 async fn c08_a_guest_that_is_stopped_or_dropped_in_any_host_call_leaves_nothing() {
     let filesystem = work();
+    let components = components::in_host_calls();
+    let mut programs = in_each_host_call();
+    programs.extend(
+        components
+            .into_iter()
+            .map(|program| ("a component", program)),
+    );
     let before = open_descriptors();
-    for round in 0..rounds() {
+    for round in 0..rounds(programs.len()) {
         // At another moment each time: at once, and up to two milliseconds later.
         let after = Duration::from_micros(u64::try_from(round % 5 * 500).unwrap());
-        for (name, guest) in in_each_host_call(&filesystem) {
+        for (name, program) in &programs {
+            let guest = Guest::of(program.clone()).filesystem(&filesystem);
             if round % 2 == 0 {
                 stopped_soon(name, guest, after).await;
             } else {
                 dropped(name, guest, after).await;
-            }
-        }
-        for guest in components::in_host_calls() {
-            if round % 2 == 0 {
-                stopped_soon("a component", guest, after).await;
-            } else {
-                dropped("a component", guest, after).await;
             }
         }
         // Whoever runs next finds a slot, and no file is open any more that has no name.

@@ -76,7 +76,7 @@ async fn table() -> &'static Table {
 }
 
 async fn measure() -> Table {
-    let node = Node::start().await;
+    let node = Node::silent().await;
     let other = Healthy::start(&node, "calm").await;
     let same = Healthy::start(&node, "crowd").await;
     let attack = Attack::prepare(&node, "crowd").await;

@@ -238,7 +238,6 @@ fn check(table: &Table, what: &str, fits: impl Fn(&Row) -> bool) {
 }
 
 #[tokio::test]
-#[ignore = "until a VM is charged for what its polls cost around them"]
 async fn b11_c01_c02_c03_c04_c05_c07_no_probe_spends_more_than_1_2_of_its_cpu_on_the_host() {
     let table = table().await;
     check(table, "more than 1.2 of limits.cpu", |row| {

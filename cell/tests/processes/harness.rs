@@ -48,7 +48,7 @@ impl Node {
 
     /// Starts a warden over the directories that an earlier one has left.
     pub(crate) async fn start_in(directory: TempDir, flags: &[&str]) -> Self {
-        let mut node = Self::spawn(directory, flags);
+        let mut node = Self::spawn(directory, flags, Stdio::piped());
         if let Some(mut pipe) = node.unread.take() {
             let kept = node.stdout.clone();
             std::thread::spawn(move || {
@@ -63,10 +63,17 @@ impl Node {
 
     /// Starts a warden whose stdout nobody reads.
     pub(crate) async fn deaf() -> Self {
-        Self::spawn(TempDir::new().unwrap(), &[]).serves().await
+        let directory = TempDir::new().unwrap();
+        Self::spawn(directory, &[], Stdio::piped()).serves().await
     }
 
-    fn spawn(directory: TempDir, flags: &[&str]) -> Self {
+    /// Starts a warden whose stdout leads nowhere, so that a flood costs this process nothing.
+    pub(crate) async fn silent() -> Self {
+        let directory = TempDir::new().unwrap();
+        Self::spawn(directory, &[], Stdio::null()).serves().await
+    }
+
+    fn spawn(directory: TempDir, flags: &[&str], stdout: Stdio) -> Self {
         let mut warden = Command::new(env!("CARGO_BIN_EXE_agentvm-cell"))
             .arg("warden")
             .arg("--run-dir")
@@ -78,7 +85,7 @@ impl Node {
             .args(flags)
             .env("AGENTVM_MAX_VMS_PER_CELL", "50")
             .env("CANARY", "must-never-be-seen")
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .spawn()
             .unwrap();
         let unread = warden.stdout.take();

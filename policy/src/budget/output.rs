@@ -1,13 +1,14 @@
 //! Bounds on what comes of stdout and stderr.
 //!
 //! Two threads of a cell write each line, to a file and to stdout. What that took of a processor,
-//! measured by `cell::log::tariff` on 2 cores of a virtual machine, ext4 and a pipe:
+//! measured by `cell::log::tariff` on 2 cores of a virtual machine, ext4 and a pipe; in a cell
+//! among thirty busy ones, with cold caches, long lines took twice that:
 //!
 //! | bytes of a line | while others are written | alone, so that the threads are woken | price |
 //! | --- | --- | --- | --- |
-//! | 200 | 2.2 to 2.6 us | 17 to 27 us | 2.8 us, 27 us |
-//! | 1024 | 5.3 to 6.1 us | 18 to 26 us | 6 us, 30 us |
-//! | 4096 | 15 to 17 us | 28 to 43 us | 18 us, 42 us |
+//! | 200 | 2.2 to 2.6 us | 17 to 27 us | 3.6 us, 28 us |
+//! | 1024 | 5.3 to 6.5 us | 18 to 26 us | 10 us, 34 us |
+//! | 4096 | 15 to 18 us | 28 to 43 us | 34 us, 58 us |
 
 use super::bound::bounds;
 
@@ -20,7 +21,7 @@ bounds! {
     WAITING_LOG_BYTES = Bytes(1 << 20), "Lines of one VM that wait in each queue, and no more than there is room left in it", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     QUEUED_LOG_BYTES = Bytes(16 << 20), "Lines of one cell that wait in each queue", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     LOG_LINE_COST = Nanoseconds(2_000), "CPU time that a VM pays for each line of its log, besides that of its own calls", "`limits.cpu`";
-    LOG_KIB_COST = Nanoseconds(4_000), "CPU time that it pays for each KiB of these lines", "`limits.cpu`";
+    LOG_KIB_COST = Nanoseconds(8_000), "CPU time that it pays for each KiB of these lines", "`limits.cpu`";
     LOG_WAKE_COST = Nanoseconds(24_000), "CPU time that it pays for a line that comes while no other is being written", "`limits.cpu`";
     LOG_FILE_BYTES = Bytes(1 << 20), "The file with the newest lines of one VM", "the older half goes";
 }

@@ -29,19 +29,21 @@ pub(super) enum Class {
     Output,
     Growth,
     Files,
+    Paths,
     Timers,
     Crashes,
     Starts,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Spin,
         Self::Bulk,
         Self::Calls,
         Self::Output,
         Self::Growth,
         Self::Files,
+        Self::Paths,
         Self::Timers,
         Self::Crashes,
         Self::Starts,
@@ -55,6 +57,7 @@ impl Class {
             Self::Output => "output",
             Self::Growth => "growth",
             Self::Files => "files",
+            Self::Paths => "paths, bytes",
             Self::Timers => "polls, timers",
             Self::Crashes => "crash loop",
             Self::Starts => "starts",
@@ -69,16 +72,8 @@ impl Class {
             Self::Calls => &["rnd", "rnd component", "yield", "iovecs", "environment"],
             Self::Output => &["flood", "flood lines", "flood fast", "flood lines fast"],
             Self::Growth => &["grow", "tgrow", "wide component", "hoard"],
-            Self::Files => &[
-                "create",
-                "churn",
-                "readdir",
-                "fdx",
-                "links",
-                "long path",
-                "symsp",
-                "read write",
-            ],
+            Self::Files => &["create", "churn", "readdir", "fdx"],
+            Self::Paths => &["links", "long path", "symsp", "read write"],
             Self::Timers => &[
                 "poll 0",
                 "poll 1024",

@@ -64,7 +64,7 @@ pub struct Settings {
     )]
     pub max_vms_per_cell: u32,
     /// Cells, and so namespaces, that can run at once. Default: 200, or as many as an eighth of
-    /// the container's memory holds.
+    /// the container's memory and the container's threads hold.
     #[arg(long, env = "AGENTVM_MAX_CELLS", value_parser = clap::value_parser!(u32).range(1..=4096), value_name = "N")]
     pub max_cells: Option<u32>,
     /// The weakest jail to run guests in: full, partial (no Landlock) or none.

@@ -14,6 +14,11 @@ const CELLS: u32 = agentvm_policy::budget::CELLS.u32();
 const EMPTY_CELL_BYTES: u64 = agentvm_policy::budget::EMPTY_CELL_BYTES.value;
 /// Which part of the container's memory empty cells may take together.
 const EMPTY_CELLS_PART: u64 = 8;
+/// Threads of a cell beside one for each core.
+const THREADS_PER_CELL: u64 = agentvm_policy::budget::CELL_HELPERS.value + 5;
+/// Threads of the warden and its compilers.
+const OTHER_THREADS: u64 =
+    agentvm_policy::budget::WARDEN_THREADS.value + agentvm_policy::budget::COMPILERS.value + 1;
 /// Maps of a cell's own: its program, its threads, its channels.
 const MAPS_PER_CELL: u64 = agentvm_policy::budget::MAPS_PER_CELL.value;
 /// The file with the most maps that a process may have.
@@ -62,7 +67,9 @@ pub(super) fn assess(settings: &Settings) -> Result<Slots, MachineError> {
         enough_memory(limit)?;
     }
     let slots = Slots {
-        cells: settings.max_cells.unwrap_or_else(|| cells(limit)),
+        cells: settings
+            .max_cells
+            .unwrap_or_else(|| cells(limit, max_threads(&settings.cgroup_dir), cores())),
         ..slots(settings.max_vms_per_cell, max_map_count()?)?
     };
     if !slots.shortage.is_empty() {
@@ -87,12 +94,30 @@ fn enough_memory(limit_bytes: u64) -> Result<(), MachineError> {
     Ok(())
 }
 
-/// As many cells as are cheap for a container with this limit, one at least.
-fn cells(limit_bytes: Option<u64>) -> u32 {
+/// As many cells as are cheap for a container with these limits, one at least.
+fn cells(limit_bytes: Option<u64>, max_threads: Option<u64>, cores: u64) -> u32 {
     let by_memory = limit_bytes.map_or(u64::MAX, |bytes| {
         bytes / EMPTY_CELLS_PART / EMPTY_CELL_BYTES
     });
-    u32::try_from(by_memory).unwrap_or(u32::MAX).clamp(1, CELLS)
+    let by_threads = max_threads.map_or(u64::MAX, |threads| {
+        threads.saturating_sub(OTHER_THREADS) / (THREADS_PER_CELL + cores)
+    });
+    u32::try_from(by_memory.min(by_threads))
+        .unwrap_or(u32::MAX)
+        .clamp(1, CELLS)
+}
+
+/// Threads that the container may have, in version 2 of the interface or 1; `None` where they are
+/// not bounded.
+fn max_threads(cgroup_dir: &Path) -> Option<u64> {
+    let read = |file: &str| std::fs::read_to_string(cgroup_dir.join(file)).ok();
+    let text = read("pids.max").or_else(|| read("pids/pids.max"))?;
+    text.trim().parse().ok()
+}
+
+/// Cores that this container may use.
+pub(super) fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cores| u64::try_from(cores.get()).unwrap_or(1))
 }
 
 /// Lets the warden have as many descriptors as it may: each cell, and each module that waits or is
@@ -167,8 +192,22 @@ mod tests {
             (Some(GIB / 2), 16),
             (Some(1), 1),
         ] {
-            assert_eq!(cells(limit), most, "{limit:?}");
+            assert_eq!(cells(limit, None, 2), most, "{limit:?}");
         }
+    }
+
+    #[test]
+    fn a_container_with_few_threads_runs_few_cells() {
+        let groups = tempfile::tempdir().unwrap();
+        assert_eq!(max_threads(groups.path()), None);
+        std::fs::write(groups.path().join("pids.max"), "max\n").unwrap();
+        assert_eq!(max_threads(groups.path()), None);
+        std::fs::write(groups.path().join("pids.max"), "1024\n").unwrap();
+        let threads = max_threads(groups.path());
+        assert_eq!(threads, Some(1024));
+        // 35 are the warden's and its compilers', and 13 each cell's on four cores.
+        assert_eq!(cells(None, threads, 4), 76);
+        assert_eq!(cells(None, Some(1), 4), 1);
     }
 
     #[test]

@@ -52,8 +52,7 @@ pub(super) async fn watch(cells: Arc<Cells>, modules: Arc<Modules>, settings: &S
         );
         return std::future::pending().await;
     };
-    let cores = std::thread::available_parallelism()
-        .map_or(1, |cores| u64::try_from(cores.get()).unwrap_or(1));
+    let cores = super::machine::cores();
     let percent = settings.memory_percent;
     let growth_percent = settings
         .growth_percent

@@ -127,6 +127,8 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
         &[
             "cell::warden::machine::EMPTY_CELLS_PART",
             "cell::warden::machine::LEAST_MEMORY_MIB",
+            "cell::warden::machine::OTHER_THREADS",
+            "cell::warden::machine::THREADS_PER_CELL",
             "cell::warden::memory::BEFORE_THE_END_PERCENT",
             "cell::warden::memory::HYSTERESIS_PERCENT",
             "cell::warden::memory::pace::TOUCHED_PER_CORE",

@@ -63,14 +63,13 @@ impl Node {
 
     /// Starts a warden whose stdout nobody reads.
     pub(crate) async fn deaf() -> Self {
-        let directory = TempDir::new().unwrap();
-        Self::spawn(directory, &[], Stdio::piped()).serves().await
+        Self::with_stdout(Stdio::piped()).await
     }
 
-    /// Starts a warden whose stdout leads nowhere, so that a flood costs this process nothing.
-    pub(crate) async fn silent() -> Self {
+    /// Starts a warden whose output goes anywhere, but not to the test.
+    pub(crate) async fn with_stdout(stdout: Stdio) -> Self {
         let directory = TempDir::new().unwrap();
-        Self::spawn(directory, &[], Stdio::null()).serves().await
+        Self::spawn(directory, &[], stdout).serves().await
     }
 
     fn spawn(directory: TempDir, flags: &[&str], stdout: Stdio) -> Self {

@@ -154,26 +154,33 @@ where
             }
         };
         self.recall.end();
+        if outcome.is_ready() {
+            self.drop_guest(); // in this turn: reading the clock costs as much as a small guest
+        }
         self.shared.budget.charge_cpu(turn.end());
         outcome
     }
 }
 
 impl<F> Metered<F> {
-    /// Frees the guest, its memory first of all, and books the time that takes.
+    /// Frees the guest, if that has not been done, and books the time that takes.
     fn free(&mut self) {
-        let Some(guest) = self.guest.take() else {
-            return;
-        };
-        let turn = Turn::begin();
-        if catch_unwind(AssertUnwindSafe(|| drop(guest))).is_err() {
-            HOST_PANICS.fetch_add(1, Ordering::Relaxed);
+        if self.guest.is_some() {
+            let turn = Turn::begin();
+            self.drop_guest();
+            self.shared.budget.charge_cpu(turn.end());
         }
         let budget = &self.shared.budget;
-        budget.charge_cpu(turn.end());
         budget.cpu.end_pause();
         budget.memory.free();
         self.shared.started.open();
+    }
+
+    fn drop_guest(&mut self) {
+        let guest = self.guest.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(guest))).is_err() {
+            HOST_PANICS.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::crashes::restarts;
 
-/// Half of the limit is where the largest cell has to go: guests get there within their own limits.
-const SMALL: &str = "node.cells.resources.limits.memory=320Mi,\
+/// Half of the limit, which one guest holds, is where the largest cell has to go.
+const SMALL: &str = "node.cells.resources.limits.memory=280Mi,\
     node.cells.resources.requests.memory=128Mi,node.memoryPercent=50,node.compile.memoryMiB=128";
 
 pub(crate) fn the_largest_cell_goes_before_the_container_does(stage: &Stage) -> Result<()> {

@@ -1,7 +1,5 @@
 //! The other engine: an interpreter.
 
-use std::sync::OnceLock;
-
 use wasmi::errors::{ErrorKind, InstantiationError};
 use wasmi::{
     Caller, CompilationMode, Config, Engine, Error, Extern, Linker, Module, Store, TrapCode,
@@ -20,10 +18,10 @@ const DEPTH: usize = 100_000;
 /// What it says of a module that it does not take.
 pub(crate) fn run(wasm: &[u8], fuel: u64) -> Result<Outcome, Error> {
     let engine = engine();
-    let module = Module::new(engine, wasm)?;
-    let mut linker = Linker::new(engine);
+    let module = Module::new(&engine, wasm)?;
+    let mut linker = Linker::new(&engine);
     linker.func_wrap(preview1::MODULE, preview1::FD_WRITE.0, fd_write)?;
-    let mut store = Store::new(engine, Vec::new());
+    let mut store = Store::new(&engine, Vec::new());
     store.set_fuel(fuel)?;
     let ended = linker
         .instantiate_and_start(&mut store, &module)
@@ -35,19 +33,17 @@ pub(crate) fn run(wasm: &[u8], fuel: u64) -> Result<Outcome, Error> {
     })
 }
 
-fn engine() -> &'static Engine {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| {
-        let mut config = Config::default();
-        config
-            .consume_fuel(true)
-            .compilation_mode(CompilationMode::Eager)
-            .set_max_recursion_depth(DEPTH)
-            .set_max_stack_height(64 << 20)
-            .wasm_custom_page_sizes(false)
-            .wasm_wide_arithmetic(false);
-        Engine::new(&config)
-    })
+/// An engine for one module: it keeps the code of all that it ever translated.
+fn engine() -> Engine {
+    let mut config = Config::default();
+    config
+        .consume_fuel(true)
+        .compilation_mode(CompilationMode::Eager)
+        .set_max_recursion_depth(DEPTH)
+        .set_max_stack_height(64 << 20)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false);
+    Engine::new(&config)
 }
 
 /// Keeps what the one buffer of the list holds.

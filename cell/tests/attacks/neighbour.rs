@@ -16,8 +16,8 @@ use healthy::Healthy;
 
 /// Items of each healthy VM that one class of attack has to let through, and of the quiet time
 /// before it.
-const ATTACKED_ITEMS: u64 = 120;
-const QUIET_ITEMS: u64 = 60;
+const ATTACKED_ITEMS: u64 = 100;
+const QUIET_ITEMS: u64 = 30;
 /// How often a class is measured before it is found guilty. What else this machine does only ever
 /// makes it look worse; an attack that works does so each time.
 const TRIES: usize = 3;

@@ -152,6 +152,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
             "cell::cell::reclaim::LARGE_BYTES",
             "cell::cell::reclaim::LATER",
             "cell::cell::reclaim::SOON",
+            "cell::cell::log::writer::NICENESS",
             "cell::cell::schedule::NICENESS",
             "cell::cell::schedule::order::SLACK",
             "cell::cell::schedule::queue::LATE",

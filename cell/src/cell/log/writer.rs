@@ -92,14 +92,29 @@ pub(in crate::cell) struct Writer {
     queues: Queues,
 }
 
+/// As nice as the threads of guests are.
+const NICENESS: i32 = 5;
+
+/// What a thread writes is work for guests: it must not go before the guests of other cells.
+fn be_as_nice_as_guests() {
+    // Without it a flood is only less polite.
+    let _nice = rustix::process::setpriority_process(None, NICENESS);
+}
+
 impl Writer {
     /// Starts both threads.
     pub(in crate::cell) fn start() -> io::Result<Self> {
         let (file, file_end) = lane();
         let (stdout, stdout_end) = lane();
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        thread("log-file").spawn(move || write_files(&file_end))?;
-        thread("log-stdout").spawn(move || write_stdout(&stdout_end, io::stdout()))?;
+        thread("log-file").spawn(move || {
+            be_as_nice_as_guests();
+            write_files(&file_end);
+        })?;
+        thread("log-stdout").spawn(move || {
+            be_as_nice_as_guests();
+            write_stdout(&stdout_end, io::stdout());
+        })?;
         Ok(Self {
             queues: Queues { file, stdout },
         })

@@ -8,14 +8,14 @@ use agentvm_policy::ClockGrant;
 use crate::guests;
 use crate::harness::{Node, TestCell, eventually, spec};
 
-/// An item each 16 ms of about 4 ms of computing: much longer than the kernel lets another thread
-/// run first.
-const PERIOD_US: u32 = 16_000;
-const ROUNDS: u32 = 1_500_000;
+/// An item each 32 ms of about 8 ms of computing: several times what the kernel lets another thread
+/// run first, and a quarter of a core, which is less than its fair share beside any attack.
+const PERIOD_US: u32 = 32_000;
+const ROUNDS: u32 = 3_000_000;
 /// Bytes of the line of one item.
 const LINE: u64 = 18;
 /// Items that may still feel what was before.
-const SETTLE: u64 = 10;
+const SETTLE: u64 = 5;
 
 /// It, and its cell.
 pub(super) struct Healthy {
@@ -29,6 +29,7 @@ impl Healthy {
         let module = node.compile(&guests::works(PERIOD_US, ROUNDS)).await;
         let cell = node.cell(namespace).await;
         let mut spec = spec(&module);
+        spec.grants.limits.cpu_millicores = 500;
         spec.grants.clock = Some(ClockGrant {
             resolution_ns: 1_000,
         });

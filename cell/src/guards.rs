@@ -33,6 +33,8 @@ pub(crate) enum Guard {
     CellBound,
     /// Of the guests that are ready, the one that has used the least CPU time is polled next.
     LeastUsedFirst,
+    /// What a guest has used counts by what it is promised.
+    ShareByQuota,
     /// A guest that slept does not make up for it.
     SleepEarnsNothing,
     /// What a run writes in all is bounded.

@@ -41,6 +41,11 @@ impl VmHandle {
         self.shared.budget.charge_cpu(used);
     }
 
+    /// The CPU quota that holds now, in thousandths of a core.
+    pub fn cpu_millicores(&self) -> u64 {
+        self.shared.budget.cpu.millicores()
+    }
+
     /// Closes the guest's stdin now and ends the guest with `reason` when `grace` is over.
     ///
     /// A later stop can only bring the end forward, and then its reason holds.

@@ -1,4 +1,4 @@
-//! The executor of guests: fair by the CPU time that each has used.
+//! The executor of guests: fair by the CPU time that each has used of what it is promised.
 //!
 //! A tokio runtime polls whoever was woken first: a guest with polls of 100 ms (filling a large
 //! memory can't be interrupted) gets ten times the CPU of one with polls of 10 ms. Here the one
@@ -88,7 +88,14 @@ pub(super) struct Spawner {
 
 impl Spawner {
     /// Runs `future` to its end, whether or not somebody waits for that.
-    pub(super) fn spawn<F>(&self, future: F) -> Running<F::Output>
+    ///
+    /// `millicores` tells what it is promised of a core now: where there is not enough for all,
+    /// each gets as much of that as the others do.
+    pub(super) fn spawn<F>(
+        &self,
+        millicores: impl Fn() -> u64 + Send + Sync + 'static,
+        future: F,
+    ) -> Running<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -101,7 +108,7 @@ impl Spawner {
             // Whoever started it may not care.
             let _unheard = ended_tx.send(ended.map_err(|panic| message(&*panic)));
         });
-        Queue::add(&self.queue, Box::pin(future));
+        Queue::add(&self.queue, Box::new(millicores), Box::pin(future));
         Running(ended_rx)
     }
 

@@ -52,7 +52,9 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     let entry = Entry::new(&spec, asked, handle.clone(), log.clone(), filesystem);
     let put = cell.vms.insert(uid, entry, &spec)?;
     if let Put::Started(_) = &put {
-        let guest = cell.guests.spawn(vm.run());
+        let promised = handle.clone();
+        let millicores = move || promised.cpu_millicores();
+        let guest = cell.guests.spawn(millicores, vm.run());
         let (vms, reclaim, uid) = (cell.vms.clone(), cell.reclaim.clone(), uid.to_owned());
         tokio::spawn(async move { follow(&vms, &reclaim, &uid, guest, &handle, &log).await });
     }

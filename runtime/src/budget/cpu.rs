@@ -63,6 +63,11 @@ impl Cpu {
         self.quota().set_millicores(millicores, self.now_ns());
     }
 
+    /// The quota that holds now.
+    pub(crate) fn millicores(&self) -> u64 {
+        self.quota().millicores()
+    }
+
     /// The VM waits for its quota from now on.
     pub(crate) fn begin_pause(&self) {
         *self.paused_since() = Some(Instant::now());

@@ -43,6 +43,11 @@ impl Quota {
         quota
     }
 
+    /// The rate, in thousandths of a core.
+    pub(crate) const fn millicores(&self) -> u64 {
+        self.millicores
+    }
+
     /// Goes on at another rate; what was saved up under the old one is cut to the new burst.
     pub(super) fn set_millicores(&mut self, millicores: u64, now_ns: u64) {
         if millicores != self.millicores {

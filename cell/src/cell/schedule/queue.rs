@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::order::Order;
-use super::task::{Boxed, Task};
+use super::task::{Boxed, Share, Task};
 
 /// How long the workers may keep a ready task waiting, all of them in one poll each, before the
 /// stand-in takes it.
@@ -41,7 +41,7 @@ struct State {
 
 impl Queue {
     /// A new task, ready at once. Dropped where the scheduler is.
-    pub(super) fn add(this: &Arc<Self>, future: Boxed) {
+    pub(super) fn add(this: &Arc<Self>, share: Share, future: Boxed) {
         let mut state = this.lock();
         if state.stopped {
             drop(state);
@@ -49,7 +49,7 @@ impl Queue {
         }
         let number = state.started;
         state.started += 1;
-        let task = Task::new(number, future, this.clone());
+        let task = Task::new(number, share, future, this.clone());
         state.tasks.insert(number, task.clone());
         this.push(state, task);
     }

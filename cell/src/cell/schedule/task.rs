@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::queue::Queue;
+use crate::guards::{Guard, is_on};
 
 /// A poll that takes this much CPU time is a long one: guests let others run several times in it,
 /// unless they are in a call that can't be interrupted.
@@ -18,13 +19,19 @@ const LONG: Duration = Duration::from_millis(3);
 /// A task's future; it takes its output elsewhere.
 pub(super) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The part of a core that a task is promised, in thousandths; asked for after each poll.
+pub(super) type Share = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// A whole core.
+const CORE: u64 = 1_000;
+
 /// One task; also its waker.
-#[derive(Debug)]
 pub(super) struct Task {
     number: u64,
+    share: Share,
     stage: Mutex<Stage>,
-    /// CPU time that it counts as having used, in nanoseconds. Written by who holds the task: the
-    /// queue or the thread that polls it.
+    /// CPU time that it counts as having used, in nanoseconds, as if it were promised a whole core.
+    /// Written by who holds the task: the queue or the thread that polls it.
     used_ns: AtomicU64,
     /// Whether its last poll took long.
     is_long: AtomicBool,
@@ -55,9 +62,10 @@ pub(super) enum Polled {
 
 impl Task {
     /// A task that stands in the queue.
-    pub(super) fn new(number: u64, future: Boxed, queue: Arc<Queue>) -> Arc<Self> {
+    pub(super) fn new(number: u64, share: Share, future: Boxed, queue: Arc<Queue>) -> Arc<Self> {
         Arc::new(Self {
             number,
+            share,
             stage: Mutex::new(Stage::Queued(future)),
             used_ns: AtomicU64::new(0),
             is_long: AtomicBool::new(false),
@@ -106,16 +114,27 @@ impl Task {
         }
     }
 
-    /// Adds the CPU time of a poll.
+    /// Adds the CPU time of a poll: the less a task is promised, the more it counts.
     pub(super) fn charge(&self, used: Duration) {
         let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-        self.used_ns.fetch_add(nanos, Ordering::Relaxed);
+        let share = if is_on(Guard::ShareByQuota) {
+            (self.share)().max(1)
+        } else {
+            CORE
+        };
+        let counted = nanos.saturating_mul(CORE) / share;
+        self.used_ns.fetch_add(counted, Ordering::Relaxed);
         self.is_long.store(used >= LONG, Ordering::Relaxed);
     }
 
     /// Whether its last poll took much longer than polls should.
     pub(super) fn is_long(&self) -> bool {
         self.is_long.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// CPU time that it counts as having used.
@@ -130,6 +149,14 @@ impl Task {
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 
 use super::order::Order;
+use super::task::Task;
 use super::*;
 use crate::guards::{Guard, switch_off};
 
@@ -28,6 +29,11 @@ const fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
+/// Promised a whole core.
+const fn core() -> u64 {
+    1_000
+}
+
 #[track_caller]
 fn wait<T>(running: Running<T>) -> Result<T, Lost> {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
@@ -36,7 +42,7 @@ fn wait<T>(running: Running<T>) -> Result<T, Lost> {
 
 /// A task that uses `poll` in each of its polls until `all` is over; yields what it has used.
 fn busy(guests: &Spawner, poll: Duration, all: Instant) -> Running<Duration> {
-    guests.spawn(async move {
+    guests.spawn(core, async move {
         let mut used = Duration::ZERO;
         while Instant::now() < all {
             burn(poll);
@@ -66,6 +72,39 @@ fn a_task_with_long_polls_gets_no_more_than_one_with_short_ones() {
     }
 }
 
+/// Whether one that is promised a core gets several times as much of it as two together that are
+/// promised an eighth each.
+fn the_promised_core_is_had() -> bool {
+    let mut order = Order::default();
+    let queue = Arc::new(Queue::default());
+    let task = |number, millicores| {
+        Task::new(
+            number,
+            Box::new(move || millicores),
+            Box::pin(async {}),
+            queue.clone(),
+        )
+    };
+    for task in [task(0, 1_000), task(1, 125), task(2, 125)] {
+        order.push(task, Duration::ZERO);
+    }
+    let mut polls = [0; 3];
+    for _ in 0..100 {
+        let task = order.pop().unwrap();
+        polls[usize::try_from(task.number()).unwrap()] += 1;
+        task.charge(ms(1));
+        let used = order.counted(task.used());
+        order.push(task, used);
+    }
+    polls[0] >= 75 && polls[1].min(polls[2]) >= 8
+}
+
+#[test]
+fn c12_where_there_is_not_enough_each_gets_as_much_of_what_it_is_promised() {
+    assert!(the_promised_core_is_had());
+    assert!(!switch_off(Guard::ShareByQuota, the_promised_core_is_had));
+}
+
 #[test]
 fn a_sleeper_that_wakes_is_polled_next() {
     let scheduler = Scheduler::start(1).unwrap();
@@ -74,7 +113,7 @@ fn a_sleeper_that_wakes_is_polled_next() {
     let (alarm_tx, alarm_rx) = oneshot::channel::<()>();
     let sleeper = {
         let polled = polled.clone();
-        guests.spawn(async move {
+        guests.spawn(core, async move {
             alarm_rx.await.unwrap();
             polled.lock().unwrap().push(usize::MAX);
         })
@@ -84,7 +123,7 @@ fn a_sleeper_that_wakes_is_polled_next() {
         .map(|number| {
             let polled = polled.clone();
             let mut alarm_tx = (number == 5).then(|| alarm_tx.take().unwrap());
-            guests.spawn(async move {
+            guests.spawn(core, async move {
                 for round in 0..20 {
                     burn(ms(1));
                     polled.lock().unwrap().push(number);
@@ -120,7 +159,7 @@ fn c04_a_task_that_wakes_does_not_wait_for_long_polls() {
     let polled = Arc::new(AtomicUsize::new(0));
     let woken = {
         let polled = polled.clone();
-        guests.spawn(async move {
+        guests.spawn(core, async move {
             alarm_rx.await.unwrap();
             // It gets all its polls, not the first one alone.
             for _ in 0..50 {
@@ -133,7 +172,7 @@ fn c04_a_task_that_wakes_does_not_wait_for_long_polls() {
     let long: Vec<_> = (0..2)
         .map(|_| {
             let (stuck, polled) = (stuck.clone(), polled.clone());
-            guests.spawn(async move {
+            guests.spawn(core, async move {
                 stuck.fetch_add(1, SeqCst);
                 until("it is polled meanwhile", || polled.load(SeqCst) == 50);
             })
@@ -156,7 +195,7 @@ fn c04_who_is_known_for_long_polls_leaves_the_stand_in_to_others() {
     let long: Vec<_> = (0..2)
         .map(|number| {
             let long_tx = long_tx.clone();
-            guests.spawn(async move {
+            guests.spawn(core, async move {
                 for _ in 0..rounds {
                     burn(ms(30));
                     let thread = std::thread::current().name().map(str::to_owned);
@@ -189,7 +228,7 @@ fn ten_thousand_parked_tasks_cost_no_thread() {
     let tasks: Vec<_> = (0..10_000)
         .map(|_| {
             let (threads, parked, mut go_rx) = (threads.clone(), parked.clone(), go_rx.clone());
-            guests.spawn(async move {
+            guests.spawn(core, async move {
                 let seen = |thread: ThreadId| {
                     threads.lock().unwrap().insert(format!("{thread:?}"));
                 };
@@ -213,16 +252,19 @@ fn a_task_that_is_woken_while_it_is_polled_is_polled_again() {
     let scheduler = Scheduler::start(2).unwrap();
     let guests = scheduler.spawner();
     let mut polls = 0;
-    let woken = guests.spawn(std::future::poll_fn(move |cx| {
-        polls += 1;
-        if polls == 100 {
-            return Poll::Ready(polls);
-        }
-        let waker = cx.waker().clone();
-        // From another thread, and joined: the poll has not returned when the wake has.
-        std::thread::spawn(move || waker.wake()).join().unwrap();
-        Poll::Pending
-    }));
+    let woken = guests.spawn(
+        core,
+        std::future::poll_fn(move |cx| {
+            polls += 1;
+            if polls == 100 {
+                return Poll::Ready(polls);
+            }
+            let waker = cx.waker().clone();
+            // From another thread, and joined: the poll has not returned when the wake has.
+            std::thread::spawn(move || waker.wake()).join().unwrap();
+            Poll::Pending
+        }),
+    );
     assert_eq!(wait(woken), Ok(100));
 }
 
@@ -230,7 +272,7 @@ fn a_task_that_is_woken_while_it_is_polled_is_polled_again() {
 fn timers_of_tokio_work_and_an_idle_scheduler_wakes_for_them() {
     let scheduler = Scheduler::start(1).unwrap();
     let guests = scheduler.spawner();
-    let slept = guests.spawn(async {
+    let slept = guests.spawn(core, async {
         let before = Instant::now();
         for _ in 0..5 {
             tokio::time::sleep(ms(10)).await;
@@ -238,8 +280,9 @@ fn timers_of_tokio_work_and_an_idle_scheduler_wakes_for_them() {
         before.elapsed()
     });
     assert!(wait(slept).unwrap() >= ms(50));
-    let late =
-        guests.spawn(async { tokio::time::timeout(ms(20), std::future::pending::<()>()).await });
+    let late = guests.spawn(core, async {
+        tokio::time::timeout(ms(20), std::future::pending::<()>()).await
+    });
     assert!(wait(late).unwrap().is_err());
 }
 
@@ -247,11 +290,11 @@ fn timers_of_tokio_work_and_an_idle_scheduler_wakes_for_them() {
 fn a_panic_ends_its_task_and_no_other() {
     let scheduler = Scheduler::start(1).unwrap();
     let guests = scheduler.spawner();
-    let broken = guests.spawn(async {
+    let broken = guests.spawn(core, async {
         yield_now().await;
         panic!("a bug of ours")
     });
-    let whole = guests.spawn(async {
+    let whole = guests.spawn(core, async {
         yield_now().await;
         7
     });
@@ -272,12 +315,15 @@ fn a_panic_while_a_task_is_freed_stops_no_thread() {
     let scheduler = Scheduler::start(1).unwrap();
     let guests = scheduler.spawner();
     let bomb = Bomb;
-    let broken = guests.spawn(std::future::poll_fn(move |_| {
-        let _held = &bomb;
-        Poll::Ready(1)
-    }));
+    let broken = guests.spawn(
+        core,
+        std::future::poll_fn(move |_| {
+            let _held = &bomb;
+            Poll::Ready(1)
+        }),
+    );
     let _whether_it_was_heard = wait(broken);
-    assert_eq!(wait(guests.spawn(async { 2 })), Ok(2));
+    assert_eq!(wait(guests.spawn(core, async { 2 })), Ok(2));
     until("it is counted", || guests.panics_total() == 1);
 }
 
@@ -298,14 +344,14 @@ fn dropping_the_scheduler_ends_tasks_and_threads() {
     let is_polled = Arc::new(AtomicBool::new(false));
     let parked = {
         let held = Witness(gone_tx.clone(), "parked");
-        guests.spawn(async move {
+        guests.spawn(core, async move {
             let _held = held;
             std::future::pending::<()>().await;
         })
     };
     let spinning = {
         let (held, is_polled) = (Witness(gone_tx.clone(), "spinning"), is_polled.clone());
-        guests.spawn(async move {
+        guests.spawn(core, async move {
             let _held = held;
             loop {
                 is_polled.store(true, SeqCst);
@@ -325,7 +371,7 @@ fn dropping_the_scheduler_ends_tasks_and_threads() {
     until("the thread has ended", || {
         Arc::strong_count(&guests.queue) == 1
     });
-    let late = guests.spawn(async { 1 });
+    let late = guests.spawn(core, async { 1 });
     assert_eq!(wait(late), Err(Lost::Stopped));
 }
 
@@ -334,7 +380,7 @@ fn a_task_that_ended_is_not_kept() {
     let scheduler = Scheduler::start(1).unwrap();
     let guests = scheduler.spawner();
     for _ in 0..10 {
-        assert_eq!(wait(guests.spawn(async { 1 })), Ok(1));
+        assert_eq!(wait(guests.spawn(core, async { 1 })), Ok(1));
     }
     until("none is left", || guests.queue.tasks() == 0);
 }

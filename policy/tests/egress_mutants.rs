@@ -49,7 +49,11 @@ fn f03_without_the_check_of_numbers_an_address_in_another_base_is_a_name() {
 #[test]
 fn f09_without_the_check_of_users_the_host_is_what_stands_behind_the_at() {
     holds_back(Guard::Userinfo, || {
-        allows("evil.com", "GET", "https://allowed.com@evil.com/v1/a")
+        allows(
+            "evil.example",
+            "GET",
+            "https://allowed.example@evil.example/v1/a",
+        )
     });
 }
 
@@ -70,7 +74,7 @@ fn f12_without_exact_ports_and_schemes_others_are_reached() {
 #[test]
 fn f13_without_the_border_of_labels_another_domain_matches() {
     holds_back(Guard::HostBoundary, || {
-        allows("*.example.com", "GET", "https://evilexample.com/v1/a")
+        allows("*.heron.example", "GET", "https://evilheron.example/v1/a")
     });
 }
 

@@ -35,6 +35,10 @@ fn verdict(rules: &[Rule], method: &str, url: &str) -> Result<usize, Denial> {
     Ok(permit.rule())
 }
 
+fn root(host: &str) -> String {
+    format!("https://{host}/")
+}
+
 fn get(rules: &[Rule], url: &str) -> Result<usize, Denial> {
     verdict(rules, "GET", url)
 }
@@ -74,8 +78,8 @@ fn f13_a_suffix_matches_at_the_border_of_a_label() {
     for host in [
         "example.com",
         "evilexample.com",
-        "example.com.evil.com",
-        "a.example.com.evil.com",
+        "example.com.evil.example",
+        "a.example.com.evil.example",
         "a.example.co",
         "aexample.com",
         "example.comevil.com",
@@ -87,7 +91,11 @@ fn f13_a_suffix_matches_at_the_border_of_a_label() {
         );
     }
     let exact = [rule("example.com", &["GET"], &["*"])];
-    for host in ["a.example.com", "evilexample.com", "example.com.evil.com"] {
+    for host in [
+        "a.example.com",
+        "evilexample.com",
+        "example.com.evil.example",
+    ] {
         assert_eq!(
             get(&exact, &format!("https://{host}/")),
             Err(Denial::Host),
@@ -100,15 +108,15 @@ fn f13_a_suffix_matches_at_the_border_of_a_label() {
 fn an_address_is_matched_by_an_address_or_a_network_and_by_no_star() {
     let star = [rule("*", &["*"], &["*"])];
     assert_eq!(get(&star, "https://any.example.com/x"), Ok(0));
-    assert_eq!(get(&star, "https://9.9.9.9/"), Err(Denial::Host));
-    assert_eq!(get(&star, "https://[2606:4700::1111]/"), Err(Denial::Host));
+    assert_eq!(get(&star, &root("9.9.9.9")), Err(Denial::Host));
+    assert_eq!(get(&star, &root("[2606:4700::1111]")), Err(Denial::Host));
     let networks = [
         rule("9.9.9.0/24", &["*"], &["*"]),
         rule("2606:4700::1111", &["*"], &["*"]),
     ];
-    assert_eq!(get(&networks, "https://9.9.9.9/"), Ok(0));
-    assert_eq!(get(&networks, "https://[2606:4700:0::1111]/"), Ok(1));
-    assert_eq!(get(&networks, "https://9.9.8.9/"), Err(Denial::Host));
+    assert_eq!(get(&networks, &root("9.9.9.9")), Ok(0));
+    assert_eq!(get(&networks, &root("[2606:4700:0::1111]")), Ok(1));
+    assert_eq!(get(&networks, &root("9.9.8.9")), Err(Denial::Host));
     assert_eq!(
         get(&networks, "https://any.example.com/"),
         Err(Denial::Host)
@@ -200,7 +208,7 @@ fn the_narrowest_rule_holds_whatever_the_order() {
                 .position(|text| *text == turned[at].to_string())
                 .unwrap()
         };
-        assert_eq!(holds("GET", "https://elsewhere.org/"), 0);
+        assert_eq!(holds("GET", "https://elsewhere.example/"), 0);
         assert_eq!(holds("GET", "https://www.example.com/"), 1);
         assert_eq!(holds("GET", "https://v2.api.example.com/a/b/c"), 2);
         assert_eq!(holds("GET", "https://v1.api.example.com/x"), 3);

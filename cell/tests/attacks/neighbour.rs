@@ -18,6 +18,8 @@ use healthy::Healthy;
 /// before it.
 const ATTACKED_ITEMS: u64 = 100;
 const QUIET_ITEMS: u64 = 30;
+/// What the kernel lets another thread run before it looks again: no cell can do better than that.
+const KERNEL_TURN_US: u64 = 3_000;
 /// How often a class is measured before it is found guilty. What else this machine does only ever
 /// makes it look worse; an attack that works does so each time.
 const TRIES: usize = 3;
@@ -32,7 +34,7 @@ struct Row {
 
 impl Row {
     fn fits((quiet, attacked): (u64, u64)) -> bool {
-        attacked <= 2 * quiet
+        attacked <= 2 * quiet + KERNEL_TURN_US
     }
 }
 

@@ -223,7 +223,7 @@ fn a_node_that_runs_with_less_says_so_and_is_offered_what_fits() -> Result<()> {
         (&info["jail"], &info["maxVmsPerCell"]),
         (&json!("Partial"), &json!(330))
     );
-    assert!(warden.stderr()?.contains("holds 330 VMs and not 1000"));
+    assert!(warden.stderr()?.contains("holds 320 VMs and not 1000"));
 
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "slate"}});
     plane.api.create("/api/v1/nodes", &node)?;
@@ -253,7 +253,7 @@ fn a_node_that_runs_with_less_says_so_and_is_offered_what_fits() -> Result<()> {
     let constrained = condition(&node, "Constrained").context("seen a moment ago")?;
     assert_eq!(constrained.reason, "TooFewMaps");
     assert!(
-        constrained.message.contains("raise it to 6064"),
+        constrained.message.contains("raise it to 6128"),
         "{constrained:?}"
     );
     assert_eq!(node["status"]["allocatable"]["vms"], json!(330));

@@ -35,7 +35,7 @@ use queue::Queue;
 use task::Task;
 
 /// How much less of the CPU guests get than the tasks that control them.
-const NICENESS: i32 = 5;
+pub(in crate::cell) const GUEST_NICENESS: i32 = 5;
 
 /// Owns the threads: when it is dropped, the tasks go at once, and each thread with the poll that
 /// it is in.
@@ -182,7 +182,7 @@ type Next = fn(&Queue, Option<Arc<Task>>) -> Option<Arc<Task>>;
 /// What each thread of the guests does until the scheduler is dropped.
 fn work(queue: &Queue, timers: &Timers, next: Next) {
     // Niceness is a thread's own on Linux. Without it guests are only less polite.
-    let _nice = rustix::process::setpriority_process(None, NICENESS);
+    let _nice = rustix::process::setpriority_process(None, GUEST_NICENESS);
     let _timers = timers.0.as_ref().map(Runtime::enter);
     let mut task = next(queue, None);
     let mut before = thread_cpu();

@@ -168,18 +168,18 @@ mod tests {
     #[test]
     fn too_few_maps_cut_the_vms_and_the_sentence_says_what_would_be_enough() {
         let cut = slots(1_000, 2_048).unwrap();
-        assert_eq!(cut.count, 330);
+        assert_eq!(cut.count, 320);
         assert!(
-            cut.shortage.contains("holds 330 VMs and not 1000"),
+            cut.shortage.contains("holds 320 VMs and not 1000"),
             "{}",
             cut.shortage
         );
         assert!(
-            cut.shortage.contains("raise it to 6064"),
+            cut.shortage.contains("raise it to 6128"),
             "{}",
             cut.shortage
         );
-        assert_eq!(slots(1_000, 6_064).unwrap().count, 1_000);
+        assert_eq!(slots(1_000, 6_128).unwrap().count, 1_000);
     }
 
     #[test]
@@ -212,12 +212,12 @@ mod tests {
 
     #[test]
     fn where_no_vm_fits_nothing_is_started() {
-        let refused = slots(1, 69).unwrap_err().to_string();
+        let refused = slots(1, 133).unwrap_err().to_string();
         assert!(
-            refused.contains("is 69 on this node, and one VM takes 70"),
+            refused.contains("is 133 on this node, and one VM takes 134"),
             "{refused}"
         );
-        assert_eq!(slots(1, 70).unwrap().count, 1);
+        assert_eq!(slots(1, 134).unwrap().count, 1);
         let refused = enough_memory((64 << 20) - 1).unwrap_err().to_string();
         assert!(refused.contains("is 63 MiB"), "{refused}");
         assert!(enough_memory(64 << 20).is_ok());

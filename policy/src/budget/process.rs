@@ -15,7 +15,7 @@ bounds! {
     ENDED_CELLS = Count(128), "Ended cells that a node remembers", "the oldest end is forgotten";
     CELL_OWN_BYTES = Bytes(48 << 20), "Memory of a cell beyond what its VMs were promised", "under memory pressure the cell that is most over is ended, `Evicted`";
     MAPS_PER_VM = Count(6), "Memory maps of one VM, which `vm.max_map_count` must have", "fewer VMs fit on the node";
-    MAPS_PER_CELL = Count(64), "Memory maps of a cell without VMs", "fewer VMs fit on the node";
+    MAPS_PER_CELL = Count(128), "Memory maps of a cell without VMs", "fewer VMs fit on the node";
     CELL_SPARE_FILES = Count(256), "Descriptors of a cell beyond those of its VMs", "connections to it are refused";
     CELL_FILES_PER_VM = Count(5), "Descriptors of a cell for each VM that it may hold", "starting is refused";
     CELL_HELPERS = Count(4), "Threads of a cell that load modules, read logs and work on archives; besides them it has one for each core and five for itself", "waits";

@@ -14,6 +14,7 @@ use agentvm_policy::Limits;
 
 use super::lane::{End, Lane, lane};
 use super::{Names, VmLog};
+use crate::cell::schedule::GUEST_NICENESS;
 
 /// How long a line may stay unfinished before it is written as it is.
 pub(super) const PARTIAL_AFTER: Duration = agentvm_policy::budget::PARTIAL_LINE_AFTER.duration();
@@ -92,13 +93,10 @@ pub(in crate::cell) struct Writer {
     queues: Queues,
 }
 
-/// As nice as the threads of guests are.
-const NICENESS: i32 = 5;
-
 /// What a thread writes is work for guests: it must not go before the guests of other cells.
 fn be_as_nice_as_guests() {
     // Without it a flood is only less polite.
-    let _nice = rustix::process::setpriority_process(None, NICENESS);
+    let _nice = rustix::process::setpriority_process(None, GUEST_NICENESS);
 }
 
 impl Writer {

@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of ours that it may depend on outside its tests.
-const WALLS: [(&str, &[&str]); 15] = [
+const WALLS: [(&str, &[&str]); 16] = [
     ("agentvm-guards", &[]),
     ("agentvm-policy", &["agentvm-guards"]),
     ("agentvm-vfs", &["agentvm-guards"]),
@@ -33,6 +33,7 @@ const WALLS: [(&str, &[&str]); 15] = [
             "agentvm-vfs",
         ],
     ),
+    ("agentvm-gateway", &["agentvm-guards", "agentvm-policy"]),
     ("agentvm-operator", &["agentvm-crds", "agentvm-policy"]),
     (
         "agentvm-node-agent",
@@ -113,6 +114,7 @@ fn forbidden() -> Vec<(&'static str, Vec<&'static str>)> {
         ("agentvm-cell-api", [&KUBE[..], &TLS, &WASMTIME].concat()),
         ("agentvm-runtime", [&KUBE[..], &TLS].concat()),
         ("agentvm-cell", [&KUBE[..], &TLS].concat()),
+        ("agentvm-gateway", [&KUBE[..], &WASMTIME].concat()),
         ("agentvm-operator", WASMTIME.to_vec()),
         ("agentvm-node-agent", WASMTIME.to_vec()),
         ("xtask", [&KUBE[..], &TLS, &WASMTIME, &IO].concat()),

@@ -75,15 +75,15 @@ fn f25_an_answer_that_does_not_begin_or_go_on_ends() {
         let (world, _seen) = world_of(Vec::new()).await;
         world.get(URL).await.refused_as("HTTP-response-timeout");
     });
-    let begun = "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\na";
+    let first = "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\na";
     alone(move || async move {
-        let (world, _seen) = world_of(at_once(begun)).await;
+        let (world, _seen) = world_of(at_once(first)).await;
         assert_eq!(world.get(URL).await.body, None);
     });
     // A byte now and then is not idle; the whole has its time all the same.
     alone(move || async move {
         let drip = (Duration::from_millis(300), b"a".to_vec());
-        let mut script = at_once(begun);
+        let mut script = at_once(first);
         script.extend(vec![drip; 100]);
         let (world, _seen) = world_of(script).await;
         let began = tokio::time::Instant::now();

@@ -92,6 +92,23 @@ fn escaped(secret: &[u8]) -> Vec<u8> {
     text
 }
 
+/// Covers each `form` in `came`, those that overlap each other too.
+fn cover(form: &[u8], came: &[u8], covered: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = came
+        .get(from..)
+        .and_then(|rest| memchr::memmem::find(rest, form))
+        .map(|at| from + at)
+    {
+        if let Some(found) = covered.get_mut(at..at + form.len())
+            && is_on(Guard::Cover)
+        {
+            found.fill(COVER);
+        }
+        from = at + 1;
+    }
+}
+
 /// Covers keys in a text that comes in pieces. Holds back only what could be the beginning of one.
 #[derive(Debug)]
 pub struct Masker {
@@ -116,13 +133,7 @@ impl Masker {
         self.came.extend_from_slice(piece);
         self.covered.extend_from_slice(piece);
         for form in &self.patterns.0 {
-            for at in memchr::memmem::find_iter(&self.came, form.as_slice()) {
-                if let Some(found) = self.covered.get_mut(at..at + form.len())
-                    && is_on(Guard::Cover)
-                {
-                    found.fill(COVER);
-                }
-            }
+            cover(form, &self.came, &mut self.covered);
         }
         let ready = self.came.len() - self.patterns.held(&self.came);
         self.came.drain(..ready);

@@ -221,7 +221,7 @@ fn a_node_that_runs_with_less_says_so_and_is_offered_what_fits() -> Result<()> {
     let info = site.info()?;
     assert_eq!(
         (&info["jail"], &info["maxVmsPerCell"]),
-        (&json!("Partial"), &json!(330))
+        (&json!("Partial"), &json!(320))
     );
     assert!(warden.stderr()?.contains("holds 320 VMs and not 1000"));
 
@@ -256,7 +256,7 @@ fn a_node_that_runs_with_less_says_so_and_is_offered_what_fits() -> Result<()> {
         constrained.message.contains("raise it to 6128"),
         "{constrained:?}"
     );
-    assert_eq!(node["status"]["allocatable"]["vms"], json!(330));
+    assert_eq!(node["status"]["allocatable"]["vms"], json!(320));
     assert_eq!(text(&node, "/status/jail/level"), "Partial");
     assert!(
         text(&node, "/status/jail/message").contains("no Landlock"),

@@ -73,12 +73,23 @@ fn holds_a_gib(step: &str) -> Guest {
         .limits(|l| l.memory_bytes = 1 << 30)
 }
 
+/// What one such instruction takes of a processor here and now, the end of its VM included.
+async fn one_step(step: &str) -> Duration {
+    let ran = Guest::with(GIB_OF_MEMORY, step)
+        .limits(|l| l.memory_bytes = 1 << 30)
+        .run()
+        .await;
+    assert_eq!(ran.ending.reason, EndReason::Completed);
+    ran.usage.cpu
+}
+
 #[tokio::test]
 async fn c04_instructions_on_a_gib_are_held_to_the_quota() {
-    // Short: the bound over any time is what the quota gives, and two seconds of it.
     let soak = std::env::var_os("AGENTVM_SOAK").is_some();
     let seconds = if soak { 10 } else { 3 };
     for step in [FILL, COPY] {
+        // Machines differ by how long they look for memory, and each by what else it does.
+        let before = one_step(step).await;
         let ran = holds_a_gib(step)
             .limits(|l| {
                 l.cpu_millicores = 250;
@@ -86,11 +97,15 @@ async fn c04_instructions_on_a_gib_are_held_to_the_quota() {
             })
             .run()
             .await;
+        let one_step = before.max(one_step(step).await);
         assert_eq!(ran.ending.reason, EndReason::DeadlineExceeded);
-        let most = Duration::from_millis(250 * (seconds + 2));
-        // What ends it comes after all that: giving a GiB back to the system.
-        let freeing = Duration::from_millis(200);
-        assert!(ran.usage.cpu < most + freeing, "{step}: {:?}", ran.usage);
+        // What the quota gives, its burst, and the step in which it is used up.
+        let most = Duration::from_millis(250 * (seconds + 1)) + one_step.mul_f64(1.5);
+        assert!(
+            ran.usage.cpu < most,
+            "{step}, which takes {one_step:?}: {:?}",
+            ran.usage
+        );
     }
 }
 

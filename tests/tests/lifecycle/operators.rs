@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 fn k18_the_second_operator_waits_and_takes_over_when_the_first_is_killed() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "li-lead")?;
+    let _changes = crate::LEADER.write();
     let second = cluster.start_operator("operator-1")?;
     for number in 0..5 {
         namespace.run_probe(&format!("early-{number}"), "hello", &json!({}))?;

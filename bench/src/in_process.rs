@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use agentvm_policy::{EndReason, Grants, LimitField, Limits};
 use agentvm_runtime::vfs::{Access, Budget, Filesystem, Mount, Source};
-use agentvm_runtime::{Engine, EngineSettings, Output, Program, VmConfig, compile, prepare};
+use agentvm_runtime::{Engine, EngineSettings, Kept, Output, Program, VmConfig, compile, prepare};
 use anyhow::{Context, Result, ensure};
 
 use crate::samples::Samples;
@@ -96,21 +96,10 @@ impl Bench {
     }
 }
 
-/// Keeps what was written.
-#[derive(Debug, Default)]
-struct Everything(Mutex<Vec<u8>>);
-
-impl Output for Everything {
-    fn write(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes);
-    }
-}
-
 impl Bench {
     /// Runs it once with an empty, writable `/`; what it printed, and how long it took.
     pub(crate) async fn run_with_files(&self, args: &[&str]) -> Result<(String, Duration)> {
-        let output = Arc::new(Everything::default());
+        let output = Arc::new(Kept::default());
         let config = config(args, empty_root()?, output.clone());
         let start = Instant::now();
         let (vm, handle) = prepare(&self.program, config);
@@ -123,8 +112,7 @@ impl Bench {
             ending.reason.as_str(),
             ending.message
         );
-        let printed = output.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((String::from_utf8(printed.clone())?, took))
+        Ok((String::from_utf8(output.bytes())?, took))
     }
 }
 
@@ -134,8 +122,9 @@ fn config(args: &[&str], filesystem: Filesystem, stdout: Arc<dyn Output>) -> VmC
         env: Vec::new(),
         grants: generous(),
         filesystem,
+        egress: None,
         stdout,
-        stderr: Arc::new(Everything::default()),
+        stderr: Arc::new(Kept::default()),
     }
 }
 
@@ -172,6 +161,6 @@ pub(crate) fn generous() -> Grants {
     };
     Grants {
         limits,
-        clock: None,
+        ..Grants::default()
     }
 }

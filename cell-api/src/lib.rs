@@ -7,6 +7,7 @@
 
 pub mod cell;
 pub mod client;
+pub mod gateway;
 pub mod log;
 pub mod mounts;
 pub mod problem;

@@ -13,6 +13,7 @@ impl From<&Verdict> for EffectiveStatus {
     fn from(verdict: &Verdict) -> Self {
         let Verdict {
             grants,
+            egress: _,
             refused,
             audited,
         } = verdict;

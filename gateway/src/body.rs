@@ -11,9 +11,10 @@ use http::header::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::limits::Limits;
 use crate::mask::{Masker, Patterns};
-use crate::refusal::Code;
 use crate::vm::Vm;
+use agentvm_policy::egress::Code;
 
 /// Why a body ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +33,12 @@ pub struct Bounded<B> {
     counted: Counted,
     idle: Duration,
     timer: Pin<Box<Sleep>>,
-    masking: Option<(Masker, Patterns)>,
+    masker: Option<Masker>,
 }
 
 impl<B> Bounded<B> {
     /// The body of a request, whose bytes count against what its VM may send.
-    pub(crate) fn request(inner: B, vm: &Arc<Vm>) -> Self {
-        let limits = vm.terms().limits;
+    pub(crate) fn request(inner: B, vm: &Arc<Vm>, limits: &Limits) -> Self {
         Self {
             inner: Box::pin(inner),
             left: limits.request_bytes,
@@ -46,14 +46,12 @@ impl<B> Bounded<B> {
             counted: Some(vm.clone()),
             idle: limits.idle,
             timer: Box::pin(sleep(limits.idle)),
-            masking: None,
+            masker: None,
         }
     }
 
     /// The body of an answer, in which `patterns` are covered.
-    pub(crate) fn response(inner: B, vm: &Vm, patterns: Patterns) -> Self {
-        let limits = vm.terms().limits;
-        let masking = (!patterns.is_empty()).then(|| (Masker::new(patterns.clone()), patterns));
+    pub(crate) fn response(inner: B, limits: &Limits, patterns: Patterns) -> Self {
         Self {
             inner: Box::pin(inner),
             left: limits.response_bytes,
@@ -61,7 +59,7 @@ impl<B> Bounded<B> {
             counted: None,
             idle: limits.idle,
             timer: Box::pin(sleep(limits.idle)),
-            masking,
+            masker: (!patterns.is_empty()).then(|| Masker::new(patterns)),
         }
     }
 
@@ -76,14 +74,14 @@ impl<B> Bounded<B> {
     }
 
     fn covered(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        let Some((masker, patterns)) = &mut self.masking else {
+        let Some(masker) = &mut self.masker else {
             return frame;
         };
         match frame.into_data() {
             Ok(data) => Frame::data(masker.push(&data).into()),
             Err(frame) => match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    cover(patterns, &mut trailers);
+                    cover(masker.patterns(), &mut trailers);
                     Frame::trailers(trailers)
                 }
                 Err(other) => other,
@@ -129,7 +127,7 @@ where
             }
             Some(Err(_broke_off)) => Some(Err(Stopped(Code::Protocol))),
             None => {
-                let Some((mut masker, _patterns)) = this.masking.take() else {
+                let Some(mut masker) = this.masker.take() else {
                     return Poll::Ready(None);
                 };
                 let rest = masker.finish();
@@ -139,7 +137,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.masking.is_none() && self.inner.is_end_stream()
+        self.masker.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

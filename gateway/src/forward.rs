@@ -20,10 +20,12 @@ use crate::body::{Bounded, cover};
 use crate::connect::{Stream, Tls, connect};
 use crate::headers;
 use crate::inject::Injection;
+use crate::limits::Limits;
 use crate::mask::Patterns;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::resolve::Resolver;
 use crate::vm::Vm;
+use agentvm_policy::egress::Code;
 
 /// What requests need besides their VM.
 #[derive(Debug)]
@@ -59,9 +61,7 @@ impl Gateway {
 
         let connecting = async {
             let slot = vm.slot().await?;
-            let addresses = self
-                .admitted(permit.host(), &permit, &terms.addresses)
-                .await?;
+            let addresses = self.admitted(&permit, &terms.addresses).await?;
             let request = permit.request();
             let stream = connect(&self.tls, request.scheme, &request.host, &addresses).await?;
             Ok::<_, Refusal>((slot, stream))
@@ -69,7 +69,11 @@ impl Gateway {
         let (slot, stream) =
             within(terms.limits.connect, Code::ConnectionTimeout, connecting).await?;
 
-        let sent = outgoing(permit.request(), headers, Bounded::request(body, vm))?;
+        let sent = outgoing(
+            permit.request(),
+            headers,
+            Bounded::request(body, vm, &terms.limits),
+        )?;
         let until = began + terms.limits.total;
         let cut = vm.clone().is_cut(permit.request().clone());
         let sending = async {
@@ -80,26 +84,25 @@ impl Gateway {
                 .map_err(|error| code_of(&error).into())
         };
         let answer = within(terms.limits.first_byte, Code::ResponseTimeout, sending).await?;
-        handed_on(answer, vm, patterns)
+        handed_on(answer, &terms.limits, patterns)
     }
 
     /// The addresses of a host, every one of which is open to the VM.
     async fn admitted(
         &self,
-        host: &Host,
         permit: &Permit,
         rules: &AddressRules,
     ) -> Result<Vec<Admitted>, Refusal> {
+        let Canonical { host, port, .. } = permit.request();
         let addresses = match host {
             Host::Name(name) => self.resolver.addresses(name).await?,
             Host::Address(address) => vec![*address],
         };
-        let port = permit.request().port;
         addresses
             .into_iter()
             .map(|address| {
                 rules
-                    .admit((address, port).into())
+                    .admit((address, *port).into())
                     .map_err(Refusal::Address)
             })
             .collect()
@@ -203,7 +206,11 @@ fn code_of(error: &hyper::Error) -> Code {
 
 /// The answer as it is handed to the guest. Redirects are answers like others: the guest's next
 /// request is decided on like its first.
-fn handed_on(answer: Response<Incoming>, vm: &Vm, patterns: Patterns) -> Result<Answer, Refusal> {
+fn handed_on(
+    answer: Response<Incoming>,
+    limits: &Limits,
+    patterns: Patterns,
+) -> Result<Answer, Refusal> {
     let (mut parts, body) = answer.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Code::Protocol.into());
@@ -218,6 +225,6 @@ fn handed_on(answer: Response<Incoming>, vm: &Vm, patterns: Patterns) -> Result<
     parts.extensions.clear();
     Ok(Response::from_parts(
         parts,
-        Bounded::response(body, vm, patterns),
+        Bounded::response(body, limits, patterns),
     ))
 }

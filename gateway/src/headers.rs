@@ -7,7 +7,7 @@ use http::header::{
 };
 
 use crate::guards::{Guard, is_on};
-use crate::refusal::Code;
+use agentvm_policy::egress::Code;
 
 /// What begins the names of headers between a cell and the gateway. None of them is ever sent, nor
 /// taken from an answer.

@@ -128,6 +128,11 @@ impl Masker {
         }
     }
 
+    /// What it looks for.
+    pub const fn patterns(&self) -> &Patterns {
+        &self.patterns
+    }
+
     /// Takes the next piece; what can be handed on by now.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.came.extend_from_slice(piece);

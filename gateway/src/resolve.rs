@@ -13,7 +13,7 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use crate::refusal::Code;
+use agentvm_policy::egress::Code;
 
 /// How long one server may take for one question.
 const ANSWER_WITHIN: Duration = budget::DNS_ANSWER.duration();

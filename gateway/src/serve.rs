@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use agentvm_cell_api::gateway::{ERROR_HEADER, VM_HEADER};
 use agentvm_policy::budget;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -15,13 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::Bounded;
 use crate::forward::Gateway;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Refusal, status};
 use crate::vm::Vms;
-
-/// Names the VM that a request is from, by its UID.
-pub const VM_HEADER: &str = "agentvm-vm";
-/// Marks an answer of the gateway's own, and says why: a [`Code`].
-pub const ERROR_HEADER: &str = "agentvm-error";
+use agentvm_policy::egress::Code;
 
 /// What a cell gets: an upstream's answer, or none.
 type Answer = Response<Either<Bounded<Incoming>, Empty<Bytes>>>;
@@ -79,7 +76,7 @@ fn refused(refusal: &Refusal) -> Answer {
     let code = refusal.code();
     tracing::debug!(%code, %refusal, "request refused");
     let mut answer = Response::new(Either::Right(Empty::new()));
-    *answer.status_mut() = code.status();
+    *answer.status_mut() = status(code);
     let value = HeaderValue::from_static(code.as_str());
     answer.headers_mut().insert(ERROR_HEADER, value);
     answer

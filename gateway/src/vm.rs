@@ -9,7 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::inject::Injection;
 use crate::limits::Limits;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
+use agentvm_policy::egress::Code;
 
 /// What one VM may do. `Terms::default()` allows nothing.
 #[derive(Clone, Debug, Default)]

@@ -17,6 +17,7 @@ mod clock;
 mod limit;
 mod secret;
 
+use crate::egress::EgressGrant;
 use crate::{Grants, Mode, PolicyRules, Request};
 
 /// The outcome of [`effective`].
@@ -24,6 +25,8 @@ use crate::{Grants, Mode, PolicyRules, Request};
 pub struct Verdict {
     /// What the VM may do; nothing at all where `refused` has an entry.
     pub grants: Grants,
+    /// The requests it may make; none where `refused` has an entry.
+    pub egress: EgressGrant,
     /// What was asked and is not allowed: the VM must not run.
     pub refused: Vec<Refusal>,
     /// What an `Audit` policy would have refused: the VM runs, the refusal is reported.
@@ -54,7 +57,11 @@ pub fn effective(request: &Request, policies: &[PolicyRules]) -> Verdict {
     let clock = clock::decide(request.clock_resolution_ns, &sorted, &mut verdict);
     secret::decide(&request.secret_mounts, &sorted, &mut verdict);
     if verdict.refused.is_empty() {
-        verdict.grants = Grants { limits, clock };
+        verdict.grants = Grants {
+            limits,
+            clock,
+            network: false,
+        };
     }
     verdict
 }

@@ -14,6 +14,8 @@
 
 mod address;
 mod cidr;
+mod code;
+mod grant;
 mod host;
 mod method;
 mod path;
@@ -24,6 +26,8 @@ mod rule;
 
 pub use address::{AddressClass, AddressRules, Admitted, BadException, Exception};
 pub use cidr::{BadCidr, Cidr};
+pub use code::Code;
+pub use grant::EgressGrant;
 pub use host::{BadHost, DnsName, Host};
 pub use method::Method;
 pub use path::{BadTarget, Target};

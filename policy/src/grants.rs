@@ -13,6 +13,9 @@ pub struct Grants {
     /// A clock finer than [`ClockGrant::COARSEST_NS`]; `None` keeps the coarse one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockGrant>,
+    /// Whether it may make requests at all. Which ones, the gateway knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network: bool,
 }
 
 /// A clock that is finer than what every VM gets.

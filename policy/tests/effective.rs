@@ -45,7 +45,12 @@ fn messages(verdict: &Verdict) -> Vec<&str> {
 
 #[test]
 fn the_default_grants_permit_nothing() {
-    let Grants { limits, clock } = Grants::default();
+    let Grants {
+        limits,
+        clock,
+        network,
+    } = Grants::default();
+    assert!(!network);
     let nothing = Limits {
         memory_bytes: 0,
         cpu_millicores: 0,
@@ -95,7 +100,7 @@ fn without_a_policy_the_built_in_defaults_hold() {
         Verdict {
             grants: Grants {
                 limits: expected,
-                clock: None
+                ..Grants::default()
             },
             ..Verdict::default()
         }

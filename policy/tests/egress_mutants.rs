@@ -15,13 +15,7 @@ fn holds_back(guard: Guard, attack: impl Fn() -> bool) {
 }
 
 fn allows(host: &str, method: &str, url: &str) -> bool {
-    let rule = Rule::parse(&RuleText {
-        host,
-        methods: &["GET"],
-        paths: &["/v1/*"],
-        ..RuleText::default()
-    })
-    .unwrap();
+    let rule = Rule::parse(&RuleText::new(host, &["GET"], &["/v1/*"])).unwrap();
     let permitted =
         Request::of_url(method, url).map(|request| Rules::new(vec![rule]).permit(request));
     matches!(permitted, Ok(Ok(_)))

@@ -109,6 +109,7 @@ impl Options {
                 ..Grants::default()
             },
             filesystem: Filesystem::new(budget, &self.mounts, 0)?,
+            egress: None,
             stdout: Arc::new(stdout),
             stderr: Arc::new(stderr),
         })

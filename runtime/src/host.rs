@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use wasmtime::Memory;
 
 use crate::clocks::Clocks;
+use crate::egress::Egress;
 use crate::guards::{Guard, is_on};
 use crate::handle::Shared;
 use crate::limiter::Limiter;
@@ -37,6 +38,8 @@ pub(crate) struct Host {
     /// The most files and directories it may have open at once, besides what it starts with.
     pub(crate) open_files: usize,
     pub(crate) descriptors: Descriptors,
+    /// Carries its requests; `None` denies them all.
+    pub(crate) egress: Option<Arc<dyn Egress>>,
     /// The exported memory of a core module, once it was looked up.
     pub(crate) memory: Option<Memory>,
     /// What a component needs besides; a core module never pays for it.
@@ -50,6 +53,7 @@ impl Host {
             env,
             grants,
             filesystem,
+            egress,
             stdout,
             stderr,
         } = config;
@@ -68,6 +72,7 @@ impl Host {
             descriptors: Descriptors::new(&filesystem, open_files, Arc::clone(&shared.budget)),
             filesystem,
             open_files,
+            egress,
             memory: None,
             preview2: None,
             shared,

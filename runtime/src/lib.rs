@@ -27,6 +27,7 @@ mod budget;
 mod charge;
 mod clocks;
 mod compile;
+mod egress;
 mod ending;
 mod engine;
 mod guards;
@@ -51,6 +52,7 @@ mod vm;
 
 pub use agentvm_vfs as vfs;
 pub use compile::{Compiled, MAX_MODULE_BYTES, compile};
+pub use egress::{Answer, Body, Egress};
 pub use ending::Ending;
 pub use engine::{Engine, EngineError, EngineSettings};
 #[cfg(feature = "mutants")]
@@ -59,8 +61,9 @@ pub use handle::VmHandle;
 pub use heap::release_free_memory;
 pub use meter::host_panics_total;
 pub use program::{LoadError, Program};
-pub use stdio::Output;
+pub use stdio::{Kept, Output};
 pub use trap::sanitise;
+pub use turn::thread_cpu;
 pub use usage::Usage;
 pub use validate::{Kind, ModuleError};
 pub use vm::{Vm, VmConfig, prepare};

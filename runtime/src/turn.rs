@@ -59,8 +59,8 @@ impl Turn {
     }
 }
 
-/// The processor time of this thread.
-pub(crate) fn thread_cpu() -> Duration {
+/// The processor time of this thread: nobody else's work is part of it.
+pub fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();

@@ -10,6 +10,7 @@ use wasmtime::Store;
 
 use crate::budget::Budget;
 use crate::charge::{Toll, YIELD_INTERVAL};
+use crate::egress::Egress;
 use crate::ending::{Ending, Facts, decide};
 use crate::guards::{Guard, is_on};
 use crate::handle::{Shared, VmHandle};
@@ -30,6 +31,8 @@ pub struct VmConfig {
     pub grants: Grants,
     /// Its files: the directory `/` is all it finds preopened, and nothing where it has no mounts.
     pub filesystem: Filesystem,
+    /// Carries its requests to hosts outside; `None` denies them all.
+    pub egress: Option<Arc<dyn Egress>>,
     /// Takes its stdout.
     pub stdout: Arc<dyn Output>,
     /// Takes its stderr.

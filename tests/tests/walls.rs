@@ -33,7 +33,10 @@ const WALLS: [(&str, &[&str]); 16] = [
             "agentvm-vfs",
         ],
     ),
-    ("agentvm-gateway", &["agentvm-guards", "agentvm-policy"]),
+    (
+        "agentvm-gateway",
+        &["agentvm-cell-api", "agentvm-guards", "agentvm-policy"],
+    ),
     ("agentvm-operator", &["agentvm-crds", "agentvm-policy"]),
     (
         "agentvm-node-agent",
@@ -50,6 +53,7 @@ const WALLS: [(&str, &[&str]); 16] = [
             "agentvm-cell",
             "agentvm-cell-api",
             "agentvm-crds",
+            "agentvm-gateway",
             "agentvm-guards",
             "agentvm-node-agent",
             "agentvm-policy",
@@ -61,6 +65,7 @@ const WALLS: [(&str, &[&str]); 16] = [
             "agentvm-cell",
             "agentvm-cell-api",
             "agentvm-crds",
+            "agentvm-gateway",
             "agentvm-policy",
             "agentvm-runtime",
             "agentvm-vfs",

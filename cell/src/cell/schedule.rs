@@ -24,10 +24,9 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use agentvm_runtime::thread_cpu;
 use futures::FutureExt;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
@@ -195,14 +194,6 @@ fn work(queue: &Queue, timers: &Timers, next: Next) {
         let again = polling.settle(polled, queue);
         task = next(queue, again.then_some(polling));
     }
-}
-
-/// The processor time of this thread.
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
-    Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]

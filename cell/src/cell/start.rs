@@ -76,6 +76,7 @@ fn prepare(
             .collect(),
         grants: spec.grants,
         filesystem,
+        egress: None,
         stdout: log.output(Stream::Stdout),
         stderr: log.output(Stream::Stderr),
     };

@@ -20,12 +20,30 @@ mod storms;
 #[path = "../processes/harness.rs"]
 mod harness;
 
-use tokio::sync::{Mutex, MutexGuard};
+use std::fmt::Display;
+
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// One test measures at a time.
 async fn alone() -> MutexGuard<'static, ()> {
     static MEASURES: Mutex<()> = Mutex::const_new(());
     MEASURES.lock().await
+}
+
+/// What is measured once for all tests that look at it, alone, and printed.
+async fn measured_once<T, F>(table: &'static OnceCell<T>, measure: impl Fn() -> F) -> &'static T
+where
+    T: Display,
+    F: Future<Output = T>,
+{
+    table
+        .get_or_init(|| async {
+            let _alone = alone().await;
+            let table = measure().await;
+            eprintln!("{table}");
+            table
+        })
+        .await
 }
 
 /// Whether the long forms are wanted.

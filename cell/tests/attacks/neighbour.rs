@@ -9,7 +9,6 @@ use std::process::Stdio;
 use agentvm_cell_api::cell::VmState;
 use tokio::sync::OnceCell;
 
-use crate::alone;
 use crate::harness::Node;
 use attack::{Attack, Class};
 use healthy::Healthy;
@@ -71,14 +70,7 @@ impl fmt::Display for Table {
 /// Measures all classes, once for all tests.
 async fn table() -> &'static Table {
     static TABLE: OnceCell<Table> = OnceCell::const_new();
-    TABLE
-        .get_or_init(|| async {
-            let _alone = alone().await;
-            let table = measure().await;
-            eprintln!("{table}");
-            table
-        })
-        .await
+    crate::measured_once(&TABLE, measure).await
 }
 
 async fn measure() -> Table {

@@ -8,7 +8,6 @@ use agentvm_policy::EndReason;
 use futures::future::join_all;
 use tokio::sync::OnceCell;
 
-use crate::alone;
 use crate::harness::{Node, TestCell};
 use crate::probes::{self, Probe};
 use crate::proc::{Holds, peak_resident};
@@ -155,14 +154,7 @@ impl Watched {
 /// Runs them, once for all tests.
 async fn table() -> &'static Table {
     static TABLE: OnceCell<Table> = OnceCell::const_new();
-    TABLE
-        .get_or_init(|| async {
-            let _alone = alone().await;
-            let table = measure().await;
-            eprintln!("{table}");
-            table
-        })
-        .await
+    crate::measured_once(&TABLE, measure).await
 }
 
 async fn measure() -> Table {

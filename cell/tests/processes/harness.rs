@@ -294,7 +294,7 @@ pub(crate) fn spec(module: &Module) -> VmSpec {
                 inodes: 1_000,
                 open_files: 64,
             },
-            clock: None,
+            ..Grants::default()
         },
         mounts: Vec::new(),
         keep_files: false,

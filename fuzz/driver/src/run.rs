@@ -1,12 +1,12 @@
 //! Runs a script in a VM and brings its answers back.
 
 use std::io::{Seek as _, Write as _};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use agentvm_policy::{Grants, Limits};
 use agentvm_runtime::vfs::Filesystem;
 use agentvm_runtime::{
-    Ending, Engine, EngineSettings, Output, Program, Usage, VmConfig, compile, prepare,
+    Ending, Engine, EngineSettings, Kept, Program, Usage, VmConfig, compile, prepare,
 };
 
 use crate::script::{Memory, Script};
@@ -68,7 +68,7 @@ impl Guest {
             Interface::Preview1 => script.end_preview1(),
             Interface::Preview2 => script.end_preview2(),
         }
-        let written = Arc::new(Written::default());
+        let written = Arc::new(Kept::default());
         let config = VmConfig {
             args: vec![script.text()],
             env: Vec::new(),
@@ -77,6 +77,7 @@ impl Guest {
                 ..Grants::default()
             },
             filesystem: filesystem.clone(),
+            egress: None,
             stdout: written.clone(),
             stderr: written.clone(),
         };
@@ -85,7 +86,7 @@ impl Guest {
         Ran {
             ending,
             usage: handle.usage(),
-            memory: Memory(written.take()),
+            memory: Memory(written.bytes()),
         }
     }
 }
@@ -119,21 +120,4 @@ fn program(text: &str) -> Result<Program, Box<dyn std::error::Error>> {
     file.write_all(&compiled.code)?;
     file.rewind()?;
     Ok(Program::load(&engine, compiled.kind, file)?)
-}
-
-/// Keeps what a guest writes.
-#[derive(Default)]
-struct Written(Mutex<Vec<u8>>);
-
-impl Written {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Output for Written {
-    fn write(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes);
-    }
 }

@@ -1,15 +1,14 @@
 //! Runs a module in a VM, from its bytes to everything dropped, and measures.
 
 use std::io::{Seek as _, Write as _};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use agentvm_policy::{EndReason, Grants};
 use agentvm_runtime::vfs::{Access, Budget, Filesystem, Mount, Source};
 use agentvm_runtime::{
-    Ending, Engine, EngineSettings, Output, Program, Usage, VmConfig, compile, prepare,
+    Ending, Engine, EngineSettings, Kept, Program, Usage, VmConfig, compile, prepare, thread_cpu,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::module::Module;
 use crate::outcome::{Outcome, TrapKind};
@@ -88,7 +87,7 @@ pub(crate) fn run(program: &Loaded, shape: Shape) -> anyhow::Result<Ran> {
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
-    let written = Arc::new(Written::default());
+    let written = Arc::new(Kept::default());
     let (started, cpu) = (Instant::now(), thread_cpu());
     let config = VmConfig {
         args: vec!["module".to_owned(), "one".to_owned()],
@@ -98,6 +97,7 @@ pub(crate) fn run(program: &Loaded, shape: Shape) -> anyhow::Result<Ran> {
             ..Grants::default()
         },
         filesystem: files(shape)?,
+        egress: None,
         stdout: written.clone(),
         stderr: written.clone(),
     };
@@ -110,7 +110,7 @@ pub(crate) fn run(program: &Loaded, shape: Shape) -> anyhow::Result<Ran> {
         usage,
         cpu: thread_cpu().saturating_sub(cpu),
         wall: started.elapsed(),
-        written: written.take(),
+        written: written.bytes(),
     })
 }
 
@@ -130,27 +130,4 @@ fn files(shape: Shape) -> anyhow::Result<Filesystem> {
         Shape::Calls => Filesystem::new(budget, &[root], 0)?,
         Shape::Pure | Shape::Wild | Shape::Mangled => Filesystem::new(budget, &[], 0)?,
     })
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-/// Keeps what a guest writes.
-#[derive(Default)]
-struct Written(Mutex<Vec<u8>>);
-
-impl Written {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Output for Written {
-    fn write(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes);
-    }
 }

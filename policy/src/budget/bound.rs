@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use crate::human;
 
+/// A second in milliseconds, as the rows count time.
+pub(super) const SECOND: u64 = 1_000;
+/// A minute.
+pub(super) const MINUTE: u64 = 60 * SECOND;
+/// An hour.
+pub(super) const HOUR: u64 = 60 * MINUTE;
+
 /// What a bound counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {

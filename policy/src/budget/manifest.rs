@@ -1,8 +1,6 @@
 //! Bounds on what a manifest says, which the API server holds everybody to.
 
-use super::bound::bounds;
-
-const HOUR: u64 = 60 * 60 * 1_000;
+use super::bound::{HOUR, bounds};
 
 bounds! {
     "A manifest":

@@ -1,9 +1,6 @@
 //! Bounds on modules: their size, their compilation, what is remembered of them.
 
-use super::bound::bounds;
-
-const SECOND: u64 = 1_000;
-const MINUTE: u64 = 60 * SECOND;
+use super::bound::{MINUTE, SECOND, bounds};
 
 bounds! {
     "Modules and their compilation":

@@ -6,10 +6,7 @@
     reason = "the section joins the document with the capability"
 )]
 
-use super::bound::bounds;
-
-const SECOND: u64 = 1_000;
-const MINUTE: u64 = 60 * SECOND;
+use super::bound::{MINUTE, SECOND, bounds};
 
 bounds! {
     "Requests to the network":

@@ -1,10 +1,6 @@
 //! Bounds on the processes of a node and on what they take from each other.
 
-use super::bound::bounds;
-
-const SECOND: u64 = 1_000;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
+use super::bound::{HOUR, MINUTE, SECOND, bounds};
 
 bounds! {
     "Cells, warden and compilers":

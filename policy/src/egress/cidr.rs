@@ -4,8 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A network: an address and how many of its leading bits count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cidr {
     first: IpAddr,
     prefix: u8,
@@ -150,6 +153,20 @@ pub(super) fn shown(text: &str) -> String {
     text.chars()
         .take(crate::budget::SHOWN_CHARS.usize())
         .collect()
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = BadCidr;
+
+    fn try_from(text: String) -> Result<Self, BadCidr> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(network: Cidr) -> Self {
+        network.to_string()
+    }
 }
 
 impl fmt::Display for Cidr {

@@ -3,26 +3,43 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::host::Host;
+use serde::{Deserialize, Serialize};
+
 use super::pattern::{BadPattern, HostPattern, Methods, PathPattern};
 use super::port::Scheme;
 use super::request::Request;
 use crate::budget;
 use crate::guards::{Guard, is_on};
 
-/// A rule as people write it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RuleText<'a> {
+/// A rule as people write it, in manifests and on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuleText {
     /// `api.example.com`, `*.example.com`, `*`, or an address or network.
-    pub host: &'a str,
+    pub host: String,
     /// Empty is the port of the scheme.
-    pub ports: &'a [u16],
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
     /// `None` is `https`.
-    pub scheme: Option<&'a str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
     /// Names of methods, or `*` alone.
-    pub methods: &'a [&'a str],
+    pub methods: Vec<String>,
     /// Paths, `*` for whatever.
-    pub paths: &'a [&'a str],
+    pub paths: Vec<String>,
+}
+
+impl RuleText {
+    /// A rule for `host` by `https` at its own port.
+    pub fn new(host: &str, methods: &[&str], paths: &[&str]) -> Self {
+        let owned = |items: &[&str]| items.iter().map(ToString::to_string).collect();
+        Self {
+            host: host.to_owned(),
+            methods: owned(methods),
+            paths: owned(paths),
+            ..Self::default()
+        }
+    }
 }
 
 /// What one entry of `egress` allows.
@@ -80,7 +97,7 @@ impl Rule {
     /// # Errors
     ///
     /// [`BadRule`] with the field: a rule that can't be read whole allows nothing.
-    pub fn parse(text: &RuleText<'_>) -> Result<Self, BadRule> {
+    pub fn parse(text: &RuleText) -> Result<Self, BadRule> {
         let RuleText {
             host,
             ports,
@@ -102,7 +119,7 @@ impl Rule {
         if paths.is_empty() {
             return Err(BadRule::NoPaths);
         }
-        let path = |(index, text): (usize, &&str)| {
+        let path = |(index, text): (usize, &String)| {
             text.parse().map_err(|why| BadRule::Path { index, why })
         };
         Ok(Self {
@@ -279,11 +296,6 @@ impl Permit {
     /// The request that was decided on, and nothing else, may be sent.
     pub const fn request(&self) -> &Request {
         &self.request
-    }
-
-    /// The name to resolve, or the address that is written out.
-    pub const fn host(&self) -> &Host {
-        &self.request.host
     }
 }
 

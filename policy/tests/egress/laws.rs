@@ -141,9 +141,7 @@ proptest! {
         host in host(), path in path(),
     ) {
         let rule = |(host, path): &(String, String)| {
-            let paths = [path.as_str()];
-            let text = RuleText { host, methods: &["GET"], paths: &paths, ..RuleText::default() };
-            Rule::parse(&text).ok()
+            Rule::parse(&RuleText::new(host, &["GET"], &[path.as_str()])).ok()
         };
         let Some(asked) = rule(&asked) else { return Ok(()) };
         let ceiling: Vec<Rule> = ceiling.iter().filter_map(rule).collect();

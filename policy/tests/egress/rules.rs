@@ -8,22 +8,17 @@ fn rule(host: &str, methods: &[&str], paths: &[&str]) -> Rule {
 
 fn with_ports(host: &str, ports: &[u16], methods: &[&str], paths: &[&str]) -> Rule {
     Rule::parse(&RuleText {
-        host,
-        ports,
-        scheme: None,
-        methods,
-        paths,
+        ports: ports.to_vec(),
+        ..RuleText::new(host, methods, paths)
     })
     .unwrap()
 }
 
 fn in_clear(host: &str) -> Rule {
     Rule::parse(&RuleText {
-        host,
-        ports: &[80, 443],
-        scheme: Some("http"),
-        methods: &["*"],
-        paths: &["*"],
+        ports: vec![80, 443],
+        scheme: Some("http".to_owned()),
+        ..RuleText::new(host, &["*"], &["*"])
     })
     .unwrap()
 }
@@ -223,13 +218,7 @@ fn the_narrowest_rule_holds_whatever_the_order() {
 #[test]
 fn f32_a_rule_that_leaves_something_out_is_no_rule() {
     let parsed = |host, methods: &[&str], paths: &[&str]| {
-        Rule::parse(&RuleText {
-            host,
-            methods,
-            paths,
-            ..RuleText::default()
-        })
-        .map_err(|error| error.to_string())
+        Rule::parse(&RuleText::new(host, methods, paths)).map_err(|error| error.to_string())
     };
     for (host, methods, paths, part) in [
         ("", &["*"][..], &["*"][..], "host: it is empty"),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use agentvm_policy::EndReason;
+use agentvm_runtime::thread_cpu;
 
 use crate::components::component;
 use crate::harness::{Guest, Ran};
@@ -16,14 +17,6 @@ pub(crate) fn on_this_thread(guest: Guest) -> (Ran, Duration) {
     let before = thread_cpu();
     let ran = runtime.block_on(guest.run());
     (ran, thread_cpu().saturating_sub(before))
-}
-
-pub(crate) fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        time.tv_sec.try_into().unwrap(),
-        time.tv_nsec.try_into().unwrap(),
-    )
 }
 
 /// A guest that gives up its turn as often as it can.

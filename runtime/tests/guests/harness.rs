@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{Seek, Write as _};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use agentvm_policy::{Grants, Limits};
 use agentvm_runtime::vfs::{Budget, Filesystem};
 use agentvm_runtime::{
-    Compiled, Ending, Engine, EngineSettings, LoadError, ModuleError, Output, Program, Usage, Vm,
-    VmConfig, VmHandle, compile, prepare,
+    Compiled, Ending, Engine, EngineSettings, Kept, LoadError, ModuleError, Output, Program, Usage,
+    Vm, VmConfig, VmHandle, compile, prepare,
 };
 use tokio::task::JoinHandle;
 
@@ -19,26 +19,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::new(&EngineSettings { slots: 64 }).unwrap())
-}
-
-/// Keeps what a guest writes.
-#[derive(Default)]
-pub(crate) struct Kept(Mutex<Vec<u8>>);
-
-impl Output for Kept {
-    fn write(&self, bytes: &[u8]) {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-    }
-}
-
-impl Kept {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap().clone()
-    }
 }
 
 /// A program and what it is given.
@@ -198,6 +178,7 @@ impl Guest {
                 env,
                 grants,
                 filesystem,
+                egress: None,
                 stdout,
                 stderr,
             },

@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use agentvm_policy::EndReason;
-use agentvm_runtime::{ModuleError, compile};
+use agentvm_runtime::{ModuleError, compile, thread_cpu};
 
 use crate::components::component;
-use crate::cpu::thread_cpu;
 use crate::harness::{Guest, engine, module};
 
 /// A name that would take up a screen, forge a line, turn text around or be taken for a template.

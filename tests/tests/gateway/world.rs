@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentvm_cell_api::gateway::{ERROR_HEADER, VM_HEADER};
 use agentvm_gateway::connect::Tls;
 use agentvm_gateway::forward::Gateway;
 use agentvm_gateway::resolve::Resolver;
-use agentvm_gateway::serve::{ERROR_HEADER, VM_HEADER, serve};
+use agentvm_gateway::serve::serve;
 use agentvm_gateway::vm::{Terms, Vm, Vms};
 use agentvm_policy::egress::{Rule, RuleText, Rules};
 use bytes::Bytes;
@@ -43,11 +44,9 @@ pub(crate) struct Got {
 /// A rule for `host` that allows every method and path.
 pub(crate) fn rule(host: &str, scheme: &str, ports: &[u16]) -> Rule {
     Rule::parse(&RuleText {
-        host,
-        ports,
-        scheme: Some(scheme),
-        methods: &["*"],
-        paths: &["*"],
+        ports: ports.to_vec(),
+        scheme: Some(scheme.to_owned()),
+        ..RuleText::new(host, &["*"], &["*"])
     })
     .unwrap()
 }

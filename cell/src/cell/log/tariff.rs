@@ -33,20 +33,12 @@ mod tests {
 
     use agentvm_cell_api::log::Stream;
     use agentvm_policy::Limits;
-    use rustix::time::{ClockId, clock_gettime};
+    use agentvm_runtime::thread_cpu;
 
     use super::super::lane::lane;
     use super::super::writer::{Queues, write_files, write_stdout};
     use super::super::{Names, VmLog};
     use super::*;
-
-    fn thread_cpu() -> Duration {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(
-            time.tv_sec.try_into().unwrap(),
-            time.tv_nsec.try_into().unwrap(),
-        )
-    }
 
     fn names() -> Names {
         Names {

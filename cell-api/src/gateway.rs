@@ -1,0 +1,211 @@
+//! What the agent asks of the gateway: which requests each VM may make, and what became of them.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /v1/info` | [`Info`] |
+//! | `PUT /v1/node` with [`Node`] | 204: these addresses are closed from now on |
+//! | `PUT /v1/vms/{uid}` with [`Vm`] | 204: they hold for new requests at once, and requests in flight that they no longer allow are cut; 422 where a rule or a header can't be read, and then nothing is allowed |
+//! | `DELETE /v1/vms/{uid}` | 204; requests in flight end |
+//! | `GET /v1/vms` | [`Vms`]: what each VM has used, by UID |
+//! | `GET /v1/reports?since=V&waitMs=N` | [`Reports`] after number `V`: at once if there are any, else after at most `N` ms |
+//! | `GET /healthz` | 200 |
+//!
+//! A cell's channel comes by another socket, [`CHANNELS`]: whoever connects says the namespace in
+//! one line of JSON, [`Channel`], and hands the connection to that namespace's cell. From then on
+//! it is HTTP/2, on which each request names its VM in the header [`VM_HEADER`]. The warden alone
+//! can connect: cells have no way to open a socket.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use agentvm_policy::egress::{Cidr, RuleText};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// The name of the agent's socket in the gateway's directory.
+pub const API: &str = "gateway.sock";
+/// The name of the socket for cells' channels in that directory.
+pub const CHANNELS: &str = "channels.sock";
+/// Names the VM that a request is from, by its UID.
+pub const VM_HEADER: &str = "agentvm-vm";
+/// Marks an answer of the gateway's own, and says why: a name of
+/// [`agentvm_policy::egress::Code`].
+pub const ERROR_HEADER: &str = "agentvm-error";
+
+/// The first line of a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Channel {
+    /// The namespace whose cell gets the connection.
+    pub namespace: String,
+}
+
+/// Facts about the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Info {
+    /// The version of its binary.
+    pub version: String,
+    /// A random id: another id is another process, which knows no rules yet.
+    pub instance: String,
+    /// Its process id.
+    pub pid: u32,
+    /// What its jail lacks; empty where it lacks nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub jail_message: String,
+    /// Connections to cells that are open.
+    pub channels: u32,
+    /// Panics in code that served a request; anything but 0 is a bug of ours.
+    pub host_panics: u64,
+}
+
+/// What the gateway has to know of the node it is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Node {
+    /// Ranges of the cluster: Services, Pods, nodes, API server.
+    #[serde(default)]
+    pub cluster: Vec<Cidr>,
+    /// Where the platform itself listens.
+    #[serde(default)]
+    pub own: Vec<SocketAddr>,
+}
+
+/// What one VM may ask of hosts outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Vm {
+    /// The namespace of the object; only that namespace's cell can speak for it.
+    pub namespace: String,
+    /// Name of the object, for the access log.
+    pub name: String,
+    /// The rules in the order of the manifest.
+    pub rules: Vec<Rule>,
+    /// Private networks that policies of the cluster open to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Cidr>,
+    /// How much.
+    pub limits: Limits,
+    /// When its requests must have ended, agent alive or not: `CLOCK_BOOTTIME` milliseconds.
+    /// A later `PUT` moves it. `None` is no deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence_deadline_boottime_ms: Option<u64>,
+}
+
+/// One rule, and the headers that it adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// What it allows.
+    pub allow: RuleText,
+    /// What it adds; only where it names one host by `https`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inject: Vec<Inject>,
+}
+
+/// A header made of a key that the guest never sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Inject {
+    /// The header's name.
+    pub header: String,
+    /// Its value, with `{}` where the key goes.
+    pub template: String,
+    /// The key.
+    pub key: Key,
+}
+
+/// A key on its way to the gateway: wiped when it is dropped, and not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(Zeroizing<String>);
+
+impl Key {
+    /// The key itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Key {
+    fn from(key: String) -> Self {
+        Self(Zeroizing::new(key))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// How much one VM may send, of `spec.limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Requests in flight.
+    pub connections: u64,
+    /// Bytes of bodies that it sends in its whole life.
+    pub egress_bytes: u64,
+    /// Bytes of bodies that it sends and gets in a second; what is over waits.
+    pub egress_bytes_per_second: u64,
+}
+
+/// What each VM has used, by UID.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vms {
+    /// The process that says so, as in [`Info::instance`].
+    pub instance: String,
+    /// Keyed by UID; a VM that is not in it has no rules here.
+    pub vms: BTreeMap<String, Usage>,
+}
+
+/// What one VM has used of the network since its first `PUT`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Requests that an upstream answered.
+    pub answered: u64,
+    /// Requests that got no answer, by the name of their [`agentvm_policy::egress::Code`]: a
+    /// closed set.
+    pub refused: BTreeMap<String, u64>,
+    /// Requests in flight now.
+    pub in_flight: u64,
+    /// Bytes of bodies that it sent.
+    pub sent_bytes: u64,
+    /// Bytes of bodies that it got.
+    pub received_bytes: u64,
+    /// Time for which its bodies waited for its rate, nanoseconds.
+    pub throttled_ns: u64,
+}
+
+/// Denials that nobody was told of yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reports {
+    /// The process that says so, as in [`Info::instance`].
+    pub instance: String,
+    /// Pass it as `since` next time.
+    pub number: u64,
+    /// Oldest first. Those that found no room are counted in the next one of their VM.
+    pub denials: Vec<Denial>,
+}
+
+/// Requests of one VM to one host that were denied for one reason, in one window of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Denial {
+    /// The VM's UID.
+    pub uid: String,
+    /// The host as the guest named it, in canonical form; empty where it has none.
+    pub host: String,
+    /// The name of the [`agentvm_policy::egress::Code`].
+    pub code: String,
+    /// The whole sentence for a person: what was asked, and which rule came closest. It names
+    /// method, scheme, host and port, and neither path nor query.
+    pub message: String,
+    /// How many.
+    pub count: u64,
+}

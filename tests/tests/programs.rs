@@ -61,6 +61,12 @@ impl Program<'_> {
         eprintln!("{} took {took:?}", self.name);
         Ok(stdout)
     }
+
+    /// Runs it, and holds what it prints to `lines`.
+    fn prints(&self, lines: &[&str]) -> Result<()> {
+        assert_eq!(self.run(None)?.lines().collect::<Vec<_>>(), lines);
+        Ok(())
+    }
 }
 
 #[test]
@@ -73,21 +79,15 @@ fn cpython_zips_keeps_a_database_and_copies_trees() -> Result<()> {
         copied: &[(&sources, "/work")],
         limits: json!({"memory": "256Mi", "cpu": "1", "storage": "128Mi", "timeout": "5m"}),
     };
-    let printed = program.run(None)?;
-    let lines: Vec<&str> = printed.lines().collect();
     let sum: u64 = (0..100_000_u64).map(|n| n * n % 1_000_003).sum();
     let database = format!("database ok 100000 {sum} 99999 name 9 False");
-    assert_eq!(
-        lines,
-        [
-            "zips 2000 True d5b25c3b66985921",
-            database.as_str(),
-            "temporary 100000 1000 [] False",
-            "trees 2001 d1/f1.txt 50 False",
-            "root ['work']",
-        ]
-    );
-    Ok(())
+    program.prints(&[
+        "zips 2000 True d5b25c3b66985921",
+        database.as_str(),
+        "temporary 100000 1000 [] False",
+        "trees 2001 d1/f1.txt 50 False",
+        "root ['work']",
+    ])
 }
 
 #[test]
@@ -99,15 +99,11 @@ fn go_names_walks_and_encodes() -> Result<()> {
         copied: &[],
         limits: json!({"memory": "256Mi", "cpu": "1", "storage": "256Mi", "inodes": 32768, "timeout": "5m"}),
     };
-    let printed = program.run(None)?;
     let bytes: usize = (0..10_000)
         .map(|index| format!("file {index}\n").len())
         .sum();
     let made = format!("made 10000 moved 10000 walked 10000 bytes {bytes}");
-    let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(
-        lines,
-        [
+    program.prints(&[
             "tree 4f94a701636988a2",
             made.as_str(),
             "listed 10000 00000 09999",
@@ -119,9 +115,7 @@ fn go_names_walks_and_encodes() -> Result<()> {
             "link records.json",
             "truncated 10",
             "no host true",
-        ]
-    );
-    Ok(())
+])
 }
 
 #[test]
@@ -133,19 +127,13 @@ fn a_python_component_copies_trees_and_is_told_what_is_refused() -> Result<()> {
         copied: &[],
         limits: json!({"memory": "256Mi", "cpu": "1", "storage": "8Mi", "timeout": "5m"}),
     };
-    let printed = program.run(None)?;
-    let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(
-        lines,
-        [
-            "tree 500 b498bed8fe55714f False",
-            "records 49995000 103 b'{\"end'",
-            "names records 2 True 10",
-            "listed ['work'] ['copy', 'harder', 'link', 'records']",
-            "errors ENOENT EPERM EISDIR ENOTDIR full",
-        ]
-    );
-    Ok(())
+    program.prints(&[
+        "tree 500 b498bed8fe55714f False",
+        "records 49995000 103 b'{\"end'",
+        "names records 2 True 10",
+        "listed ['work'] ['copy', 'harder', 'link', 'records']",
+        "errors ENOENT EPERM EISDIR ENOTDIR full",
+    ])
 }
 
 #[test]
@@ -157,19 +145,13 @@ fn a_javascript_component_streams_lists_and_is_told_what_is_refused() -> Result<
         copied: &[],
         limits: json!({"memory": "256Mi", "cpu": "1", "timeout": "5m"}),
     };
-    let printed = program.run(None)?;
-    let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(
-        lines,
-        [
-            "root / work",
-            "files 300 300",
-            "names g 56",
-            "left g,link",
-            "refused no-entry not-permitted exist read-only",
-        ]
-    );
-    Ok(())
+    program.prints(&[
+        "root / work",
+        "files 300 300",
+        "names g 56",
+        "left g,link",
+        "refused no-entry not-permitted exist read-only",
+    ])
 }
 
 /// What `guests/c/files.c` prints, whoever has compiled it.
@@ -190,9 +172,7 @@ fn c_streams_seeks_lists_and_renames() -> Result<()> {
         copied: &[],
         limits: json!({"cpu": "1"}),
     };
-    let printed = program.run(None)?;
-    assert_eq!(printed.lines().collect::<Vec<_>>(), C_PRINTS);
-    Ok(())
+    program.prints(&C_PRINTS)
 }
 
 /// The compiler reads 230 files that were copied in, writes one that is copied out, and that one
@@ -224,9 +204,7 @@ fn a_c_compiler_runs_as_a_guest_and_what_it_makes_runs_as_another() -> Result<()
         copied: &[],
         limits: json!({"cpu": "1"}),
     };
-    let printed = program.run(None)?;
-    assert_eq!(printed.lines().collect::<Vec<_>>(), C_PRINTS);
-    Ok(())
+    program.prints(&C_PRINTS)
 }
 
 #[test]

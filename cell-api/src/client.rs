@@ -1,9 +1,10 @@
-//! A client for the warden's and the cells' sockets.
+//! A client for the sockets of the warden, the cells and the gateway.
 //!
 //! Each request opens its own connection: a Unix socket connects in microseconds, and a cell
 //! that was replaced is then never reached through a stale one.
 
 mod archive;
+mod gateway;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use agentvm_policy::EndReason;
 use bytes::Bytes;
 use http::Method;
 
+pub use self::gateway::GatewayClient;
 use self::wire::Answer;
 use crate::cell::{Stats, VmList, VmSpec, VmStatus};
 use crate::problem::{Problem, Reason};

@@ -183,7 +183,7 @@ pub(super) fn unreachable(socket: &Path, error: &(dyn std::error::Error + 'stati
     }
 }
 
-fn protocol(socket: &Path, error: &(dyn std::error::Error + 'static)) -> ClientError {
+pub(super) fn protocol(socket: &Path, error: &(dyn std::error::Error + 'static)) -> ClientError {
     ClientError::Protocol {
         socket: socket.to_owned(),
         cause: chain(error),

@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `GET /v1/info` | [`Info`] |
 //! | `PUT /v1/node` with [`Node`] | 204: these addresses are closed from now on |
-//! | `PUT /v1/vms/{uid}` with [`Vm`] | 204: they hold for new requests at once, and requests in flight that they no longer allow are cut; 422 where a rule or a header can't be read, and then nothing is allowed |
-//! | `DELETE /v1/vms/{uid}` | 204; requests in flight end |
+//! | `PUT /v1/vms/{uid}` with [`Vm`] | 204: they hold for new requests at once, and requests in flight that they no longer allow are cut; 422 where a rule or a header can't be read, and then nothing is allowed; 409 before the first `PUT /v1/node`: nobody's rules hold before it is known what is closed to all |
+//! | `DELETE /v1/vms/{uid}` | 200 [`Usage`]: what it has used to its end; requests in flight end; 404 where it has no rules |
 //! | `GET /v1/vms` | [`Vms`]: what each VM has used, by UID |
 //! | `GET /v1/reports?since=V&waitMs=N` | [`Reports`] after number `V`: at once if there are any, else after at most `N` ms |
 //! | `GET /healthz` | 200 |
+//!
+//! What is refused has a [`crate::problem::Problem`] as its body.
 //!
 //! A cell's channel comes by another socket, [`CHANNELS`]: whoever connects says the namespace in
 //! one line of JSON, [`Channel`], and hands the connection to that namespace's cell. From then on

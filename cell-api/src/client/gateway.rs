@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::wire::{self, Answer};
 use super::{ANSWER_WITHIN, ClientError};
-use crate::gateway::{Info, Node, Reports, Vm, Vms};
+use crate::gateway::{Info, Node, Reports, Usage, Vm, Vms};
 
 /// Asks the gateway.
 #[derive(Clone, Debug)]
@@ -54,14 +54,14 @@ impl GatewayClient {
         self.put(&format!("/v1/vms/{uid}"), body).await
     }
 
-    /// `DELETE /v1/vms/{uid}`: the VM may ask for nothing any more. One that is not there is a
-    /// success.
-    pub async fn delete_vm(&self, uid: &str) -> Result<(), ClientError> {
+    /// `DELETE /v1/vms/{uid}`: the VM may ask for nothing any more. Yields what it has used;
+    /// `None` where it had no rules.
+    pub async fn delete_vm(&self, uid: &str) -> Result<Option<Usage>, ClientError> {
         let path = format!("/v1/vms/{uid}");
         let body = Bytes::new();
         wire::send(&self.socket, Method::DELETE, &path, body, ANSWER_WITHIN)
             .await?
-            .nothing()
+            .optional_json()
     }
 
     /// `GET /v1/vms`: what each VM that has rules there has used.

@@ -41,6 +41,8 @@ pub(crate) enum Guard {
     LogTotal,
     /// The lines of VMs that write all they can leave room for those of others.
     LogRoom,
+    /// They wait for a turn of each other VM, and not for its backlog.
+    LogTurns,
     /// A VM pays for the writing of its lines.
     LogCharge,
 }

@@ -26,7 +26,7 @@ use agentvm_runtime::Output;
 use allowance::Allowance;
 use envelope::Envelope;
 use file::BoundedFile;
-use lane::Waiting;
+use lane::Place;
 pub(super) use line::Names;
 use line::Splitter;
 pub(super) use writer::Writer;
@@ -53,9 +53,9 @@ pub(super) struct VmLog {
     queues: Queues,
     state: Mutex<State>,
     file: Mutex<Option<BoundedFile>>,
-    /// Its lines that wait for each of the threads.
-    to_file: Waiting,
-    to_stdout: Waiting,
+    /// Its places before each of the threads.
+    to_file: Place,
+    to_stdout: Place,
     /// Who pays for what is written.
     payer: OnceLock<Payer>,
 }
@@ -115,6 +115,8 @@ impl VmLog {
         let (rate, total) = (limits.log_rate_bytes_per_second, limits.log_total_bytes);
         Arc::new(Self {
             names,
+            to_file: queues.file.enter(),
+            to_stdout: queues.stdout.enter(),
             queues,
             state: Mutex::new(State {
                 allowance: Allowance::new(rate, total, Instant::now()),
@@ -123,8 +125,6 @@ impl VmLog {
                 stderr: Splitter::default(),
             }),
             file: Mutex::new(file.map(BoundedFile::new)),
-            to_file: Waiting::default(),
-            to_stdout: Waiting::default(),
             payer: OnceLock::new(),
         })
     }
@@ -268,9 +268,9 @@ impl VmLog {
     }
 
     /// Called by the file thread.
-    fn append(&self, line: &[u8]) {
+    fn append(&self, lines: &[u8]) {
         if let Some(file) = self.file().as_mut() {
-            file.append(line);
+            file.append(lines);
         }
     }
 

@@ -1,15 +1,21 @@
 //! The way to one of the threads that write lines: bounded in bytes, and shared so that floods leave
-//! room.
+//! room and wait for nobody's turn but their own.
 //!
-//! A VM may have no more in it than there is room left. Ten VMs that flood it fill ten elevenths of
-//! it, a hundred leave a hundredth: whoever writes a few lines now and then finds room for them,
-//! however many others write all they can.
+//! **Room**: a VM may have no more in it than there is room left. Ten VMs that flood it fill ten
+//! elevenths of it, a hundred leave a hundredth: whoever writes a few lines now and then finds room
+//! for them, however many others write all they can.
+//!
+//! **Turns**: the thread takes a batch of one VM's lines, then of the next one's. A line waits for a
+//! batch of each other VM, and for no backlog but its own VM's.
 
-use std::sync::Arc;
+mod turns;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::guards::{Guard, is_on};
+use turns::Turns;
 
 /// Bytes of lines that may wait in it.
 const MAX_QUEUED_BYTES: usize = agentvm_policy::budget::QUEUED_LOG_BYTES.usize();
@@ -20,82 +26,200 @@ const MAX_WAITING_BYTES: usize = agentvm_policy::budget::WAITING_LOG_BYTES.usize
 /// The near end.
 #[derive(Debug)]
 pub(super) struct Lane<T> {
-    /// Bounded by what is counted beside it.
-    tx: Sender<T>,
-    all: Arc<Waiting>,
-}
-
-impl<T> Clone for Lane<T> {
-    fn clone(&self) -> Self {
-        Self {
-            tx: self.tx.clone(),
-            all: self.all.clone(),
-        }
-    }
+    way: Arc<Way<T>>,
 }
 
 /// The far end, for the thread.
 #[derive(Debug)]
 pub(super) struct End<T> {
-    pub(super) rx: Receiver<T>,
-    pub(super) all: Arc<Waiting>,
+    way: Arc<Way<T>>,
 }
 
-/// Bytes of lines that wait, of one VM or of all.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(AtomicUsize);
+/// What both ends share.
+#[derive(Debug)]
+struct Way<T> {
+    state: Mutex<State<T>>,
+    /// Wakes the thread.
+    filled: Condvar,
+    /// Bytes of lines of all VMs that wait.
+    bytes: AtomicUsize,
+}
 
-impl Waiting {
-    pub(super) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
+#[derive(Debug)]
+struct State<T> {
+    turns: Turns<T>,
+    near_ends: usize,
+    /// VMs that were given a place, ever.
+    entered: u64,
+    thread_waits: bool,
+    thread_is_gone: bool,
+}
 
-    /// So many of them are written.
-    pub(super) fn done(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::AcqRel);
-    }
+/// One VM's place in a lane, and its bytes of lines that wait there.
+#[derive(Debug)]
+pub(super) struct Place {
+    number: u64,
+    bytes: AtomicUsize,
+}
 
-    fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::AcqRel);
-    }
+/// What came of waiting for something to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// The batch has something.
+    Batch,
+    /// The time is over.
+    Nothing,
+    /// Nothing will ever come.
+    Closed,
 }
 
 /// A new one, with both ends.
 pub(super) fn lane<T>() -> (Lane<T>, End<T>) {
-    let (tx, rx) = channel();
-    let all = Arc::<Waiting>::default();
-    let near = Lane {
-        tx,
-        all: all.clone(),
-    };
-    (near, End { rx, all })
+    let way = Arc::new(Way {
+        state: Mutex::new(State {
+            turns: Turns::default(),
+            near_ends: 1,
+            entered: 0,
+            thread_waits: false,
+            thread_is_gone: false,
+        }),
+        filled: Condvar::new(),
+        bytes: AtomicUsize::new(0),
+    });
+    (Lane { way: way.clone() }, End { way })
 }
 
 impl<T> Lane<T> {
-    /// Whether a VM that has `mine` in it may put another line.
-    pub(super) fn has_room(&self, mine: &Waiting) -> bool {
-        fits(mine.bytes(), self.all.bytes())
+    /// A place for one more VM.
+    pub(super) fn enter(&self) -> Place {
+        let mut state = self.way.lock();
+        state.entered += 1;
+        Place {
+            number: state.entered,
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether the VM of that place may put another line.
+    pub(super) fn has_room(&self, place: &Place) -> bool {
+        fits(place.bytes(), self.waiting())
     }
 
     /// Bytes of all VMs that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.all.bytes()
+        self.way.bytes.load(Ordering::Acquire)
     }
 
     /// Puts a line of `bytes` in, where there is room.
-    pub(super) fn line(&self, mine: &Waiting, bytes: usize, line: T) -> bool {
-        if !self.has_room(mine) {
+    pub(super) fn line(&self, place: &Place, bytes: usize, line: T) -> bool {
+        if !self.has_room(place) {
             return false;
         }
-        // Counted before it is sent: the thread may have written it before this goes on.
-        mine.add(bytes);
-        self.all.add(bytes);
-        self.send(line)
+        // Counted before it is there: the thread may have written it before this goes on.
+        place.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.way.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.put(|turns| turns.line(place.number, bytes, line))
     }
 
-    /// Puts something in that is no line; false where nobody takes it any more.
-    pub(super) fn send(&self, what: T) -> bool {
-        self.tx.send(what).is_ok()
+    /// Puts something in that is no line and goes first; false where nobody takes it any more.
+    pub(super) fn note(&self, what: T) -> bool {
+        self.put(|turns| turns.note(what))
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Turns<T>)) -> bool {
+        let mut state = self.way.lock();
+        if state.thread_is_gone {
+            return false;
+        }
+        put(&mut state.turns);
+        let wakes = state.thread_waits;
+        drop(state);
+        if wakes {
+            self.way.filled.notify_one();
+        }
+        true
+    }
+}
+
+impl<T> Clone for Lane<T> {
+    fn clone(&self) -> Self {
+        self.way.lock().near_ends += 1;
+        Self {
+            way: self.way.clone(),
+        }
+    }
+}
+
+impl<T> Drop for Lane<T> {
+    fn drop(&mut self) {
+        let mut state = self.way.lock();
+        state.near_ends -= 1;
+        let is_last = state.near_ends == 0;
+        drop(state);
+        if is_last {
+            self.way.filled.notify_one();
+        }
+    }
+}
+
+impl<T> End<T> {
+    /// Takes what is next into `batch`, which is empty: lines of one VM, or what goes first. Waits
+    /// for it until that time, or for ever.
+    pub(super) fn take(&self, until: Option<Instant>, batch: &mut Vec<T>) -> Came {
+        let mut state = self.way.lock();
+        loop {
+            if state.turns.take(batch) {
+                return Came::Batch;
+            }
+            if state.near_ends == 0 {
+                return Came::Closed;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Came::Nothing;
+            }
+            state.thread_waits = true;
+            state = match left {
+                None => self.way.filled.wait(state),
+                Some(left) => self
+                    .way
+                    .filled
+                    .wait_timeout(state, left)
+                    .map(|(state, _timed_out)| state)
+                    .map_err(|poisoned| PoisonError::new(poisoned.into_inner().0)),
+            }
+            .unwrap_or_else(PoisonError::into_inner);
+            state.thread_waits = false;
+        }
+    }
+
+    /// A line of `bytes` of that place is written.
+    pub(super) fn done(&self, place: &Place, bytes: usize) {
+        place.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.way.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+impl<T> Drop for End<T> {
+    fn drop(&mut self) {
+        let mut state = self.way.lock();
+        state.thread_is_gone = true;
+        let left = std::mem::take(&mut state.turns);
+        // What is left may own near ends, which lock this, too.
+        drop(state);
+        drop(left);
+    }
+}
+
+impl<T> Way<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
     }
 }
 
@@ -111,38 +235,4 @@ fn fits(mine: usize, all: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::guards::switch_off;
-
-    /// Lines of 1 KiB that one VM gets in beside `floods` others that put in all they can.
-    fn room_beside(floods: usize) -> usize {
-        let (lane, _end) = lane();
-        let put = |mine: &Waiting| lane.line(mine, 1 << 10, ());
-        let others: Vec<Waiting> = (0..floods).map(|_| Waiting::default()).collect();
-        // All at the same time: a line of each, and again.
-        while others.iter().filter(|mine| put(mine)).count() > 0 {}
-        let mine = Waiting::default();
-        (0..MAX_QUEUED_BYTES).take_while(|_| put(&mine)).count()
-    }
-
-    #[test]
-    fn b11_a_flood_of_many_vms_leaves_room_for_the_lines_of_another() {
-        assert_eq!(room_beside(0), MAX_WAITING_BYTES >> 10);
-        assert!(room_beside(5) >= MAX_WAITING_BYTES >> 11);
-        assert!(room_beside(20) >= 256);
-        assert!(room_beside(400) >= 16);
-        assert_eq!(switch_off(Guard::LogRoom, || room_beside(20)), 0);
-    }
-
-    #[test]
-    fn what_is_written_makes_room() {
-        let (lane, end) = lane();
-        let mine = Waiting::default();
-        while lane.line(&mine, 4_096, ()) {}
-        assert_eq!(mine.bytes(), MAX_WAITING_BYTES);
-        mine.done(4_096);
-        end.all.done(4_096);
-        assert!(lane.line(&mine, 4_096, ()) && !lane.line(&mine, 1, ()));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! One VM's log, with queues that the test reads itself.
 
-use super::lane::{End, lane};
+use super::lane::{Came, End, lane};
 use super::writer::{Job, Printed};
 use super::*;
 use crate::guards::{Guard, switch_off};
@@ -11,6 +11,15 @@ struct Desk {
     file: End<Job>,
     stdout: End<Printed>,
     paid: Arc<Mutex<Duration>>,
+}
+
+/// Everything that waits there, and goes on waiting as far as bounds are concerned.
+fn all_of<T>(end: &End<T>) -> Vec<T> {
+    let (mut all, mut batch) = (Vec::new(), Vec::new());
+    while end.take(Some(Instant::now()), &mut batch) == Came::Batch {
+        all.append(&mut batch);
+    }
+    all
 }
 
 const PLENTY: u64 = 1 << 30;
@@ -57,9 +66,9 @@ impl Desk {
 
     /// Lines that wait in both queues.
     fn queued(&self) -> (usize, usize) {
-        let lines = self.file.rx.try_iter();
-        let to_file = lines.filter(|job| matches!(job, Job::Line(..))).count();
-        (to_file, self.stdout.rx.try_iter().count())
+        let jobs = all_of(&self.file);
+        let lines = jobs.iter().filter(|job| matches!(job, Job::Line(..)));
+        (lines.count(), all_of(&self.stdout).len())
     }
 
     fn paid(&self) -> Duration {

@@ -7,12 +7,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use agentvm_policy::Limits;
 
-use super::lane::{End, Lane, lane};
+use super::lane::{Came, End, Lane, lane};
 use super::{Names, VmLog};
 use crate::cell::schedule::GUEST_NICENESS;
 
@@ -78,7 +77,7 @@ impl Queues {
 
     /// Has unfinished lines of `log` flushed at `at`. False where that can't be arranged.
     pub(super) fn flush_later(&self, log: &Arc<VmLog>, at: Instant) -> bool {
-        self.file.send(Job::Flush(log.clone(), at))
+        self.file.note(Job::Flush(log.clone(), at))
     }
 
     /// Bytes that are queued and not written, over both queues.
@@ -142,25 +141,26 @@ impl Writer {
 pub(super) fn write_files(end: &End<Job>) {
     // Every flush is due as long after its asking, so they stand in order.
     let mut flushes: VecDeque<(Instant, Arc<VmLog>)> = VecDeque::new();
+    let (mut jobs, mut text) = (Vec::new(), Vec::new());
     loop {
-        let job = match flushes.front() {
-            None => end
-                .rx
-                .recv()
-                .map_err(|_closed| RecvTimeoutError::Disconnected),
-            Some((at, _)) => end
-                .rx
-                .recv_timeout(at.saturating_duration_since(Instant::now())),
-        };
-        match job {
-            Ok(Job::Line(log, line)) => {
-                log.append(&line);
-                log.to_file.done(line.len());
-                end.all.done(line.len());
+        let due = flushes.front().map(|(at, _)| *at);
+        if end.take(due, &mut jobs) == Came::Closed {
+            return;
+        }
+        let mut written: Option<Arc<VmLog>> = None;
+        for job in jobs.drain(..) {
+            match job {
+                Job::Line(log, line) => {
+                    text.extend_from_slice(&line);
+                    written = Some(log);
+                }
+                Job::Flush(log, at) => flushes.push_back((at, log)),
             }
-            Ok(Job::Flush(log, at)) => flushes.push_back((at, log)),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(log) = written {
+            log.append(&text);
+            end.done(&log.to_file, text.len());
+            text.clear();
         }
         let now = Instant::now();
         while flushes.front().is_some_and(|(at, _)| *at <= now) {
@@ -172,11 +172,19 @@ pub(super) fn write_files(end: &End<Job>) {
 }
 
 pub(super) fn write_stdout(end: &End<Printed>, mut stdout: impl Write) {
-    for (log, line) in &end.rx {
-        // A reader that is gone is no reason to stop guests. Each line is one write, so that
+    let (mut lines, mut text) = (Vec::new(), Vec::new());
+    while end.take(None, &mut lines) != Came::Closed {
+        let mut written: Option<Arc<VmLog>> = None;
+        for (log, line) in lines.drain(..) {
+            text.extend_from_slice(&line);
+            written = Some(log);
+        }
+        // A reader that is gone is no reason to stop guests. Each turn is one write, so that
         // lines of several cells on one pipe do not mix.
-        let _reader_is_gone = stdout.write_all(&line).and_then(|()| stdout.flush());
-        log.to_stdout.done(line.len());
-        end.all.done(line.len());
+        let _reader_is_gone = stdout.write_all(&text).and_then(|()| stdout.flush());
+        if let Some(log) = written {
+            end.done(&log.to_stdout, text.len());
+        }
+        text.clear();
     }
 }

@@ -158,6 +158,9 @@ pub(crate) fn generous() -> Grants {
         storage_bytes: LimitField::Storage.max(),
         inodes: LimitField::Inodes.max(),
         open_files: LimitField::OpenFiles.max(),
+        connections: LimitField::Connections.max(),
+        egress_bytes: LimitField::Egress.max(),
+        egress_bytes_per_second: LimitField::EgressRate.max(),
     };
     Grants {
         limits,

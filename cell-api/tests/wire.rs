@@ -39,7 +39,8 @@ fn every_type_keeps_its_names() {
         r#"{"name":"n","epoch":1,"attempt":2,"fenceDeadlineBoottimeMs":3,"module":"ab","kind":"core",
             "args":["a"],"env":{"K":"v"},
             "grants":{"limits":{"memoryBytes":1,"cpuMillicores":2,"fuel":3,"timeoutMs":4,
-            "logRateBytesPerSecond":5,"logTotalBytes":9,"storageBytes":6,"inodes":7,"openFiles":8},"clock":{"resolutionNs":6}},
+            "logRateBytesPerSecond":5,"logTotalBytes":9,"storageBytes":6,"inodes":7,"openFiles":8,
+            "connections":10,"egressBytes":11,"egressBytesPerSecond":12},"clock":{"resolutionNs":6}},
             "mounts":[{"path":"/work","source":{"emptyDir":{"sizeLimitBytes":7,"archive":"in"}}},
             {"path":"/tmp","source":{"emptyDir":{}}},
             {"path":"/etc","readOnly":true,"source":{"files":{"sha256":"cd",
@@ -57,7 +58,7 @@ fn every_type_keeps_its_names() {
     holds::<VmList>(&format!(
         r#"{{"version":1,"vms":[{{"uid":"u","state":"Ended","version":1,"startedUnixMs":2,
             "storagePressure":true,"spec":{{"name":"n","epoch":1,"attempt":0,"module":"ab","kind":"core","args":[],"env":{{}},
-            "grants":{{"limits":{{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"logTotalBytes":7,"storageBytes":4,"inodes":5,"openFiles":6}}}}}},
+            "grants":{{"limits":{{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"logTotalBytes":7,"storageBytes":4,"inodes":5,"openFiles":6,"connections":8,"egressBytes":9,"egressBytesPerSecond":10}}}}}},
             "end":{{"reason":"OutOfFuel","exitCode":3,"message":"m","finishedUnixMs":4,"usage":{usage}}}}}]}}"#
     ));
     holds::<Line>(
@@ -77,12 +78,13 @@ fn what_a_cell_of_the_version_before_says_is_still_understood() {
     let limits = r#"{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3}"#;
     let limits: agentvm_policy::Limits = serde_json::from_str(limits).unwrap();
     assert_eq!(limits.log_total_bytes, 1 << 30);
+    assert_eq!((limits.connections, limits.egress_bytes), (0, 0));
 }
 
 #[test]
 fn a_field_that_nobody_knows_is_refused_where_it_would_be_a_limit() {
     let unknown = r#"{"name":"n","epoch":1,"attempt":0,"module":"ab","kind":"core","args":[],"env":{},
-        "grants":{"limits":{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"egressBytes":4}}}"#;
+        "grants":{"limits":{"memoryBytes":1,"cpuMillicores":2,"logRateBytesPerSecond":3,"diskBytes":4}}}"#;
     let refused = serde_json::from_str::<VmSpec>(unknown).unwrap_err();
-    assert!(refused.to_string().contains("egressBytes"), "{refused}");
+    assert!(refused.to_string().contains("diskBytes"), "{refused}");
 }

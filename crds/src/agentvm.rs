@@ -194,6 +194,18 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::open_files")]
     pub open_files: Option<Quantity>,
+    /// Requests to the network in flight, such as `32`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::connections")]
+    pub connections: Option<Quantity>,
+    /// Bytes of the bodies that it sends in its whole life, such as `100Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::egress")]
+    pub egress: Option<Quantity>,
+    /// Bytes of bodies per second, both ways together, such as `10Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::egress_rate")]
+    pub egress_rate: Option<Quantity>,
 }
 
 /// When a run that ended is followed by another.
@@ -293,6 +305,22 @@ pub struct Assignment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub evict: Option<String>,
+    /// The room that the VM was given there. A spec that asks for more gets it where the node has
+    /// it, else the VM has to leave; what it no longer asks for is free once it stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<Claimed>,
+}
+
+/// The room that a VM was given on its node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Claimed {
+    /// Bytes: `limits.memory`, with `limits.storage` where it has mounts.
+    #[schemars(schema_with = "schema::capacity")]
+    pub memory: Quantity,
+    /// Cores.
+    #[schemars(schema_with = "schema::capacity")]
+    pub cpu: Quantity,
 }
 
 /// What a VM may really do: its request cut with the policies of its namespace.

@@ -48,6 +48,7 @@ impl AgentVM {
                 .iter()
                 .filter_map(AskedMount::secret_field)
                 .collect(),
+            egress: Vec::new(),
         })
     }
 
@@ -117,6 +118,9 @@ pub(crate) fn limit_request(path: &str, limits: &LimitsSpec) -> Result<LimitRequ
         storage,
         inodes,
         open_files,
+        connections,
+        egress,
+        egress_rate,
     } = limits;
     let path = |field: LimitField| format!("{path}.{}", field.name());
     Ok(LimitRequest {
@@ -142,6 +146,17 @@ pub(crate) fn limit_request(path: &str, limits: &LimitsSpec) -> Result<LimitRequ
         open_files: number(
             path(LimitField::OpenFiles),
             open_files.as_ref(),
+            quantity::whole,
+        )?,
+        connections: number(
+            path(LimitField::Connections),
+            connections.as_ref(),
+            quantity::whole,
+        )?,
+        egress_bytes: number(path(LimitField::Egress), egress.as_ref(), quantity::whole)?,
+        egress_bytes_per_second: number(
+            path(LimitField::EgressRate),
+            egress_rate.as_ref(),
             quantity::whole,
         )?,
     })

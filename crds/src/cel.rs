@@ -23,14 +23,17 @@ pub(crate) fn limit(field: LimitField) -> Value {
     let (min, max) = (field.show(field.min()), field.show(field.max()));
     match field {
         LimitField::Timeout => duration(&min, &max, "10m or 1h30m"),
-        LimitField::Memory | LimitField::LogTotal | LimitField::Storage => {
+        LimitField::Memory | LimitField::LogTotal | LimitField::Storage | LimitField::Egress => {
             quantity(&min, &max, "a quantity of bytes", "64Mi")
         }
         LimitField::Cpu => quantity(&min, &max, "a quantity of cores", "250m"),
         LimitField::Fuel => quantity(&min, &max, "a quantity of fuel units", "5G"),
-        LimitField::LogRate => quantity(&min, &max, "a quantity of bytes per second", "64Ki"),
+        LimitField::LogRate | LimitField::EgressRate => {
+            quantity(&min, &max, "a quantity of bytes per second", "64Ki")
+        }
         LimitField::Inodes => quantity(&min, &max, "a number of inodes", "16k"),
         LimitField::OpenFiles => quantity(&min, &max, "a number of open files", "128"),
+        LimitField::Connections => quantity(&min, &max, "a number of requests in flight", "32"),
     }
 }
 

@@ -44,6 +44,9 @@ impl From<&Limits> for LimitsSpec {
             storage_bytes,
             inodes,
             open_files,
+            connections,
+            egress_bytes,
+            egress_bytes_per_second,
         } = *limits;
         Self {
             memory: Some(Quantity(LimitField::Memory.show(memory_bytes))),
@@ -57,6 +60,11 @@ impl From<&Limits> for LimitsSpec {
             storage: Some(Quantity(LimitField::Storage.show(storage_bytes))),
             inodes: Some(Quantity(LimitField::Inodes.show(inodes))),
             open_files: Some(Quantity(LimitField::OpenFiles.show(open_files))),
+            connections: Some(Quantity(LimitField::Connections.show(connections))),
+            egress: Some(Quantity(LimitField::Egress.show(egress_bytes))),
+            egress_rate: Some(Quantity(
+                LimitField::EgressRate.show(egress_bytes_per_second),
+            )),
         }
     }
 }

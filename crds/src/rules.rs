@@ -44,6 +44,8 @@ impl AgentPolicy {
             clock_min_resolution_ns: clock.transpose()?,
             secret_mounts: capabilities
                 .is_some_and(|capabilities| capabilities.secret_mounts.is_some()),
+            egress: None,
+            networks: Vec::new(),
         })
     }
 

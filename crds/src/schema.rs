@@ -11,8 +11,8 @@ use kube::CustomResourceExt as _;
 
 pub(crate) use foreign::{conditions, label_selector, node_selector, tolerations};
 pub(crate) use limit::{
-    capacity, cpu, fuel, inodes, log_rate, log_total, memory, open_files, size_limit, storage,
-    timeout,
+    capacity, connections, cpu, egress, egress_rate, fuel, inodes, log_rate, log_total, memory,
+    open_files, size_limit, storage, timeout,
 };
 
 use crate::{AgentNode, AgentPolicy, AgentVM};

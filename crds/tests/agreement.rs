@@ -90,7 +90,8 @@ proptest! {
                 LimitField::Timeout => duration::milliseconds(&shown).unwrap(),
                 LimitField::Memory | LimitField::Fuel | LimitField::LogRate | LimitField::LogTotal
                 | LimitField::Storage
-                | LimitField::Inodes | LimitField::OpenFiles => quantity::whole(&shown).unwrap(),
+                | LimitField::Inodes | LimitField::OpenFiles | LimitField::Connections
+                | LimitField::Egress | LimitField::EgressRate => quantity::whole(&shown).unwrap(),
             };
             prop_assert_eq!(read, value, "{}", shown);
         }

@@ -43,7 +43,8 @@ fn a_manifest_asks_in_plain_numbers() {
     let spec: AgentVMSpec = serde_json::from_value(json!({
         "image": "registry.example/agent:1",
         "limits": {"memory": 67_108_864, "cpu": "250m", "fuel": "5G", "timeout": "1h30m", "logRate": "64Ki",
-            "logTotal": "2Gi", "storage": "16Mi", "inodes": "1k", "openFiles": 64},
+            "logTotal": "2Gi", "storage": "16Mi", "inodes": "1k", "openFiles": 64,
+            "connections": 4, "egress": "1Mi", "egressRate": "2Ki"},
         "capabilities": {"clock": {"resolution": "1us"}},
     }))
     .unwrap();
@@ -60,6 +61,9 @@ fn a_manifest_asks_in_plain_numbers() {
             storage_bytes: Some(16 << 20),
             inodes: Some(1_000),
             open_files: Some(64),
+            connections: Some(4),
+            egress_bytes: Some(1 << 20),
+            egress_bytes_per_second: Some(2 << 10),
         }
     );
     assert_eq!(request.clock_resolution_ns, Some(1_000));
@@ -268,7 +272,8 @@ fn the_effective_limits_are_shown_as_users_write_them() {
     let shown = serde_json::to_value(EffectiveStatus::from(&verdict)).unwrap();
     assert_eq!(
         shown,
-        json!({"limits": {"memory": "64Mi", "cpu": "250m", "logRate": "64Ki", "logTotal": "1Gi", "storage": "64Mi", "inodes": "16384", "openFiles": "128"}})
+        json!({"limits": {"memory": "64Mi", "cpu": "250m", "logRate": "64Ki", "logTotal": "1Gi", "storage": "64Mi", "inodes": "16384", "openFiles": "128",
+            "connections": "32", "egress": "100Mi", "egressRate": "10Mi"}})
     );
 }
 

@@ -14,6 +14,7 @@
 //! policies is granted every capability that it asks for.
 
 mod clock;
+mod egress;
 mod limit;
 mod secret;
 
@@ -56,12 +57,14 @@ pub fn effective(request: &Request, policies: &[PolicyRules]) -> Verdict {
     let limits = limit::decide(&request.limits, &sorted, &mut verdict);
     let clock = clock::decide(request.clock_resolution_ns, &sorted, &mut verdict);
     secret::decide(&request.secret_mounts, &sorted, &mut verdict);
+    let egress = egress::decide(&request.egress, &sorted, &mut verdict);
     if verdict.refused.is_empty() {
         verdict.grants = Grants {
             limits,
             clock,
-            network: false,
+            network: !egress.is_empty(),
         };
+        verdict.egress = egress;
     }
     verdict
 }

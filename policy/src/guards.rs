@@ -22,6 +22,12 @@ pub enum Guard {
     Capability,
     /// A mount of a Secret is refused where no policy or not every policy allows it.
     SecretMounts,
+    /// A rule for the network is refused where no policy or not every policy allows it.
+    EgressCeiling,
+    /// A network is open where every policy opens it.
+    NetworkCeiling,
+    /// A key is injected where a rule names one host by `https`.
+    OneOrigin,
     /// A request that no rule allows is refused.
     EgressRules,
     /// `*.example.com` matches at the border of a label alone.

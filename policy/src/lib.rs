@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or knows Kubernetes. The operator, the node agent
 //! and the CLI all call [`effective`], so the three can never disagree.
 
+mod ask;
 pub mod budget;
 mod effective;
 pub mod egress;
@@ -17,6 +18,7 @@ pub mod human;
 mod limits;
 mod request;
 
+pub use ask::{BadAsk, EgressAsk};
 pub use effective::{Refusal, Verdict, effective};
 pub use end::{EndReason, Fault};
 pub use grants::{ClockGrant, Grants};

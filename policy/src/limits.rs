@@ -36,6 +36,16 @@ pub struct Limits {
     /// Descriptors that are open at a time, beyond stdin, stdout, stderr and `/`.
     #[serde(default)]
     pub open_files: u64,
+    /// Requests to the network in flight. An agent of the version before grants none, as of the
+    /// two that follow.
+    #[serde(default)]
+    pub connections: u64,
+    /// Bytes of the bodies that it sends in its whole life.
+    #[serde(default)]
+    pub egress_bytes: u64,
+    /// Bytes of the bodies that it sends and gets, per second; what is over waits.
+    #[serde(default)]
+    pub egress_bytes_per_second: u64,
 }
 
 const fn built_in_log_total() -> u64 {
@@ -66,6 +76,12 @@ pub struct LimitRequest {
     pub inodes: Option<u64>,
     /// See [`Limits::open_files`].
     pub open_files: Option<u64>,
+    /// See [`Limits::connections`].
+    pub connections: Option<u64>,
+    /// See [`Limits::egress_bytes`].
+    pub egress_bytes: Option<u64>,
+    /// See [`Limits::egress_bytes_per_second`].
+    pub egress_bytes_per_second: Option<u64>,
 }
 
 /// One row of the limit table: the field as users write it, and what it may be.
@@ -92,11 +108,17 @@ pub enum LimitField {
     Inodes,
     /// `limits.openFiles`, a count.
     OpenFiles,
+    /// `limits.connections`, a count.
+    Connections,
+    /// `limits.egress`, bytes.
+    Egress,
+    /// `limits.egressRate`, bytes per second.
+    EgressRate,
 }
 
 impl LimitField {
     /// Every limit, in the order in which they are reported.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Memory,
         Self::Cpu,
         Self::Fuel,
@@ -106,6 +128,9 @@ impl LimitField {
         Self::Storage,
         Self::Inodes,
         Self::OpenFiles,
+        Self::Connections,
+        Self::Egress,
+        Self::EgressRate,
     ];
 
     /// The field's name under `limits`.
@@ -120,6 +145,9 @@ impl LimitField {
             Self::Storage => "storage",
             Self::Inodes => "inodes",
             Self::OpenFiles => "openFiles",
+            Self::Connections => "connections",
+            Self::Egress => "egress",
+            Self::EgressRate => "egressRate",
         }
     }
 
@@ -133,6 +161,9 @@ impl LimitField {
             Self::LogTotal => Some(1 << 30),
             Self::Inodes => Some(16_384),
             Self::OpenFiles => Some(128),
+            Self::Connections => Some(32),
+            Self::Egress => Some(100 << 20),
+            Self::EgressRate => Some(10 << 20),
         }
     }
 
@@ -143,9 +174,12 @@ impl LimitField {
             Self::Cpu => 10,
             Self::Fuel => 1_000,
             Self::Timeout => 100,
-            Self::LogRate => 1 << 10,
+            Self::LogRate | Self::EgressRate => 1 << 10,
             Self::Inodes => 16,
             Self::OpenFiles => 8,
+            Self::Connections => 1,
+            // It may be that it sends no bodies at all.
+            Self::Egress => 0,
         }
     }
 
@@ -159,9 +193,10 @@ impl LimitField {
             Self::Fuel => 1_000_000_000_000_000,
             Self::Timeout => 30 * 24 * 3600 * 1000,
             Self::LogRate => 16 << 20,
-            Self::LogTotal => 1 << 40,
+            Self::LogTotal | Self::Egress => 1 << 40,
             Self::Inodes => 1_000_000,
-            Self::OpenFiles => 1_024,
+            Self::OpenFiles | Self::Connections => 1_024,
+            Self::EgressRate => 10 << 30,
         }
     }
 
@@ -173,9 +208,14 @@ impl LimitField {
     /// A value of this limit as people write it: `64Mi`, `250m`, `5G`, `10m`.
     pub fn show(self, value: u64) -> String {
         match self {
-            Self::Memory | Self::LogRate | Self::LogTotal | Self::Storage => human::bytes(value),
+            Self::Memory
+            | Self::LogRate
+            | Self::LogTotal
+            | Self::Storage
+            | Self::Egress
+            | Self::EgressRate => human::bytes(value),
             Self::Cpu => human::millicores(value),
-            Self::Fuel | Self::Inodes | Self::OpenFiles => human::count(value),
+            Self::Fuel | Self::Inodes | Self::OpenFiles | Self::Connections => human::count(value),
             Self::Timeout => human::duration_ms(value),
         }
     }
@@ -183,10 +223,15 @@ impl LimitField {
     /// A value that was measured, rounded down to a few digits: `61Mi`, `4812M`.
     pub fn show_about(self, value: u64) -> String {
         match self {
-            Self::Memory | Self::LogRate | Self::LogTotal | Self::Storage => {
-                human::bytes(rounded(value, 1_024))
+            Self::Memory
+            | Self::LogRate
+            | Self::LogTotal
+            | Self::Storage
+            | Self::Egress
+            | Self::EgressRate => human::bytes(rounded(value, 1_024)),
+            Self::Fuel | Self::Inodes | Self::OpenFiles | Self::Connections => {
+                human::count(rounded(value, 1_000))
             }
-            Self::Fuel | Self::Inodes | Self::OpenFiles => human::count(rounded(value, 1_000)),
             Self::Cpu | Self::Timeout => self.show(value),
         }
     }
@@ -203,6 +248,9 @@ impl LimitField {
             Self::Storage => request.storage_bytes,
             Self::Inodes => request.inodes,
             Self::OpenFiles => request.open_files,
+            Self::Connections => request.connections,
+            Self::Egress => request.egress_bytes,
+            Self::EgressRate => request.egress_bytes_per_second,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a manifest asks for and what a policy rules, without any Kubernetes type.
 
-use crate::LimitRequest;
+use crate::egress::{Cidr, RuleText};
+use crate::{EgressAsk, LimitRequest};
 
 /// What one `AgentVM` asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Request {
     pub clock_resolution_ns: Option<u64>,
     /// The paths of the fields that mount a Secret, such as `spec.mounts[2].secret`.
     pub secret_mounts: Vec<String>,
+    /// `spec.capabilities.network.egress`, in the order of the manifest.
+    pub egress: Vec<EgressAsk>,
 }
 
 /// One `AgentPolicy` that selects the VM's namespace.
@@ -28,6 +31,10 @@ pub struct PolicyRules {
     pub clock_min_resolution_ns: Option<u64>,
     /// Whether a VM may mount Secrets of its namespace.
     pub secret_mounts: bool,
+    /// The requests that a VM may ask for; `None` refuses the network altogether.
+    pub egress: Option<Vec<RuleText>>,
+    /// Private networks that it opens to whoever may send requests there.
+    pub networks: Vec<Cidr>,
 }
 
 /// What happens to a request above the ceiling.

@@ -61,6 +61,9 @@ fn the_default_grants_permit_nothing() {
         storage_bytes: 0,
         inodes: 0,
         open_files: 0,
+        connections: 0,
+        egress_bytes: 0,
+        egress_bytes_per_second: 0,
     };
     assert_eq!((limits, clock), (nothing, None));
 }
@@ -94,6 +97,9 @@ fn without_a_policy_the_built_in_defaults_hold() {
         storage_bytes: 64 * MIB,
         inodes: 16_384,
         open_files: 128,
+        connections: 32,
+        egress_bytes: 100 * MIB,
+        egress_bytes_per_second: 10 * MIB,
     };
     assert_eq!(
         verdict,
@@ -119,6 +125,9 @@ fn a_request_within_the_bounds_is_granted_as_asked() {
         storage_bytes: Some(64 << 10),
         inodes: Some(16),
         open_files: Some(1_024),
+        connections: Some(1),
+        egress_bytes: Some(0),
+        egress_bytes_per_second: Some(1 << 10),
     };
     let limits = effective(&asks(asked), &[]).grants.limits;
     assert_eq!(
@@ -133,6 +142,9 @@ fn a_request_within_the_bounds_is_granted_as_asked() {
             storage_bytes: 64 << 10,
             inodes: 16,
             open_files: 1_024,
+            connections: 1,
+            egress_bytes: 0,
+            egress_bytes_per_second: 1 << 10,
         }
     );
 }

@@ -1,11 +1,14 @@
 //! Laws of `effective`, whatever is asked and whatever is ruled.
 
+use agentvm_policy::egress::{Cidr, RuleText};
 use agentvm_policy::{
-    Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, Verdict, effective,
+    EgressAsk, Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, Verdict,
+    effective,
 };
 use proptest::prelude::*;
 
-fn amount(field: LimitField) -> impl Strategy<Value = Option<u64>> {
+/// Boxed, as others are: a tree of so many of them does not fit on a test's stack.
+fn amount(field: LimitField) -> BoxedStrategy<Option<u64>> {
     let (min, max) = (field.min(), field.max());
     prop_oneof![
         2 => Just(None),
@@ -14,6 +17,7 @@ fn amount(field: LimitField) -> impl Strategy<Value = Option<u64>> {
         1 => Just(Some(max)),
         1 => any::<u64>().prop_map(Some),
     ]
+    .boxed()
 }
 
 prop_compose! {
@@ -27,22 +31,59 @@ prop_compose! {
         storage_bytes in amount(LimitField::Storage),
         inodes in amount(LimitField::Inodes),
         open_files in amount(LimitField::OpenFiles),
+        network in [LimitField::Connections, LimitField::Egress, LimitField::EgressRate].map(amount),
     ) -> LimitRequest {
+        let [connections, egress_bytes, egress_bytes_per_second] = network;
         LimitRequest {
             memory_bytes, cpu_millicores, fuel, timeout_ms, log_rate_bytes_per_second,
-            log_total_bytes, storage_bytes, inodes, open_files,
+            log_total_bytes, storage_bytes, inodes, open_files, connections, egress_bytes,
+            egress_bytes_per_second,
         }
     }
 }
 
+fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
+    proptest::sample::select(texts).prop_map(str::to_owned)
+}
+
+fn some_of(texts: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+    proptest::sample::subsequence(texts, 1..=texts.len())
+        .prop_map(|texts| texts.into_iter().map(str::to_owned).collect())
+}
+
+prop_compose! {
+    /// Few enough of everything that policies often allow what is asked.
+    fn rule()(
+        host in one_of(&["*", "*.heron.example", "api.heron.example", "10.2.0.0/16", "10.2.3.4"]),
+        ports in proptest::sample::subsequence(vec![443, 8443], 0..=2),
+        scheme in proptest::option::of(one_of(&["https", "http"])),
+        methods in prop_oneof![Just(vec!["*".to_owned()]), some_of(&["GET", "POST"])],
+        paths in prop_oneof![Just(vec!["*".to_owned()]), some_of(&["/v1/*", "/v1/a"])],
+    ) -> RuleText {
+        RuleText { host, ports, scheme, methods, paths }
+    }
+}
+
+prop_compose! {
+    fn ask()(rule in rule(), injects in any::<bool>()) -> EgressAsk {
+        EgressAsk { rule, injects }
+    }
+}
+
+fn network() -> impl Strategy<Value = Cidr> {
+    let networks = vec!["10.2.0.0/16", "10.2.3.0/24", "10.3.0.0/16", "10.2.3.4"];
+    proptest::sample::select(networks).prop_map(|text| text.parse().unwrap())
+}
+
 prop_compose! {
     fn request()(
-        limits in limits(),
+        limits in limits().boxed(),
         clock_resolution_ns in proptest::option::of(0_u64..1_100_000),
         secrets in 0_usize..3,
+        egress in proptest::collection::vec(ask().boxed(), 0..3),
     ) -> Request {
         let secret_mounts = (0..secrets).map(|index| format!("spec.mounts[{index}].secret")).collect();
-        Request { limits, clock_resolution_ns, secret_mounts }
+        Request { limits, clock_resolution_ns, secret_mounts, egress }
     }
 }
 
@@ -50,12 +91,16 @@ prop_compose! {
     fn rules(mode: impl Strategy<Value = Mode>)(
         name in "[a-c]",
         mode in mode,
-        max in limits(),
-        default in limits(),
+        max in limits().boxed(),
+        default in limits().boxed(),
         clock_min_resolution_ns in proptest::option::of(1_u64..1_100_000),
         secret_mounts in any::<bool>(),
+        egress in proptest::option::of(proptest::collection::vec(rule().boxed(), 0..4)),
+        networks in proptest::collection::vec(network(), 0..3),
     ) -> PolicyRules {
-        PolicyRules { name, mode, max, default, clock_min_resolution_ns, secret_mounts }
+        PolicyRules {
+            name, mode, max, default, clock_min_resolution_ns, secret_mounts, egress, networks,
+        }
     }
 }
 
@@ -66,9 +111,9 @@ fn policies() -> impl Strategy<Value = Vec<PolicyRules>> {
 }
 
 /// Every number of the grants; unlimited is the largest, and a refused VM gets nothing.
-fn amounts(verdict: &Verdict) -> [u64; 9] {
+fn amounts(verdict: &Verdict) -> [u64; 12] {
     if !verdict.refused.is_empty() {
-        return [0; 9];
+        return [0; 12];
     }
     let Limits {
         memory_bytes,
@@ -80,6 +125,9 @@ fn amounts(verdict: &Verdict) -> [u64; 9] {
         storage_bytes,
         inodes,
         open_files,
+        connections,
+        egress_bytes,
+        egress_bytes_per_second,
     } = verdict.grants.limits;
     let [fuel, timeout] = [fuel, timeout_ms].map(|limit| limit.unwrap_or(u64::MAX));
     [
@@ -92,6 +140,9 @@ fn amounts(verdict: &Verdict) -> [u64; 9] {
         storage_bytes,
         inodes,
         open_files,
+        connections,
+        egress_bytes,
+        egress_bytes_per_second,
     ]
 }
 
@@ -109,6 +160,9 @@ fn explicit(request: &Request) -> Request {
             storage_bytes: or_min(LimitField::Storage),
             inodes: or_min(LimitField::Inodes),
             open_files: or_min(LimitField::OpenFiles),
+            connections: or_min(LimitField::Connections),
+            egress_bytes: or_min(LimitField::Egress),
+            egress_bytes_per_second: or_min(LimitField::EgressRate),
         },
         ..request.clone()
     }

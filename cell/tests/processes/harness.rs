@@ -293,6 +293,9 @@ pub(crate) fn spec(module: &Module) -> VmSpec {
                 storage_bytes: 1 << 20,
                 inodes: 1_000,
                 open_files: 64,
+                connections: 32,
+                egress_bytes: 1 << 20,
+                egress_bytes_per_second: 1 << 20,
             },
             ..Grants::default()
         },

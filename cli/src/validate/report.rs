@@ -129,6 +129,9 @@ fn grants(granted: &EffectiveStatus) -> String {
         storage,
         inodes,
         open_files,
+        connections,
+        egress,
+        egress_rate,
     } = limits;
     let quantity = |quantity: &Option<agentvm_crds::agentvm::Quantity>| {
         quantity.as_ref().map(|quantity| quantity.0.clone())
@@ -143,6 +146,9 @@ fn grants(granted: &EffectiveStatus) -> String {
         ("storage", quantity(storage), "none"),
         ("inodes", quantity(inodes), "none"),
         ("open files", quantity(open_files), "none"),
+        ("connections", quantity(connections), "none"),
+        ("egress", quantity(egress), "none"),
+        ("egress rate", quantity(egress_rate), "none"),
         ("clock", clock_resolution.clone(), "1ms"),
     ]
     .map(|(name, value, absent)| format!("{name} {}", value.as_deref().unwrap_or(absent)))

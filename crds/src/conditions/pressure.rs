@@ -87,7 +87,10 @@ impl LimitsReason {
             LimitField::Timeout
             | LimitField::LogRate
             | LimitField::Inodes
-            | LimitField::OpenFiles => None,
+            | LimitField::OpenFiles
+            | LimitField::Connections
+            | LimitField::Egress
+            | LimitField::EgressRate => None,
         }
     }
 }

@@ -64,6 +64,30 @@ pub(crate) fn open_files(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// `limits.connections`.
+pub(crate) fn connections(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Requests to the network in flight, such as `32`.",
+        &cel::limit(LimitField::Connections),
+    )
+}
+
+/// `limits.egress`.
+pub(crate) fn egress(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Bytes of the bodies that it sends in its whole life, such as `100Mi`.",
+        &cel::limit(LimitField::Egress),
+    )
+}
+
+/// `limits.egressRate`.
+pub(crate) fn egress_rate(_: &mut SchemaGenerator) -> Schema {
+    int_or_string(
+        "Bytes of bodies per second, both ways together, such as `10Mi`.",
+        &cel::limit(LimitField::EgressRate),
+    )
+}
+
 /// `emptyDir.sizeLimit`.
 pub(crate) fn size_limit(_: &mut SchemaGenerator) -> Schema {
     int_or_string(

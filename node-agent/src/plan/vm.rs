@@ -217,6 +217,9 @@ fn live_update(want: &Want, record: &Record, spec: &VmSpec) -> Option<VmSpec> {
     new.grants.limits.cpu_millicores = wanted.cpu_millicores;
     new.grants.limits.log_rate_bytes_per_second = wanted.log_rate_bytes_per_second;
     new.grants.limits.log_total_bytes = wanted.log_total_bytes;
+    new.grants.limits.connections = wanted.connections;
+    new.grants.limits.egress_bytes = wanted.egress_bytes;
+    new.grants.limits.egress_bytes_per_second = wanted.egress_bytes_per_second;
     for (index, mount) in record.files.batch() {
         if let Some(held) = new.mounts.get_mut(index) {
             held.clone_from(mount);

@@ -28,7 +28,10 @@ pub(super) fn used(field: LimitField, usage: &Usage) -> Option<u64> {
         | LimitField::Timeout
         | LimitField::LogRate
         | LimitField::Inodes
-        | LimitField::OpenFiles => None,
+        | LimitField::OpenFiles
+        | LimitField::Connections
+        | LimitField::Egress
+        | LimitField::EgressRate => None,
     }
 }
 
@@ -48,6 +51,9 @@ fn limit(field: LimitField, limits: &Limits) -> Option<u64> {
         LimitField::Storage => Some(limits.storage_bytes),
         LimitField::Inodes => Some(limits.inodes),
         LimitField::OpenFiles => Some(limits.open_files),
+        LimitField::Connections => Some(limits.connections),
+        LimitField::Egress => Some(limits.egress_bytes),
+        LimitField::EgressRate => Some(limits.egress_bytes_per_second),
     }
 }
 

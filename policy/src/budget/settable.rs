@@ -61,5 +61,20 @@ pub const fn at_limit(field: LimitField) -> AtLimit {
             end: None,
             series: "agentvm_vm_filesystem_operations_total",
         },
+        LimitField::Connections => AtLimit {
+            guest: "waits, then `connection-timeout`",
+            end: None,
+            series: "agentvm_vm_denials_total",
+        },
+        LimitField::Egress => AtLimit {
+            guest: "`HTTP-request-body-size`",
+            end: None,
+            series: "agentvm_vm_denials_total",
+        },
+        LimitField::EgressRate => AtLimit {
+            guest: "a delay",
+            end: None,
+            series: "agentvm_vm_denials_total",
+        },
     }
 }

@@ -20,6 +20,9 @@ pub(super) fn decide(
         storage,
         inodes,
         open_files,
+        connections,
+        egress,
+        egress_rate,
     ] = LimitField::ALL.map(|field| decide_limit(field, field.of(asked), policies, verdict));
     Limits {
         memory_bytes: memory.unwrap_or_default(),
@@ -31,6 +34,9 @@ pub(super) fn decide(
         storage_bytes: storage.unwrap_or_default(),
         inodes: inodes.unwrap_or_default(),
         open_files: open_files.unwrap_or_default(),
+        connections: connections.unwrap_or_default(),
+        egress_bytes: egress.unwrap_or_default(),
+        egress_bytes_per_second: egress_rate.unwrap_or_default(),
     }
 }
 

@@ -111,6 +111,9 @@ impl Guest {
             storage_bytes: 1 << 20,
             inodes: 1_000,
             open_files: 64,
+            connections: 32,
+            egress_bytes: 1 << 20,
+            egress_bytes_per_second: 1 << 20,
         };
         Self {
             program,

@@ -55,6 +55,9 @@ fn with_live_fields_of(mut spec: VmSpec, other: &VmSpec) -> VmSpec {
     spec.grants.limits.cpu_millicores = live.cpu_millicores;
     spec.grants.limits.log_rate_bytes_per_second = live.log_rate_bytes_per_second;
     spec.grants.limits.log_total_bytes = live.log_total_bytes;
+    spec.grants.limits.connections = live.connections;
+    spec.grants.limits.egress_bytes = live.egress_bytes;
+    spec.grants.limits.egress_bytes_per_second = live.egress_bytes_per_second;
     for (mount, other) in spec.mounts.iter_mut().zip(&other.mounts) {
         if let (
             MountSource::Files { sha256, .. },
@@ -131,6 +134,9 @@ mod tests {
             with(|spec| spec.grants.limits.cpu_millicores = 9),
             with(|spec| spec.grants.limits.log_rate_bytes_per_second = 9),
             with(|spec| spec.grants.limits.log_total_bytes = 9),
+            with(|spec| spec.grants.limits.connections = 9),
+            with(|spec| spec.grants.limits.egress_bytes = 9),
+            with(|spec| spec.grants.limits.egress_bytes_per_second = 9),
             with(|spec| spec.mounts[0] = files("/etc/heron", "bb")),
         ];
         let held = spec();

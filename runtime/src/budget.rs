@@ -3,6 +3,7 @@
 
 mod cpu;
 mod denials;
+mod exchanges;
 mod fuel;
 mod memory;
 mod quota;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use self::cpu::Cpu;
 pub(crate) use self::denials::Closed;
 use self::denials::Denials;
+use self::exchanges::Exchanges;
 use self::fuel::Fuel;
 use self::memory::Memory;
 use crate::usage::Usage;
@@ -23,15 +25,17 @@ pub(crate) struct Budget {
     pub(crate) fuel: Fuel,
     pub(crate) memory: Memory,
     pub(crate) denials: Denials,
+    pub(crate) exchanges: Exchanges,
 }
 
 impl Budget {
-    pub(crate) fn new(cpu_millicores: u64, memory_bytes: u64) -> Self {
+    pub(crate) fn new(cpu_millicores: u64, memory_bytes: u64, connections: u64) -> Self {
         Self {
             cpu: Cpu::new(cpu_millicores),
             fuel: Fuel::default(),
             memory: Memory::new(memory_bytes),
             denials: Denials::default(),
+            exchanges: Exchanges::new(connections),
         }
     }
 

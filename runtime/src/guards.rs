@@ -32,6 +32,10 @@ pub enum Guard {
     TableCharge,
     /// What the host holds for a guest is charged to the memory limit.
     HostMemoryCharge,
+    /// A VM without a network has no way out.
+    NoNetwork,
+    /// The number of requests that a guest has in flight is bounded.
+    ExchangeBound,
     /// The number of subscriptions in one poll is bounded.
     PollBound,
     /// Closing stdin wakes a guest that waits for it.

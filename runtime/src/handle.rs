@@ -41,6 +41,11 @@ impl VmHandle {
         self.shared.budget.charge_cpu(used);
     }
 
+    /// Sets how many requests the VM may have in flight from now on.
+    pub fn set_connections(&self, connections: u64) {
+        self.shared.budget.exchanges.set_most(connections);
+    }
+
     /// The CPU quota that holds now, in thousandths of a core.
     pub fn cpu_millicores(&self) -> u64 {
         self.shared.budget.cpu.millicores()

@@ -38,7 +38,7 @@ pub(crate) struct Host {
     /// The most files and directories it may have open at once, besides what it starts with.
     pub(crate) open_files: usize,
     pub(crate) descriptors: Descriptors,
-    /// Carries its requests; `None` denies them all.
+    /// Carries its requests; `None` where it may make none.
     pub(crate) egress: Option<Arc<dyn Egress>>,
     /// The exported memory of a core module, once it was looked up.
     pub(crate) memory: Option<Memory>,
@@ -72,7 +72,7 @@ impl Host {
             descriptors: Descriptors::new(&filesystem, open_files, Arc::clone(&shared.budget)),
             filesystem,
             open_files,
-            egress,
+            egress: egress.filter(|_| grants.network || !is_on(Guard::NoNetwork)),
             memory: None,
             preview2: None,
             shared,

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn limiter(limit_bytes: u64) -> (Limiter, Arc<Budget>) {
-        let budget = Arc::new(Budget::new(1, limit_bytes));
+        let budget = Arc::new(Budget::new(1, limit_bytes, 0));
         (Limiter::new(Arc::clone(&budget)), budget)
     }
 

@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_guest_that_sleeps_after_its_quota_is_used_up_is_not_delayed() {
-        let shared = Arc::new(Shared::new(Budget::new(100, 0)));
+        let shared = Arc::new(Shared::new(Budget::new(100, 0, 0)));
         let guest = async {
             burn(Duration::from_millis(105)); // 5 ms more than its burst
             tokio::time::sleep(Duration::from_millis(400)).await; // earns 40 ms
@@ -244,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_is_charged_while_a_guest_sleeps_delays_it() {
-        let shared = Arc::new(Shared::new(Budget::new(100, 0)));
+        let shared = Arc::new(Shared::new(Budget::new(100, 0, 0)));
         let handle = VmHandle {
             shared: Arc::clone(&shared),
         };

@@ -1,9 +1,11 @@
 //! WASI 0.2 for command components: wasmtime's streams, clocks and random numbers over the
-//! same outputs, stdin, clocks, files and budget as a core module; sockets closed.
+//! same outputs, stdin, clocks, files and budget as a core module; requests handed
+//! to whoever carries them; sockets closed.
 
 mod denied;
 mod environment;
 mod files;
+mod http;
 mod io;
 mod random;
 mod stdio;
@@ -38,6 +40,8 @@ pub(crate) const INTERFACES: &[&str] = &[
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -63,6 +67,7 @@ pub(crate) struct Preview2 {
     /// Files and directories that the component has opened.
     open_files: usize,
     hash_key: files::HashKey,
+    http: http::Http,
 }
 
 impl Preview2 {
@@ -93,6 +98,7 @@ impl Preview2 {
             table,
             open_files: 0,
             hash_key,
+            http: http::Http::new(),
         }
     }
 }
@@ -136,6 +142,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     io::link(&mut linker)?;
     random::link(&mut linker)?;
     files::link(&mut linker)?;
+    http::link(&mut linker)?;
     denied::link(&mut linker)?;
     clocks::wall_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
     clocks::monotonic_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;

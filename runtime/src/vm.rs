@@ -60,7 +60,11 @@ impl Drop for Release {
 /// Pairs a program with what it is granted. Nothing runs until [`Vm::run`] is polled.
 pub fn prepare(program: &Program, config: VmConfig) -> (Vm, VmHandle) {
     let limits = config.grants.limits;
-    let budget = Budget::new(limits.cpu_millicores, limits.memory_bytes);
+    let budget = Budget::new(
+        limits.cpu_millicores,
+        limits.memory_bytes,
+        limits.connections,
+    );
     let shared = Arc::new(Shared::new(budget));
     let host = Box::new(Host::new(config, Arc::clone(&shared)));
     let handle = VmHandle {

@@ -7,16 +7,24 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     Filesystem,
+    /// Requests of a VM that may make none at all.
+    Network,
     Sockets,
     Process,
 }
 
 impl Closed {
-    const ALL: [Self; 3] = [Self::Filesystem, Self::Sockets, Self::Process];
+    const ALL: [Self; 4] = [
+        Self::Filesystem,
+        Self::Network,
+        Self::Sockets,
+        Self::Process,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Filesystem => "filesystem",
+            Self::Network => "network",
             Self::Sockets => "sockets",
             Self::Process => "process",
         }
@@ -27,6 +35,7 @@ impl Closed {
 #[derive(Debug, Default)]
 pub(crate) struct Denials {
     filesystem: AtomicU64,
+    network: AtomicU64,
     sockets: AtomicU64,
     process: AtomicU64,
 }
@@ -45,6 +54,7 @@ impl Denials {
     fn of(&self, closed: Closed) -> &AtomicU64 {
         match closed {
             Closed::Filesystem => &self.filesystem,
+            Closed::Network => &self.network,
             Closed::Sockets => &self.sockets,
             Closed::Process => &self.process,
         }

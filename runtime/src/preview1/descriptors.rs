@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn budget() -> Arc<Budget> {
-        Arc::new(Budget::new(1, 1 << 20))
+        Arc::new(Budget::new(1, 1 << 20, 2))
     }
 
     fn without_files() -> Descriptors {

@@ -1,76 +1,140 @@
-//! Bodies on their way: bounded in size, in time between two pieces, and with keys covered.
+//! Bodies on their way: bounded in size, in rate and in time, and with keys covered.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::HeaderMap;
-use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use http_body_util::{Either, Empty};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::limits::Limits;
+use crate::connection::Connection;
+use crate::exchange::Exchange;
 use crate::mask::{Masker, Patterns};
-use crate::vm::Vm;
+use crate::pool::{Purpose, Room};
 use agentvm_policy::egress::Code;
+
+/// The body of a request as it is sent.
+pub type Outgoing = Bounded<Either<Incoming, Empty<Bytes>>>;
+/// The body of an answer as it is handed on.
+pub type HandedOn = Bounded<Incoming>;
 
 /// Why a body ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Stopped(pub Code);
 
-/// Who counts the bytes of a body besides the body itself.
-type Counted = Option<Arc<Vm>>;
+/// What becomes of a connection after an answer.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) connection: Connection,
+    pub(crate) purpose: Purpose,
+    pub(crate) room: Room,
+}
+
+/// Which way a body goes.
+#[derive(Debug)]
+enum Way {
+    Sent,
+    Received(Option<Lease>),
+}
 
 /// A body within its bounds.
 #[derive(Debug)]
 pub struct Bounded<B> {
-    inner: Pin<Box<B>>,
+    inner: B,
+    way: Way,
+    exchange: Arc<Exchange>,
     left: u64,
-    too_large: Code,
-    counted: Counted,
-    idle: Duration,
+    /// Ends what is idle, or ends a wait for the VM's rate.
     timer: Pin<Box<Sleep>>,
+    waits_since: Option<Instant>,
     masker: Option<Masker>,
+    /// Everything has come, and nothing was wrong with it.
+    is_whole: bool,
+}
+
+impl Outgoing {
+    /// The body of a request, whose bytes count against what its VM may send.
+    pub(crate) fn request(inner: Either<Incoming, Empty<Bytes>>, exchange: &Arc<Exchange>) -> Self {
+        let left = exchange.limits().request_bytes;
+        let mut body = Self::new(inner, Way::Sent, exchange, left);
+        body.look_for_end();
+        body
+    }
+
+    /// Whether there is no body at all.
+    pub(crate) const fn is_empty(&self) -> bool {
+        matches!(self.inner, Either::Right(_))
+    }
+}
+
+impl HandedOn {
+    /// The body of an answer, in which `patterns` are covered. The connection that it comes by is
+    /// used again if it ends as it should.
+    pub(crate) fn response(
+        inner: Incoming,
+        exchange: &Arc<Exchange>,
+        lease: Lease,
+        patterns: Patterns,
+    ) -> Self {
+        let left = exchange.limits().response_bytes;
+        let mut body = Self::new(inner, Way::Received(Some(lease)), exchange, left);
+        body.masker = (!patterns.is_empty()).then(|| Masker::new(patterns));
+        body.look_for_end();
+        body
+    }
 }
 
 impl<B> Bounded<B> {
-    /// The body of a request, whose bytes count against what its VM may send.
-    pub(crate) fn request(inner: B, vm: &Arc<Vm>, limits: &Limits) -> Self {
+    fn new(inner: B, way: Way, exchange: &Arc<Exchange>, left: u64) -> Self {
+        let idle = Instant::now() + exchange.limits().idle;
         Self {
-            inner: Box::pin(inner),
-            left: limits.request_bytes,
-            too_large: Code::RequestBodySize,
-            counted: Some(vm.clone()),
-            idle: limits.idle,
-            timer: Box::pin(sleep(limits.idle)),
+            inner,
+            way,
+            exchange: exchange.clone(),
+            left,
+            timer: Box::pin(sleep_until(idle)),
+            waits_since: None,
             masker: None,
+            is_whole: false,
         }
     }
 
-    /// The body of an answer, in which `patterns` are covered.
-    pub(crate) fn response(inner: B, limits: &Limits, patterns: Patterns) -> Self {
-        Self {
-            inner: Box::pin(inner),
-            left: limits.response_bytes,
-            too_large: Code::ResponseBodySize,
-            counted: None,
-            idle: limits.idle,
-            timer: Box::pin(sleep(limits.idle)),
-            masker: (!patterns.is_empty()).then(|| Masker::new(patterns)),
+    fn set_whole(&mut self) {
+        self.is_whole = true;
+        if matches!(self.way, Way::Sent) {
+            self.exchange.set_sent();
         }
     }
 
-    fn admit(&mut self, data: &Bytes) -> Result<(), Stopped> {
+    /// Counts what has come, and takes its part of the VM's rate.
+    fn admit(&mut self, data: &Bytes, now: Instant) -> Result<(), Stopped> {
         let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let left = self.left.checked_sub(bytes);
-        self.left = left.ok_or(Stopped(self.too_large))?;
-        match &self.counted {
-            Some(vm) if !vm.send(bytes) => Err(Stopped(self.too_large)),
-            Some(_) | None => Ok(()),
+        let (too_large, counted) = match self.way {
+            Way::Sent => (Code::RequestBodySize, self.exchange.send(bytes)),
+            Way::Received(_) => {
+                self.exchange.receive(bytes);
+                (Code::ResponseBodySize, true)
+            }
+        };
+        self.exchange.vm().take(bytes, now);
+        match self.left.checked_sub(bytes).filter(|_| counted) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(self.stopped(too_large)),
         }
+    }
+
+    /// Ends the body, for the first reason that there was.
+    fn stopped(&mut self, code: Code) -> Stopped {
+        self.is_whole = false;
+        Stopped(self.exchange.fail(code.into()).code())
     }
 
     fn covered(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -86,6 +150,33 @@ impl<B> Bounded<B> {
                 }
                 Err(other) => other,
             },
+        }
+    }
+
+    /// Waits until the VM is no longer ahead of its rate.
+    fn poll_rate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(since) = self.waits_since {
+                ready!(self.timer.as_mut().poll(cx));
+                let now = Instant::now();
+                self.exchange.throttle(now.duration_since(since));
+                self.waits_since = None;
+                self.timer.as_mut().reset(now + self.exchange.limits().idle);
+            }
+            let now = Instant::now();
+            let Some(until) = self.exchange.vm().waits_until(now) else {
+                return Poll::Ready(());
+            };
+            self.waits_since = Some(now);
+            self.timer.as_mut().reset(until);
+        }
+    }
+}
+
+impl<B: Body> Bounded<B> {
+    fn look_for_end(&mut self) {
+        if self.inner.is_end_stream() || self.inner.size_hint().exact() == Some(0) {
+            self.set_whole();
         }
     }
 }
@@ -105,7 +196,7 @@ pub(crate) fn cover(patterns: &Patterns, headers: &mut HeaderMap) {
 
 impl<B> Body for Bounded<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
 {
     type Data = Bytes;
     type Error = Stopped;
@@ -115,18 +206,24 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) else {
+        ready!(this.poll_rate(cx));
+        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
             ready!(this.timer.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Stopped(Code::ResponseTimeout))));
+            return Poll::Ready(Some(Err(this.stopped(Code::ResponseTimeout))));
         };
-        this.timer.as_mut().reset(Instant::now() + this.idle);
+        let now = Instant::now();
+        this.timer.as_mut().reset(now + this.exchange.limits().idle);
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                let admitted = frame.data_ref().map_or(Ok(()), |data| this.admit(data));
+                this.look_for_end();
+                let admitted = frame
+                    .data_ref()
+                    .map_or(Ok(()), |data| this.admit(data, now));
                 Some(admitted.map(|()| this.covered(frame)))
             }
-            Some(Err(_broke_off)) => Some(Err(Stopped(Code::Protocol))),
+            Some(Err(_broke_off)) => Some(Err(this.stopped(Code::Protocol))),
             None => {
+                this.set_whole();
                 let Some(mut masker) = this.masker.take() else {
                     return Poll::Ready(None);
                 };
@@ -143,5 +240,19 @@ where
     fn size_hint(&self) -> SizeHint {
         // A cover is as long as what it covers.
         self.inner.size_hint()
+    }
+}
+
+impl<B> Drop for Bounded<B> {
+    fn drop(&mut self) {
+        // A connection is used again only if both messages on it are whole: else the next request
+        // could be taken for the rest of this one, or this answer for the next one's.
+        if let Way::Received(lease) = &mut self.way
+            && let Some(lease) = lease.take()
+            && self.is_whole
+            && self.exchange.is_sent()
+        {
+            self.exchange.vm().keep(lease);
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! A connection to an address that was admitted, with TLS where the request says so.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use agentvm_policy::budget;
 use agentvm_policy::egress::{Admitted, Host, Scheme};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use agentvm_policy::egress::Code;
@@ -43,7 +46,8 @@ impl Tls {
     }
 }
 
-/// Connects to the first of `addresses` that answers, and to nothing else.
+/// Connects to the first of `addresses` that answers, and to nothing else; the connection, and
+/// which of them it was.
 ///
 /// # Errors
 ///
@@ -53,15 +57,18 @@ pub async fn connect(
     scheme: Scheme,
     host: &Host,
     addresses: &[Admitted],
-) -> Result<Box<dyn Stream>, Code> {
+) -> Result<(Box<dyn Stream>, SocketAddr), Code> {
     let mut last = Code::ConnectionRefused;
     for &address in addresses {
-        match tcp(address).await {
+        // The next one gets a turn while there is time for it.
+        let tried = timeout(budget::ADDRESS_WITHIN.duration(), tcp(address)).await;
+        match tried.unwrap_or(Err(Code::ConnectionTimeout)) {
             Ok(stream) => {
-                return match scheme {
-                    Scheme::Http => Ok(Box::new(stream)),
-                    Scheme::Https => secured(tls, host, stream).await,
+                let stream: Box<dyn Stream> = match scheme {
+                    Scheme::Http => Box::new(stream),
+                    Scheme::Https => secured(tls, host, stream).await?,
                 };
+                return Ok((stream, address.address()));
             }
             Err(code) => last = code,
         }
@@ -70,7 +77,9 @@ pub async fn connect(
 }
 
 async fn tcp(address: Admitted) -> Result<TcpStream, Code> {
-    let stream = TcpStream::connect(address.address())
+    let stream = socket(address)
+        .map_err(|_no_descriptor_left| Code::Internal)?
+        .connect(address.address())
         .await
         .map_err(|error| {
             if error.kind() == io::ErrorKind::TimedOut {
@@ -86,9 +95,21 @@ async fn tcp(address: Admitted) -> Result<TcpStream, Code> {
     if !is_same {
         return Err(Code::AddressProhibited);
     }
-    // Small requests are what agents send; one that waits for more is a slow one.
-    let _only_slower = stream.set_nodelay(true);
     Ok(stream)
+}
+
+/// A socket that is about to be connected, whose kernel buffers are bounded.
+fn socket(address: Admitted) -> io::Result<TcpSocket> {
+    let socket = if address.address().is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // Small requests are what agents send; one that waits for more is a slow one.
+    socket.set_nodelay(true)?;
+    socket.set_send_buffer_size(budget::SOCKET_BYTES.u32())?;
+    socket.set_recv_buffer_size(budget::SOCKET_BYTES.u32())?;
+    Ok(socket)
 }
 
 async fn secured(tls: &Tls, host: &Host, stream: TcpStream) -> Result<Box<dyn Stream>, Code> {

@@ -4,87 +4,146 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use agentvm_policy::budget;
-use agentvm_policy::egress::{AddressRules, Admitted, Host, Permit, Request as Canonical};
+use agentvm_policy::egress::{AddressRules, Admitted, Host, Method, Permit, Request as Canonical};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, sleep_until, timeout};
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant, timeout_at};
 
-use crate::body::{Bounded, cover};
-use crate::connect::{Stream, Tls, connect};
+use crate::body::{HandedOn, Lease, Outgoing, Stopped, cover};
+use crate::connect::Tls;
+use crate::connection::Connection;
+use crate::exchange::Exchange;
 use crate::headers;
 use crate::inject::Injection;
-use crate::limits::Limits;
 use crate::mask::Patterns;
+use crate::pool::{Purpose, Room};
 use crate::refusal::Refusal;
 use crate::resolve::Resolver;
-use crate::vm::Vm;
+use crate::vm::{Terms, Vm};
 use agentvm_policy::egress::Code;
 
 /// What requests need besides their VM.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Resolves names.
-    pub resolver: Resolver,
-    /// Trusts hosts.
-    pub tls: Tls,
+    resolver: Resolver,
+    tls: Tls,
+    room: Room,
 }
 
 /// An answer on its way to a guest.
-pub type Answer = Response<Bounded<Incoming>>;
+pub type Answer = Response<HandedOn>;
+
+/// A request that may be sent, and where to.
+struct Decided {
+    permit: Permit,
+    terms: Arc<Terms>,
+    epoch: u64,
+    patterns: Patterns,
+    head: Head,
+}
+
+/// All of a request but its body.
+#[derive(Clone)]
+struct Head {
+    canonical: Canonical,
+    headers: HeaderMap,
+}
+
+/// What became of a request on one connection.
+enum Sending {
+    Answered(Response<Incoming>, Connection),
+    /// Nothing of it has arrived, or it does no harm to send it again.
+    Again(Box<Request<Outgoing>>),
+}
 
 impl Gateway {
+    /// A gateway that resolves by `resolver` and trusts by `tls`.
+    pub fn new(resolver: Resolver, tls: Tls) -> Self {
+        Self {
+            resolver,
+            tls,
+            room: Room::default(),
+        }
+    }
+
     /// Sends a guest's request where the VM's terms allow it; the answer, as far as it may be
     /// handed on.
     ///
     /// # Errors
     ///
     /// [`Refusal`]: nothing was sent, or there is no answer that can be handed on.
-    pub async fn forward<B>(&self, vm: &Arc<Vm>, request: Request<B>) -> Result<Answer, Refusal>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-    {
-        let terms = vm.terms();
-        let began = Instant::now();
+    pub async fn forward(
+        &self,
+        vm: &Arc<Vm>,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Refusal> {
+        let exchange = Exchange::begin(vm);
+        let forwarded = tokio::select! {
+            biased;
+            forwarded = self.forwarded(&exchange, request) => forwarded,
+            refusal = exchange.is_cut() => Err(refusal),
+        };
+        forwarded.map_err(|refusal| exchange.fail(refusal))
+    }
+
+    async fn forwarded(
+        &self,
+        exchange: &Arc<Exchange>,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Refusal> {
         let (parts, body) = request.into_parts();
-        let canonical = canonical(&parts)?;
-        let mut headers = headers::of_request(&parts.headers)?;
-        let (permit, added) = terms.permit(canonical)?;
-        let patterns = Patterns::of(added.iter().map(Injection::secret));
-        add(added, &mut headers);
-
-        let connecting = async {
-            let slot = vm.slot().await?;
-            let addresses = self.admitted(&permit, &terms.addresses).await?;
-            let request = permit.request();
-            let stream = connect(&self.tls, request.scheme, &request.host, &addresses).await?;
-            Ok::<_, Refusal>((slot, stream))
+        let decided = decide(exchange, &parts)?;
+        let body = if body.is_end_stream() {
+            Either::Right(Empty::new())
+        } else {
+            Either::Left(body)
         };
-        let (slot, stream) =
-            within(terms.limits.connect, Code::ConnectionTimeout, connecting).await?;
-
-        let sent = outgoing(
-            permit.request(),
-            headers,
-            Bounded::request(body, vm, &terms.limits),
-        )?;
-        let until = began + terms.limits.total;
-        let cut = vm.clone().is_cut(permit.request().clone());
-        let sending = async {
-            let mut sender = drive(stream, until, cut, slot).await?;
-            sender
-                .send_request(sent)
-                .await
-                .map_err(|error| code_of(&error).into())
+        let sent = decided.head.clone().with(body, exchange)?;
+        let (answer, connection) = self.exchanged(exchange, &decided, sent).await?;
+        let lease = Lease {
+            connection,
+            purpose: Purpose::new(&decided.permit, decided.epoch),
+            room: self.room.clone(),
         };
-        let answer = within(terms.limits.first_byte, Code::ResponseTimeout, sending).await?;
-        handed_on(answer, &terms.limits, patterns)
+        handed_on(answer, exchange, lease, decided.patterns)
+    }
+
+    /// Sends a request by an idle connection or a new one.
+    async fn exchanged(
+        &self,
+        exchange: &Arc<Exchange>,
+        decided: &Decided,
+        mut sent: Request<Outgoing>,
+    ) -> Result<(Response<Incoming>, Connection), Refusal> {
+        let limits = exchange.limits();
+        let Decided { permit, terms, .. } = decided;
+        let connected = Instant::now() + limits.connect;
+        let addresses = within(connected, Code::ConnectionTimeout, async {
+            exchange.holds(exchange.vm().slot().await?);
+            self.admitted(permit, &terms.addresses).await
+        })
+        .await?;
+        let purpose = Purpose::new(permit, decided.epoch);
+        if let Some(idle) = exchange.vm().pool().take(&purpose, &addresses) {
+            match send(exchange, &decided.head, idle, sent, Use::Another).await? {
+                Sending::Answered(answer, connection) => return Ok((answer, connection)),
+                Sending::Again(request) => sent = *request,
+            }
+        }
+        let opening = async {
+            let buffer = limits.buffer_bytes();
+            let open = Connection::open(&self.tls, permit.request(), &addresses, buffer);
+            Ok(open.await?)
+        };
+        let connection = within(connected, Code::ConnectionTimeout, opening).await?;
+        match send(exchange, &decided.head, connection, sent, Use::First).await? {
+            Sending::Answered(answer, connection) => Ok((answer, connection)),
+            Sending::Again(_) => Err(Code::Protocol.into()),
+        }
     }
 
     /// The addresses of a host, every one of which is open to the VM.
@@ -109,13 +168,71 @@ impl Gateway {
     }
 }
 
+/// Form, rule, headers and key: everything that needs nobody outside.
+fn decide(exchange: &Exchange, parts: &http::request::Parts) -> Result<Decided, Refusal> {
+    let canonical = canonical(parts)?;
+    // In this order, so that terms that change meanwhile find the request, or it finds them.
+    exchange.asks(&canonical);
+    let epoch = exchange.vm().pool().epoch();
+    let terms = exchange.vm().terms();
+    let mut headers = headers::of_request(&parts.headers)?;
+    let (permit, added) = terms.permit(canonical.clone())?;
+    exchange.permitted(&permit);
+    let patterns = Patterns::of(added.iter().map(Injection::secret));
+    add(added, &mut headers);
+    Ok(Decided {
+        permit,
+        epoch,
+        patterns,
+        head: Head { canonical, headers },
+        terms,
+    })
+}
+
+/// Which request of its connection one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    First,
+    /// Its host may have closed it just now, which is nobody's fault.
+    Another,
+}
+
+/// Sends one request by `connection`, and waits for the beginning of the answer.
+async fn send(
+    exchange: &Arc<Exchange>,
+    head: &Head,
+    mut connection: Connection,
+    request: Request<Outgoing>,
+    which: Use,
+) -> Result<Sending, Refusal> {
+    let is_empty = request.body().is_empty();
+    let first_byte = Instant::now() + exchange.limits().first_byte;
+    exchange.goes_by(&connection);
+    let sending = async { Ok(connection.sender.try_send_request(request).await) };
+    let mut failed = match within(first_byte, Code::ResponseTimeout, sending).await? {
+        Ok(answer) => return Ok(Sending::Answered(answer, connection)),
+        Err(failed) => failed,
+    };
+    if which == Use::Another && !exchange.has_failed() {
+        if let Some(unsent) = failed.take_message() {
+            return Ok(Sending::Again(Box::new(unsent)));
+        }
+        if is_empty && head.is_repeatable() && !failed.error().is_parse() {
+            let body = Either::Right(Empty::new());
+            let again = head.clone().with(body, exchange)?;
+            return Ok(Sending::Again(Box::new(again)));
+        }
+    }
+    Err(code_of(failed.error()).into())
+}
+
 /// Runs one leg of the way, and not for longer than it may take.
 async fn within<T>(
-    most: Duration,
+    until: Instant,
     code: Code,
     leg: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
-    timeout(most, leg).await.unwrap_or(Err(code.into()))
+    timeout_at(until, leg).await.unwrap_or(Err(code.into()))
 }
 
 /// The one form of a request that came by HTTP/2.
@@ -147,56 +264,42 @@ fn add(added: &[Injection], headers: &mut HeaderMap) {
     }
 }
 
-/// The request as it is sent: what was permitted, and nothing else.
-fn outgoing<B>(
-    canonical: &Canonical,
-    mut headers: HeaderMap,
-    body: Bounded<B>,
-) -> Result<Request<Bounded<B>>, Refusal> {
-    let failed = |_not_possible: &dyn std::error::Error| Refusal::from(Code::Internal);
-    let host = HeaderValue::from_str(&canonical.authority()).map_err(|error| failed(&error))?;
-    headers.insert(HOST, host);
-    let mut request = Request::builder()
-        .method(canonical.method.as_str())
-        .uri(canonical.target.to_string())
-        .version(Version::HTTP_11)
-        .body(body)
-        .map_err(|error| failed(&error))?;
-    *request.headers_mut() = headers;
-    Ok(request)
-}
+impl Head {
+    /// The request as it is sent: what was permitted, and nothing else.
+    fn with(
+        self,
+        body: Either<Incoming, Empty<Bytes>>,
+        exchange: &Arc<Exchange>,
+    ) -> Result<Request<Outgoing>, Refusal> {
+        let Self {
+            canonical,
+            mut headers,
+        } = self;
+        let failed = |_not_possible: &dyn std::error::Error| Refusal::from(Code::Internal);
+        let host = HeaderValue::from_str(&canonical.authority()).map_err(|error| failed(&error))?;
+        headers.insert(HOST, host);
+        let mut request = Request::builder()
+            .method(canonical.method.as_str())
+            .uri(canonical.target.to_string())
+            .version(Version::HTTP_11)
+            .body(Outgoing::request(body, exchange))
+            .map_err(|error| failed(&error))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
 
-/// Speaks HTTP/1.1 on `stream` in a task of its own, which ends with the connection, at `until`, or
-/// when the request is no longer allowed. Only then is its slot free again.
-async fn drive<B>(
-    stream: Box<dyn Stream>,
-    until: Instant,
-    cut: impl Future<Output = ()> + Send + 'static,
-    slot: impl Send + 'static,
-) -> Result<http1::SendRequest<Bounded<B>>, Refusal>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(budget::HEADERS.usize())
-        .max_buf_size(budget::STREAM_BYTES.usize())
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_broke_off| Code::Protocol)?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _over = connection => {}
-            () = sleep_until(until) => {}
-            () = cut => {}
-        }
-        drop(slot);
-    });
-    Ok(sender)
+    /// Whether it does no harm to send it twice (RFC 9110, section 9.2.1).
+    const fn is_repeatable(&self) -> bool {
+        matches!(
+            self.canonical.method,
+            Method::Get | Method::Head | Method::Options
+        )
+    }
 }
 
 fn code_of(error: &hyper::Error) -> Code {
-    let stopped = std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<crate::body::Stopped>());
+    let stopped =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<Stopped>());
     match stopped {
         Some(stopped) => stopped.0,
         None if error.is_parse_too_large() => Code::ResponseHeaderSize,
@@ -208,10 +311,12 @@ fn code_of(error: &hyper::Error) -> Code {
 /// request is decided on like its first.
 fn handed_on(
     answer: Response<Incoming>,
-    limits: &Limits,
+    exchange: &Arc<Exchange>,
+    lease: Lease,
     patterns: Patterns,
 ) -> Result<Answer, Refusal> {
     let (mut parts, body) = answer.into_parts();
+    exchange.answered(parts.status);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Code::Protocol.into());
     }
@@ -225,6 +330,6 @@ fn handed_on(
     parts.extensions.clear();
     Ok(Response::from_parts(
         parts,
-        Bounded::response(body, limits, patterns),
+        HandedOn::response(body, exchange, lease, patterns),
     ))
 }

@@ -17,6 +17,12 @@ pub(crate) enum Guard {
     Replace,
     /// A key that comes back is covered.
     Cover,
+    /// A request that has been here before is refused.
+    Loop,
+    /// A connection of older terms is not used again.
+    RenewPool,
+    /// A connection is used again only where its address was admitted.
+    AddressOfReused,
 }
 
 agentvm_guards::switch!(pub(crate) when test);

@@ -2,8 +2,8 @@
 
 use agentvm_policy::budget;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
 use crate::guards::{Guard, is_on};
@@ -12,6 +12,10 @@ use agentvm_policy::egress::Code;
 /// What begins the names of headers between a cell and the gateway. None of them is ever sent, nor
 /// taken from an answer.
 pub const OWN_PREFIX: &str = "agentvm-";
+
+/// Marks what comes from here, so that it is known when it comes back. The one header of that prefix
+/// that is sent.
+pub const HOP: HeaderName = HeaderName::from_static("agentvm-hop");
 
 /// Headers that speak of one connection (RFC 9110, section 7.6.1), and `Expect`, whose answer would
 /// come from here.
@@ -48,10 +52,14 @@ const MISLEADING: [&str; 9] = [
 /// # Errors
 ///
 /// [`Code::RequestHeaderSize`] where they are too many or too long, [`Code::RequestInvalid`] where
-/// the length of the body is told twice or is no number.
+/// the length of the body is told twice or is no number, [`Code::LoopDetected`] where they are those
+/// of a request that was sent from here.
 pub fn of_request(given: &HeaderMap) -> Result<HeaderMap, Code> {
     bounded(given).map_err(|TooLarge| Code::RequestHeaderSize)?;
     one_length(given)?;
+    if given.contains_key(HOP) && is_on(Guard::Loop) {
+        return Err(Code::LoopDetected);
+    }
     let mut sent = handed_on(given);
     for name in [HOST, FORWARDED, VIA] {
         sent.remove(name);
@@ -64,6 +72,7 @@ pub fn of_request(given: &HeaderMap) -> Result<HeaderMap, Code> {
     for name in misleading {
         sent.remove(name);
     }
+    sent.insert(HOP, HeaderValue::from_static("1"));
     Ok(sent)
 }
 
@@ -152,8 +161,6 @@ fn is_misleading(name: &HeaderName) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::guards::switch_off;
 
@@ -169,14 +176,17 @@ mod tests {
     }
 
     fn sent(all: &[(&'static str, &'static str)]) -> Vec<String> {
-        let sent = of_request(&headers(all)).unwrap();
+        let mut sent = of_request(&headers(all)).unwrap();
+        assert_eq!(sent.remove(HOP).unwrap(), "1");
         sent.keys().map(|name| name.as_str().to_owned()).collect()
     }
 
     #[test]
     fn ordinary_headers_are_sent_with_all_their_values() {
         let given = headers(&[("accept", "a"), ("accept", "b"), ("content-length", "7")]);
-        assert_eq!(of_request(&given).unwrap(), given);
+        let mut sent = of_request(&given).unwrap();
+        sent.remove(HOP);
+        assert_eq!(sent, given);
     }
 
     #[test]
@@ -240,8 +250,13 @@ mod tests {
     fn f14_f18_f25_each_guard_holds_back_what_is_sent_without_it() {
         let without = |guard, all: &[(&'static str, &'static str)]| {
             let given = headers(all);
-            assert_ne!(of_request(&given).as_ref(), Ok(&given), "{guard:?}");
-            switch_off(guard, || of_request(&given)).as_ref() == Ok(&given)
+            let sent = || {
+                let mut sent = of_request(&given)?;
+                sent.remove(HOP);
+                Ok::<_, Code>(sent)
+            };
+            assert_ne!(sent().as_ref(), Ok(&given), "{guard:?}");
+            switch_off(guard, sent).as_ref() == Ok(&given)
         };
         assert!(without(
             Guard::OfAConnection,
@@ -254,6 +269,14 @@ mod tests {
         let two = [("content-length", "5"), ("content-length", "6")];
         assert!(without(Guard::OneLength, &two));
         assert!(without(Guard::HeaderBounds, &[("a", "b"); 101]));
+    }
+
+    #[test]
+    fn f30_a_request_that_was_sent_from_here_is_not_sent_again() {
+        let first = of_request(&headers(&[("accept", "a")])).unwrap();
+        assert_eq!(of_request(&first), Err(Code::LoopDetected));
+        let looped = switch_off(Guard::Loop, || of_request(&first));
+        assert_eq!(looped, Ok(first));
     }
 
     #[test]

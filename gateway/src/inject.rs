@@ -11,7 +11,7 @@ use crate::secret::Secret;
 const HOLE: &str = "{}";
 
 /// One header that is added.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Injection {
     name: HeaderName,
     before: String,

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use agentvm_policy::budget;
 
+/// The smallest buffer that the HTTP library works with.
+const LEAST_BUFFER: usize = 8 << 10;
+
 /// Bounds on the requests of one VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -15,6 +18,8 @@ pub struct Limits {
     pub response_bytes: u64,
     /// Bytes of bodies sent in the VM's whole life.
     pub egress_bytes: u64,
+    /// Bytes of bodies, both ways, in a second; what is over waits.
+    pub egress_bytes_per_second: u64,
     /// From the request to a connection: the turn, the name, TCP and TLS.
     pub connect: Duration,
     /// From the connection to the answer's headers.
@@ -32,10 +37,46 @@ impl Default for Limits {
             request_bytes: budget::REQUEST_BODY_BYTES.value,
             response_bytes: budget::RESPONSE_BODY_BYTES.value,
             egress_bytes: budget::EGRESS_BYTES.value,
+            egress_bytes_per_second: budget::EGRESS_RATE.value,
             connect: budget::CONNECT_WITHIN.duration(),
             first_byte: budget::FIRST_BYTE_WITHIN.duration(),
             idle: budget::BODY_IDLE.duration(),
             total: budget::REQUEST_WITHIN.duration(),
         }
+    }
+}
+
+impl Limits {
+    /// Bytes that may wait at each place on the way of one body, so that everything of a VM with
+    /// all its requests in flight is no more than [`budget::VM_HELD_BYTES`].
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        let of_each = budget::VM_HELD_BYTES.usize() / self.requests.max(1);
+        // Two windows of the channel, and four places.
+        let place = of_each.saturating_sub(2 * budget::WINDOW_BYTES.usize()) / 4;
+        place.clamp(LEAST_BUFFER, budget::BUFFER_BYTES.usize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(requests: usize) -> usize {
+        let limits = Limits {
+            requests,
+            ..Limits::default()
+        };
+        limits.buffer_bytes()
+    }
+
+    #[test]
+    fn f27_all_requests_of_a_vm_together_hold_no_more_than_one_may() {
+        for requests in [1, 8, 32, budget::VM_STREAMS.usize()] {
+            let held = requests * (2 * budget::WINDOW_BYTES.usize() + 4 * of(requests));
+            assert!(held <= budget::VM_HELD_BYTES.usize(), "{requests}: {held}");
+            assert!(held / requests <= budget::STREAM_HELD_BYTES.usize());
+        }
+        assert_eq!(of(1), budget::BUFFER_BYTES.usize());
+        assert_eq!(of(usize::MAX), LEAST_BUFFER);
     }
 }

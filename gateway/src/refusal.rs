@@ -22,6 +22,7 @@ pub(crate) const fn status(code: Code) -> StatusCode {
         | Code::ResponseHeaderSize
         | Code::ResponseBodySize
         | Code::ResponseContentCoding => StatusCode::BAD_GATEWAY,
+        Code::LoopDetected => StatusCode::LOOP_DETECTED,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -1,19 +1,28 @@
-//! The VMs of one channel: what each may reach, and what it has used.
+//! One VM: what it may reach, what it has in flight, and what it has used.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
+use agentvm_cell_api::gateway::Usage;
+use agentvm_policy::budget;
 use agentvm_policy::egress::{AddressRules, Permit, Request, Rules};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
 
+use crate::body::Lease;
+use crate::exchange::Exchange;
 use crate::inject::Injection;
 use crate::limits::Limits;
+use crate::outcome::{Observe, Outcome};
+use crate::pool::Pool;
+use crate::rate::Rate;
 use crate::refusal::Refusal;
+use crate::slots::{Slot, Slots};
+use crate::used::Used;
 use agentvm_policy::egress::Code;
 
 /// What one VM may do. `Terms::default()` allows nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Which requests are allowed.
     pub rules: Rules,
@@ -37,65 +46,187 @@ impl Terms {
 /// One VM.
 #[derive(Debug)]
 pub struct Vm {
-    terms_tx: watch::Sender<Arc<Terms>>,
-    slots: Arc<Semaphore>,
-    sent_bytes: AtomicU64,
+    terms: RwLock<Arc<Terms>>,
+    slots: Arc<Slots>,
+    rate: Rate,
+    used: Used,
+    pool: Pool,
+    live: Mutex<Live>,
+    observer: Option<Arc<dyn Observe>>,
+}
+
+/// Requests in flight.
+#[derive(Debug, Default)]
+struct Live {
+    next: u64,
+    all: BTreeMap<u64, Weak<Exchange>>,
+    /// A task looks after deadlines.
+    is_swept: bool,
 }
 
 impl Vm {
-    /// A VM under `terms`. The number of requests in flight is that of its first terms.
+    /// A VM under `terms`.
     pub fn new(terms: Terms) -> Arc<Self> {
-        let slots = Arc::new(Semaphore::new(terms.limits.requests));
-        Arc::new(Self {
-            terms_tx: watch::Sender::new(Arc::new(terms)),
-            slots,
-            sent_bytes: AtomicU64::new(0),
-        })
+        Arc::new(Self::of(terms, None))
+    }
+
+    /// A VM under `terms`; `observer` is told of each of its requests.
+    pub fn observed(terms: Terms, observer: Arc<dyn Observe>) -> Arc<Self> {
+        Arc::new(Self::of(terms, Some(observer)))
+    }
+
+    fn of(terms: Terms, observer: Option<Arc<dyn Observe>>) -> Self {
+        Self {
+            slots: Slots::new(terms.limits.requests),
+            terms: RwLock::new(Arc::new(terms)),
+            rate: Rate::new(Instant::now()),
+            used: Used::default(),
+            pool: Pool::default(),
+            live: Mutex::default(),
+            observer,
+        }
     }
 
     /// Puts `terms` in the place of the old ones: for new requests at once, and for those in
-    /// flight, which end where they are no longer allowed.
+    /// flight, which end where they are no longer allowed. Where anything has changed, no
+    /// connection of the old terms is used again.
     pub fn set_terms(&self, terms: Terms) {
-        self.terms_tx.send_replace(Arc::new(terms));
+        let terms = Arc::new(terms);
+        let mut held = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        if **held == *terms {
+            return;
+        }
+        *held = terms.clone();
+        self.pool.renew();
+        self.slots.resize(terms.limits.requests);
+        drop(held);
+        for exchange in self.in_flight() {
+            exchange.judge(&terms);
+        }
     }
 
     /// The terms that hold now.
     pub fn terms(&self) -> Arc<Terms> {
-        self.terms_tx.borrow().clone()
+        let held = self.terms.read().unwrap_or_else(PoisonError::into_inner);
+        held.clone()
     }
 
-    /// Takes one of the requests that may be in flight.
-    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, Code> {
-        let slots = self.slots.clone();
-        slots
-            .acquire_owned()
-            .await
-            .map_err(|_never_closed| Code::ConnectionLimit)
-    }
-
-    /// Resolves when `request` is no longer allowed.
-    pub(crate) async fn is_cut(self: Arc<Self>, request: Request) {
-        let mut terms_rx = self.terms_tx.subscribe();
-        loop {
-            let allowed = terms_rx.borrow_and_update().permit(request.clone()).is_ok();
-            if !allowed || terms_rx.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Counts bytes of a request's body; false where they are more than the VM may send in all.
-    pub(crate) fn send(&self, bytes: u64) -> bool {
-        let most = self.terms().limits.egress_bytes;
-        let more = |sent: u64| sent.checked_add(bytes).filter(|sent| *sent <= most);
-        self.sent_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+    /// What it has used so far.
+    pub fn usage(&self) -> Usage {
+        let in_flight = self.live().all.len();
+        self.used
+            .usage(u64::try_from(in_flight).unwrap_or(u64::MAX))
     }
 
     /// Bytes of bodies sent so far.
     pub fn sent_bytes(&self) -> u64 {
-        self.sent_bytes.load(Ordering::Relaxed)
+        self.used.sent_bytes()
+    }
+
+    /// Takes one of the requests that may be in flight.
+    pub(crate) async fn slot(&self) -> Result<Slot, Code> {
+        self.slots.take().await
+    }
+
+    /// Its idle connections.
+    pub(crate) const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Keeps a connection for a later request.
+    pub(crate) fn keep(&self, lease: Lease) {
+        let Lease {
+            connection,
+            purpose,
+            room,
+        } = lease;
+        self.pool.keep(purpose, connection, &room, Instant::now());
+    }
+
+    /// Counts bytes of a request's body; false where they are more than the VM may send in all.
+    pub(crate) fn send(&self, bytes: u64) -> bool {
+        self.used.send(bytes, self.terms().limits.egress_bytes)
+    }
+
+    /// Counts bytes of an answer's body.
+    pub(crate) fn receive(&self, bytes: u64) {
+        self.used.receive(bytes);
+    }
+
+    /// Counts a wait for its rate.
+    pub(crate) fn throttle(&self, time: Duration) {
+        self.used.throttle(time);
+    }
+
+    /// Takes bytes of a body, whichever way, out of its rate.
+    pub(crate) fn take(&self, bytes: u64, now: Instant) {
+        let per_second = self.terms().limits.egress_bytes_per_second;
+        self.rate.take(bytes, per_second, now);
+    }
+
+    /// Until when its bodies wait.
+    pub(crate) fn waits_until(&self, now: Instant) -> Option<Instant> {
+        self.rate.waits_until(now)
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_flight(&self) -> Vec<Arc<Exchange>> {
+        let live = self.live();
+        live.all.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Adds a request, which `make` makes of its number, to those in flight.
+    pub(crate) fn enlist(
+        self: &Arc<Self>,
+        make: impl FnOnce(u64) -> Arc<Exchange>,
+    ) -> Arc<Exchange> {
+        let mut live = self.live();
+        let number = live.next;
+        live.next += 1;
+        let exchange = make(number);
+        live.all.insert(number, Arc::downgrade(&exchange));
+        if !std::mem::replace(&mut live.is_swept, true) {
+            tokio::spawn(look_after(Arc::downgrade(self)));
+        }
+        exchange
+    }
+
+    /// Takes a request that has ended out of them, counts it and tells of it.
+    pub(crate) fn discharge(&self, number: u64, outcome: Outcome) {
+        self.live().all.remove(&number);
+        self.used.end(&outcome);
+        if let Some(observer) = &self.observer {
+            observer.ended(outcome);
+        }
+    }
+
+    /// Ends what is over its time. When to look again; `None` where there is nothing left to end.
+    fn sweep(&self, now: Instant) -> Option<Instant> {
+        let all = self.in_flight();
+        let mut next = now + budget::IDLE_CONNECTION.duration() / 2;
+        for exchange in &all {
+            if exchange.until() <= now {
+                exchange.cut(Code::ResponseTimeout.into());
+            } else {
+                next = next.min(exchange.until());
+            }
+        }
+        // Those that end here take the lock themselves.
+        drop(all);
+        let mut live = self.live();
+        let is_over = self.pool.expire(now) && live.all.is_empty();
+        live.is_swept = !is_over;
+        (!is_over).then_some(next)
+    }
+}
+
+/// Ends requests and idle connections of a VM at their time, for as long as it has any.
+async fn look_after(vm: Weak<Vm>) {
+    while let Some(next) = vm.upgrade().and_then(|vm| vm.sweep(Instant::now())) {
+        sleep_until(next).await;
     }
 }
 

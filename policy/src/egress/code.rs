@@ -40,13 +40,15 @@ pub enum Code {
     ResponseBodySize,
     /// The answer is in an encoding in which a key could not be covered.
     ResponseContentCoding,
+    /// The request has already been through a gateway of ours.
+    LoopDetected,
     /// The gateway failed; may be tried again.
     Internal,
 }
 
 impl Code {
     /// Every code, for tables and metrics.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Denied,
         Self::RequestInvalid,
         Self::RequestHeaderSize,
@@ -64,6 +66,7 @@ impl Code {
         Self::ResponseHeaderSize,
         Self::ResponseBodySize,
         Self::ResponseContentCoding,
+        Self::LoopDetected,
         Self::Internal,
     ];
 
@@ -87,6 +90,7 @@ impl Code {
             Self::ResponseHeaderSize => "HTTP-response-header-section-size",
             Self::ResponseBodySize => "HTTP-response-body-size",
             Self::ResponseContentCoding => "HTTP-response-content-coding",
+            Self::LoopDetected => "loop-detected",
             Self::Internal => "internal-error",
         }
     }

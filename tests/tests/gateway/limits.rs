@@ -20,6 +20,7 @@ fn tight() -> Terms {
             request_bytes: 1_000,
             response_bytes: 1_000,
             egress_bytes: 1_500,
+            egress_bytes_per_second: 1 << 30,
             connect: Duration::from_secs(1),
             first_byte: Duration::from_secs(1),
             idle: Duration::from_secs(1),

@@ -91,7 +91,7 @@ fn f14_headers_that_make_another_request_of_it_never_arrive() {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(names, ["accept", "host"], "{sent}");
+        assert_eq!(names, ["accept", "agentvm-hop", "host"], "{sent}");
         let two = Request::get("http://api.heron.example/a").header("host", "other.example");
         world.ask(two).await.refused_as("HTTP-request-URI-invalid");
         assert_eq!(seen.connections(), 1);

@@ -66,10 +66,8 @@ impl World {
 
     pub(crate) async fn trusting(roots: RootCertStore, terms: Terms) -> Self {
         let dns = Dns::start().await;
-        let gateway = Arc::new(Gateway {
-            resolver: Resolver::new(&[dns::ADDRESS]).unwrap(),
-            tls: Tls::new(roots).unwrap(),
-        });
+        let resolver = Resolver::new(&[dns::ADDRESS]).unwrap();
+        let gateway = Arc::new(Gateway::new(resolver, Tls::new(roots).unwrap()));
         let (vms, vm) = (Arc::new(Vms::default()), Vm::new(terms));
         vms.insert(UID, vm.clone());
         let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /v1/info` | [`Info`] |
 //! | `PUT /v1/node` with [`Node`] | 204: these addresses are closed from now on |
-//! | `PUT /v1/vms/{uid}` with [`Vm`] | 204: they hold for new requests at once, and requests in flight that they no longer allow are cut; 422 where a rule or a header can't be read, and then nothing is allowed; 409 before the first `PUT /v1/node`: nobody's rules hold before it is known what is closed to all |
+//! | `PUT /v1/vms/{uid}` with [`Vm`] | 204: they hold for new requests at once, and requests in flight that they no longer allow are cut; 422 where a rule or a header can't be read, and then nothing is allowed; 409 before the first `PUT /v1/node`: nobody's rules hold before it is known what is closed to all; 409 where another namespace's VM has the UID |
 //! | `DELETE /v1/vms/{uid}` | 200 [`Usage`]: what it has used to its end; requests in flight end; 404 where it has no rules |
 //! | `GET /v1/vms` | [`Vms`]: what each VM has used, by UID |
 //! | `GET /v1/reports?since=V&waitMs=N` | [`Reports`] after number `V`: at once if there are any, else after at most `N` ms |
@@ -60,6 +60,15 @@ pub struct Info {
     pub channels: u32,
     /// Panics in code that served a request; anything but 0 is a bug of ours.
     pub host_panics: u64,
+    /// Its resident memory, bytes.
+    #[serde(default)]
+    pub resident_bytes: u64,
+    /// CPU time that it has used, nanoseconds.
+    #[serde(default)]
+    pub cpu_ns: u64,
+    /// Lines of the access log that found no room, because whoever reads it is slow.
+    #[serde(default)]
+    pub access_log_dropped: u64,
 }
 
 /// What the gateway has to know of the node it is on.

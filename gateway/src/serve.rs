@@ -1,6 +1,7 @@
 //! One channel of a cell: requests of its VMs, by HTTP/2.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 
 use agentvm_cell_api::gateway::{ERROR_HEADER, VM_HEADER};
@@ -13,15 +14,43 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
-use crate::body::Bounded;
-use crate::forward::Gateway;
+use crate::body::HandedOn;
+use crate::forward::{self, Gateway};
 use crate::refusal::{Refusal, status};
 use crate::vm::Vms;
 use agentvm_policy::egress::Code;
 
+/// What serves requests.
+#[derive(Clone, Debug)]
+pub struct Service {
+    gateway: Arc<Gateway>,
+    stop_rx: watch::Receiver<bool>,
+}
+
+impl Service {
+    /// Serves until the channel ends.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        let (_never_stopped, stop_rx) = watch::channel(false);
+        Self { gateway, stop_rx }
+    }
+
+    /// Ends what is in flight when `stop_rx` has true.
+    #[must_use]
+    pub fn stopped_by(self, stop_rx: watch::Receiver<bool>) -> Self {
+        Self { stop_rx, ..self }
+    }
+}
+
+impl From<Arc<Gateway>> for Service {
+    fn from(gateway: Arc<Gateway>) -> Self {
+        Self::new(gateway)
+    }
+}
+
 /// What a cell gets: an upstream's answer, or none.
-type Answer = Response<Either<Bounded<Incoming>, Empty<Bytes>>>;
+type Answer = Response<Either<HandedOn, Empty<Bytes>>>;
 
 /// Serves the channel of one namespace until it is closed.
 ///
@@ -32,43 +61,72 @@ type Answer = Response<Either<Bounded<Incoming>, Empty<Bytes>>>;
 ///
 /// Where the other end does not speak HTTP/2.
 pub async fn serve<IO>(
-    gateway: Arc<Gateway>,
+    service: impl Into<Service>,
     vms: Arc<Vms>,
     channel: IO,
 ) -> Result<(), hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request| {
-        let (gateway, vms) = (gateway.clone(), vms.clone());
-        async move { Ok::<_, Infallible>(answer(&gateway, &vms, request).await) }
+    let service: Service = service.into();
+    let mut stop_rx = service.stop_rx.clone();
+    let answering = service_fn(move |request| {
+        let (service, vms) = (service.clone(), vms.clone());
+        async move { Ok::<_, Infallible>(answer(&service, &vms, request).await) }
     });
-    http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         // An answer has the date that its upstream gave it.
         .auto_date_header(false)
         .max_concurrent_streams(budget::CHANNEL_STREAMS.u32())
-        .initial_stream_window_size(budget::STREAM_BYTES.u32())
+        .initial_stream_window_size(budget::WINDOW_BYTES.u32())
         // Streams hold each other up by nothing but their own windows.
         .initial_connection_window_size(budget::CHANNEL_BYTES.u32())
-        .max_send_buf_size(budget::STREAM_BYTES.usize())
+        .max_send_buf_size(budget::WINDOW_BYTES.usize())
         .max_header_list_size(budget::HEADER_BYTES.u32().saturating_mul(2))
-        .serve_connection(TokioIo::new(channel), service)
-        .await
+        .serve_connection(TokioIo::new(channel), answering);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stopped(&mut stop_rx) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
 }
 
-async fn answer(gateway: &Gateway, vms: &Vms, request: Request<Incoming>) -> Answer {
-    let uid = request.headers().get(VM_HEADER);
-    let vm = uid
-        .and_then(|uid| uid.to_str().ok())
-        .and_then(|uid| vms.get(uid));
-    let forwarded = match vm {
-        Some(vm) => gateway.forward(&vm, request).await,
-        None => Err(Code::Denied.into()),
+/// Resolves when the process stops.
+async fn stopped(stop_rx: &mut watch::Receiver<bool>) {
+    if stop_rx.wait_for(|is_stopping| *is_stopping).await.is_err() {
+        // Nobody is left who could say so.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn answer(service: &Service, vms: &Vms, request: Request<Incoming>) -> Answer {
+    let mut stop_rx = service.stop_rx.clone();
+    let forwarded = tokio::select! {
+        forwarded = forwarded(service, vms, request) => forwarded,
+        // May be tried again: the next process knows the same rules.
+        () = stopped(&mut stop_rx) => Err(Code::Internal.into()),
     };
     match forwarded {
         Ok(answer) => answer.map(Either::Left),
         Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn forwarded(
+    service: &Service,
+    vms: &Vms,
+    request: Request<Incoming>,
+) -> Result<forward::Answer, Refusal> {
+    let uid = request.headers().get(VM_HEADER);
+    let vm = uid
+        .and_then(|uid| uid.to_str().ok())
+        .and_then(|uid| vms.get(uid));
+    match vm {
+        Some(vm) => service.gateway.forward(&vm, request).await,
+        None => Err(Code::Denied.into()),
     }
 }
 

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::mount::{ConfigMapMount, EmptyDirMount, KeyToPath, Mount, SecretMount};
+use crate::network::NetworkCapability;
 use crate::{cel, schema};
 
 /// One untrusted program, what it may do, and how much of it.
@@ -143,6 +144,9 @@ pub struct Capabilities {
     /// A clock finer than 1 ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockCapability>,
+    /// Requests to hosts outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkCapability>,
 }
 
 /// A clock finer than 1 ms.
@@ -291,7 +295,7 @@ pub enum Phase {
 }
 
 /// Where a VM runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {
     /// Name of the Node.
@@ -312,7 +316,7 @@ pub struct Assignment {
 }
 
 /// The room that a VM was given on its node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Claimed {
     /// Bytes: `limits.memory`, with `limits.storage` where it has mounts.
@@ -333,6 +337,10 @@ pub struct EffectiveStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub clock_resolution: Option<String>,
+    /// The requests that it may make, a line for each rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = budget::EFFECTIVE_RULES.value), inner(length(max = budget::EFFECTIVE_RULE_CHARS.value)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub egress: Vec<String>,
     /// What was asked and is above a ceiling, one sentence each: refused, or audited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]

@@ -16,6 +16,7 @@ use kube::Resource as _;
 use crate::decide::{Eviction, Order, View};
 use crate::nodes::Standing;
 use crate::place::Unplaceable;
+use crate::resources::Resources;
 
 /// The status of a VM that was not given a node.
 pub fn reported(vm: &AgentVM, view: &View, now: &Time) -> AgentVMStatus {
@@ -62,6 +63,14 @@ pub fn reported(vm: &AgentVM, view: &View, now: &Time) -> AgentVMStatus {
         }
         View::Leaving { why } => leaving(vm, why, &at),
     }
+}
+
+/// `status`, whose assignment says what the VM holds by it.
+pub fn claiming(mut status: AgentVMStatus, held: Option<Resources>) -> AgentVMStatus {
+    if let (Some(assignment), Some(held)) = (&mut status.assignment, held) {
+        assignment.claimed = Some(held.to_record());
+    }
+    status
 }
 
 /// The status that has a node let go of a VM.
@@ -152,6 +161,7 @@ pub fn assigning(vm: &AgentVM, order: &Order, node: &str, now: &Time) -> AgentVM
             node_name: node.to_owned(),
             epoch: order.epoch,
             evict: None,
+            claimed: Some(order.demand.resources.to_record()),
         }),
         ..whole(report)
     }

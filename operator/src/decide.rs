@@ -139,7 +139,7 @@ pub fn decide(object: &Dereferenced, validated: Validated) -> Decision {
             Standing::OutOfService,
         ),
         Some(standing @ (Standing::Fresh | Standing::Silent)) => {
-            match (&object.outgrown, &validated) {
+            match (&object.holding.outgrown, &validated) {
                 (Some(why), Validated::Accepted { .. }) => {
                     Decision::Report(View::Leaving { why: why.clone() })
                 }

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::nodes::{Standing, is_out_of_service};
 use crate::policies::Unreadable;
-use crate::world::{Key, is_over};
+use crate::world::{Holding, Key, is_over};
 
 /// One VM and what it refers to.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ pub struct Dereferenced {
     pub standing: Option<Standing>,
     /// Why its node must let go of it, by the node's taints.
     pub evict: Option<String>,
-    /// Why its node has no room for it any more, by its own spec.
-    pub outgrown: Option<String>,
+    /// What it holds on its node, and why that is not what its spec asks for.
+    pub holding: Holding,
 }
 
 /// Looks everything up.
@@ -47,16 +47,16 @@ pub async fn dereference(
         .assignment()
         .filter(|_| !is_over(&vm))
         .map(|assignment| assignment.node_name.clone());
-    let (policies, seen, evict, outgrown) = {
-        let world = context.world();
+    let (policies, seen, evict, holding) = {
+        let mut world = context.world();
         let standing = node
             .as_deref()
             .map(|node| world.standing(node, Instant::now()));
         let evict = node
             .as_deref()
             .and_then(|node| world.evicts(node, &vm.spec.tolerations));
-        let outgrown = world.has_outgrown(&key);
-        (world.policies_of(&key.namespace), standing, evict, outgrown)
+        let holding = world.hold(&key);
+        (world.policies_of(&key.namespace), standing, evict, holding)
     };
     let standing = match (node, seen) {
         (Some(node), Some(Standing::Gone | Standing::OutOfService)) => {
@@ -70,7 +70,7 @@ pub async fn dereference(
         policies,
         standing,
         evict,
-        outgrown,
+        holding,
     })
 }
 

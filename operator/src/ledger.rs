@@ -13,10 +13,52 @@ use crate::resources::Resources;
 pub struct Claim {
     /// The node.
     pub node: String,
-    /// How much.
+    /// How much is counted for it: what it asks for, and no less than what was written down.
     pub resources: Resources,
+    /// What its spec asks for.
+    pub wanted: Resources,
+    /// The memory of it for which there was room when that was decided.
+    pub granted_bytes: u64,
     /// The assignment's epoch.
     pub epoch: i64,
+}
+
+impl Claim {
+    /// One that has been decided: all of it was there.
+    pub fn decided(node: &str, epoch: i64, resources: Resources) -> Self {
+        Self {
+            node: node.to_owned(),
+            resources,
+            wanted: resources,
+            granted_bytes: resources.memory_bytes,
+            epoch,
+        }
+    }
+
+    /// One that an object shows: its spec asks for `wanted`, its assignment says `recorded`, and
+    /// `granted_bytes` of memory are known here to be its on that node.
+    ///
+    /// An assignment of a version that recorded nothing counts as what the spec asks for.
+    pub fn seen(
+        node: &str,
+        epoch: i64,
+        wanted: Resources,
+        recorded: Option<Resources>,
+        granted_bytes: Option<u64>,
+    ) -> Self {
+        let recorded_bytes = recorded.map(|recorded| recorded.memory_bytes);
+        // A grant whose write is under way is not in the object yet.
+        let granted_bytes = granted_bytes.map(|bytes| bytes.min(wanted.memory_bytes));
+        Self {
+            node: node.to_owned(),
+            resources: wanted.at_least(recorded.unwrap_or_default()),
+            wanted,
+            granted_bytes: recorded_bytes
+                .max(granted_bytes)
+                .unwrap_or(wanted.memory_bytes),
+            epoch,
+        }
+    }
 }
 
 /// How sure we are of a claim.
@@ -68,10 +110,30 @@ impl Ledger {
         self.used(node).minus(own.unwrap_or_default())
     }
 
-    /// What this VM holds on `node`, where it holds anything there.
-    pub fn held(&self, uid: &str, node: &str) -> Option<Resources> {
+    /// The memory that was granted to this VM on `node`, where it holds anything there.
+    pub fn granted_bytes(&self, uid: &str, node: &str) -> Option<u64> {
+        self.claims.get(uid)?.granted_bytes(node)
+    }
+
+    /// The memory that was granted on `node` to VMs other than this one. Looks at every claim.
+    pub fn granted_bytes_to_others(&self, node: &str, uid: &str) -> u64 {
+        let others = self.claims.iter().filter(|(of, _)| of.as_str() != uid);
+        others
+            .filter_map(|(_, held)| held.granted_bytes(node))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// What an object was last seen to hold.
+    pub fn observed(&self, uid: &str) -> Option<&Claim> {
         let held = self.claims.get(uid)?;
-        held.nodes().contains(node).then(|| held.on(node))
+        (held.certainty == Certainty::Observed).then_some(&held.claim)
+    }
+
+    /// So much memory is this VM's where it is, and no less than was: that takes a write.
+    pub fn grant(&mut self, uid: &str, bytes: u64) {
+        if let Some(held) = self.claims.get_mut(uid) {
+            held.claim.granted_bytes = held.claim.granted_bytes.max(bytes);
+        }
     }
 
     /// Whether this VM already holds a claim of that epoch or a later one that is not in doubt.
@@ -190,6 +252,12 @@ impl Held {
         })
     }
 
+    /// The memory that was granted on `node`, if it counts there.
+    fn granted_bytes(&self, node: &str) -> Option<u64> {
+        let here = self.every().filter(|claim| claim.node == node);
+        here.map(|claim| claim.granted_bytes).max()
+    }
+
     fn every(&self) -> impl Iterator<Item = &Claim> {
         std::iter::once(&self.claim).chain(&self.doubted)
     }
@@ -211,15 +279,12 @@ mod tests {
     use crate::resources::Resources;
 
     fn claim(node: &str, epoch: i64) -> Claim {
-        Claim {
-            node: node.into(),
-            resources: Resources {
-                memory_bytes: 64,
-                cpu_millicores: 250,
-                vms: 1,
-            },
-            epoch,
-        }
+        let resources = Resources {
+            memory_bytes: 64,
+            cpu_millicores: 250,
+            vms: 1,
+        };
+        Claim::decided(node, epoch, resources)
     }
 
     #[test]
@@ -278,9 +343,29 @@ mod tests {
         ledger.doubt("u1", 1);
         ledger.assume("u1", &claim("n2", 1));
         for node in ["n1", "n2"] {
-            assert_eq!(ledger.held("u1", node), Some(claim(node, 1).resources));
+            assert_eq!(ledger.granted_bytes("u1", node), Some(64));
         }
-        assert_eq!(ledger.held("u1", "n3"), None);
+        assert_eq!(ledger.granted_bytes("u1", "n3"), None);
+    }
+
+    #[test]
+    fn what_was_written_down_counts_until_it_is_written_otherwise() {
+        let of = |memory_bytes| Resources {
+            memory_bytes,
+            ..claim("n1", 1).resources
+        };
+        let seen = |wanted, recorded: Option<u64>, known| {
+            let claim = Claim::seen("n1", 1, of(wanted), recorded.map(of), known);
+            (claim.resources.memory_bytes, claim.granted_bytes)
+        };
+        assert_eq!(seen(64, Some(64), None), (64, 64));
+        assert_eq!(seen(96, Some(64), None), (96, 64), "it asks for more");
+        assert_eq!(seen(96, Some(64), Some(64)), (96, 64));
+        assert_eq!(seen(96, Some(64), Some(96)), (96, 96), "a write under way");
+        assert_eq!(seen(32, Some(64), Some(64)), (64, 64), "it asks for less");
+        assert_eq!(seen(96, None, None), (96, 96), "by an older version");
+        assert_eq!(seen(96, None, Some(64)), (96, 64));
+        assert_eq!(seen(32, None, Some(64)), (32, 32));
     }
 
     #[test]

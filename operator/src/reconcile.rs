@@ -97,6 +97,7 @@ async fn attempt(
 
 async fn report(object: &Dereferenced, view: &View, context: &Context) -> Result<Action, Error> {
     let status = build::reported(&object.vm, view, &now());
+    let status = build::claiming(status, object.holding.claimed);
     let wrote = update_status(context, &target(object), &status, object.vm.status.as_ref()).await?;
     if wrote {
         match view {

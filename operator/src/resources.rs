@@ -1,6 +1,9 @@
 //! Amounts of what VMs use of a node: memory, CPU and VM slots.
 
-use agentvm_policy::Limits;
+use agentvm_crds::agentvm::Claimed;
+use agentvm_crds::quantity;
+use agentvm_policy::{LimitField, Limits};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// An amount of each resource that placement counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,23 @@ impl Resources {
             memory_bytes: limits.memory_bytes.saturating_add(storage_bytes),
             cpu_millicores: limits.cpu_millicores,
             vms: 1,
+        }
+    }
+
+    /// What an assignment says of one VM; `None` where that can't be read.
+    pub fn recorded(claimed: &Claimed) -> Option<Self> {
+        Some(Self {
+            memory_bytes: quantity::whole(&claimed.memory.0).ok()?,
+            cpu_millicores: quantity::milli(&claimed.cpu.0).ok()?,
+            vms: 1,
+        })
+    }
+
+    /// What an assignment is to say of one VM that holds this.
+    pub fn to_record(self) -> Claimed {
+        Claimed {
+            memory: Quantity(LimitField::Memory.show(self.memory_bytes)),
+            cpu: Quantity(LimitField::Cpu.show(self.cpu_millicores)),
         }
     }
 
@@ -59,6 +79,19 @@ impl Resources {
 #[cfg(test)]
 mod tests {
     use super::Resources;
+
+    #[test]
+    fn what_is_recorded_is_read_as_it_was() {
+        for (memory_bytes, cpu_millicores) in [(0, 0), (1, 1), (64 << 20, 250), (u64::MAX, 64_000)]
+        {
+            let one = Resources {
+                memory_bytes,
+                cpu_millicores,
+                vms: 1,
+            };
+            assert_eq!(Resources::recorded(&one.to_record()), Some(one));
+        }
+    }
 
     #[test]
     fn sums_stick_at_the_largest_value() {

@@ -20,7 +20,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Toleration};
 use kube::{Resource as _, ResourceExt};
 
-use outgrown::Grown;
+pub use outgrown::Holding;
 pub use wake::{Cause, Key, Placement, Wake};
 
 use crate::decoded::Decoded;
@@ -37,8 +37,6 @@ struct Known {
     node: Option<String>,
     over: bool,
     broken: bool,
-    /// Why its node has no room for it any more.
-    outgrown: Option<String>,
     since: Instant,
 }
 
@@ -177,19 +175,16 @@ impl World {
         let epoch = assignment.as_ref().map_or(0, |assignment| assignment.epoch);
         let released = vm.0.as_ref().is_ok_and(is_released);
         let assignment = assignment.filter(|_| !released);
-        let claim = assignment
-            .as_ref()
-            .filter(|_| !over)
-            .map(|assignment| Claim {
-                node: assignment.node_name.clone(),
-                resources,
-                epoch,
-            });
-        let before = claim
-            .as_ref()
-            .and_then(|claim| self.ledger.held(&uid, &claim.node));
+        let claim = assignment.as_ref().filter(|_| !over).map(
+            |Assignment {
+                 node_name, claimed, ..
+             }| {
+                let recorded = claimed.as_ref().and_then(Resources::recorded);
+                let known = self.ledger.granted_bytes(&uid, node_name);
+                Claim::seen(node_name, epoch, resources, recorded, known)
+            },
+        );
         let mut freed = self.ledger.observe(&uid, epoch, claim.as_ref());
-        let outgrown = claim.and_then(|claim| self.outgrown(key, before, &claim));
         let since = self
             .vms
             .get(key)
@@ -200,7 +195,6 @@ impl World {
             node: assignment.map(|it| it.node_name),
             over,
             broken: vm.0.is_err(),
-            outgrown,
             since,
         };
         if known.node.is_some() || known.over || known.broken {
@@ -242,9 +236,14 @@ impl World {
         self.nodes.evicts(node, tolerations)
     }
 
-    /// Why a VM's node has no room for it since its spec asks for more, where that is so.
-    pub fn has_outgrown(&self, key: &Key) -> Option<String> {
-        self.vms.get(key)?.outgrown.clone()
+    /// What a VM holds on its node, which is what its assignment is to say from now on. Where its
+    /// spec asks for more memory by now, it gets that if the node has it.
+    pub fn hold(&mut self, key: &Key) -> Holding {
+        let holding = self.holding(key);
+        if let (Some(known), Some(claimed)) = (self.vms.get(key), holding.claimed) {
+            self.ledger.grant(&known.uid, claimed.memory_bytes);
+        }
+        holding
     }
 
     /// How a node stands towards its VMs.
@@ -274,14 +273,8 @@ impl World {
         match found.map(str::to_owned) {
             Ok(node) => {
                 self.waiting.remove(key);
-                self.ledger.assume(
-                    uid,
-                    &Claim {
-                        node: node.clone(),
-                        resources: demand.resources,
-                        epoch,
-                    },
-                );
+                self.ledger
+                    .assume(uid, &Claim::decided(&node, epoch, demand.resources));
                 Placement::Node(node)
             }
             Err(reasons) => {
@@ -374,14 +367,19 @@ impl World {
         }
     }
 
-    fn outgrown(&self, key: &Key, before: Option<Resources>, now: &Claim) -> Option<String> {
-        let grown = Grown {
-            before,
-            was_too_large: self.has_outgrown(key).is_some(),
-            now,
+    fn holding(&self, key: &Key) -> Holding {
+        let seen = self.vms.get(key).and_then(|known| {
+            let claim = self.ledger.observed(&known.uid)?;
+            Some((known.uid.as_str(), claim))
+        });
+        let Some((uid, claim)) = seen else {
+            return Holding::default();
         };
-        let capacity = self.nodes.capacity(&now.node)?;
-        grown.why(self.ledger.used(&now.node), capacity)
+        let free_bytes = self.nodes.capacity(&claim.node).map(|capacity| {
+            let others = self.ledger.granted_bytes_to_others(&claim.node, uid);
+            capacity.memory_bytes.saturating_sub(others)
+        });
+        Holding::of(claim, free_bytes)
     }
 
     fn after_node(&self, name: &str, change: Change, before: Standing, now: Instant) -> Wake {

@@ -350,6 +350,7 @@ fn placed(mut vm: AgentVM, namespace: &str, index: usize) -> AgentVM {
             node_name: NODE.to_owned(),
             epoch: 1,
             evict: None,
+            claimed: None,
         }),
         ..AgentVMStatus::default()
     });

@@ -7,7 +7,9 @@ use super::{
     MAX_MESSAGE_BYTES, OperatorView, PlacedReason, Pressing, Report, Time, agent, limits_pressure,
     operator, storage_pressure,
 };
-use crate::agentvm::Phase;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::agentvm::{Claimed, Phase};
 
 /// What kstatus says of an object.
 #[derive(Debug, PartialEq, Eq)]
@@ -421,6 +423,10 @@ fn h07_the_largest_status_fits_in_16_kib() {
             node_name: node,
             epoch: i64::MAX,
             evict: Some("e".repeat(1024)),
+            claimed: Some(Claimed {
+                memory: Quantity("9".repeat(32)),
+                cpu: Quantity("9".repeat(32)),
+            }),
         }),
         effective: Some(EffectiveStatus::from(&verdict)),
         reported_uid: Some("0".repeat(36)),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::FIELD_MANAGER;
 use super::events::Events;
 use super::objects::say;
-use crate::border::{StatusSink, Unanswered};
+use crate::border::{StatusSink, Unanswered, Warning};
 use crate::desired::Want;
 use crate::report::Report;
 
@@ -87,8 +87,8 @@ impl StatusSink for LiveStatus {
         .boxed()
     }
 
-    fn warn_of_files<'a>(&'a self, want: &'a Arc<Want>, message: &'a str) -> BoxFuture<'a, ()> {
-        self.events.warn_of_files(want, message).boxed()
+    fn warn<'a>(&'a self, want: &'a Arc<Want>, warning: &'a Warning) -> BoxFuture<'a, ()> {
+        self.events.warn(want, warning).boxed()
     }
 }
 
@@ -133,6 +133,7 @@ mod tests {
                 node_name: "node-a".to_owned(),
                 epoch: 1,
                 evict: None,
+                claimed: None,
             }),
             ..AgentVMStatus::default()
         });

@@ -9,7 +9,7 @@ use super::{Decision, Eviction, Order, View, decide};
 use crate::dereference::Dereferenced;
 use crate::nodes::Standing;
 use crate::validate::validate;
-use crate::world::Key;
+use crate::world::{Holding, Key};
 
 fn vm(spec: &Value, status: &Value) -> AgentVM {
     let mut spec = spec.clone();
@@ -39,7 +39,7 @@ fn outcome(vm: AgentVM, standing: Option<Standing>) -> String {
         policies: Ok(vec![]),
         standing,
         evict: None,
-        outgrown: None,
+        holding: Holding::default(),
     };
     told(&object)
 }
@@ -193,7 +193,7 @@ fn a_vm_that_must_leave_is_placed_again_only_once_its_agent_has_released_it() {
             policies: Ok(vec![]),
             standing: Some(Standing::Fresh),
             evict: Some("a taint".into()),
-            outgrown: None,
+            holding: Holding::default(),
         }
     };
     let always = json!({"restartPolicy": "Always"});
@@ -252,7 +252,10 @@ fn a_vm_that_has_outgrown_its_node_leaves_it_unless_it_is_refused_anyhow() {
             policies: Ok(vec![]),
             standing: Some(standing),
             evict: None,
-            outgrown: Some("no room".into()),
+            holding: Holding {
+                outgrown: Some("no room".into()),
+                ..Holding::default()
+            },
         };
         assert_eq!(told(&object), expected, "{standing:?} {spec}");
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Validated, resources, validate};
 use crate::decoded::Decoded;
 use crate::dereference::Dereferenced;
-use crate::world::Key;
+use crate::world::{Holding, Key};
 
 const MIB: u64 = 1 << 20;
 
@@ -32,7 +32,7 @@ fn object(spec: &Value, policies: Vec<PolicyRules>) -> Dereferenced {
         policies: Ok(policies),
         standing: None,
         evict: None,
-        outgrown: None,
+        holding: Holding::default(),
     }
 }
 

@@ -369,6 +369,7 @@ fn a_vm_assigned_elsewhere_is_stopped_here() {
         node_name: "node-b".to_owned(),
         epoch: 2,
         evict: None,
+        claimed: None,
     };
     vm.status.as_mut().unwrap().assignment = Some(elsewhere);
     world.objects.insert("u1".to_owned(), vm);

@@ -456,6 +456,7 @@ pub(super) fn assigned(uid: &str, policy: RestartPolicy) -> AgentVM {
             node_name: NODE.to_owned(),
             epoch: 1,
             evict: None,
+            claimed: None,
         }),
         ..AgentVMStatus::default()
     });

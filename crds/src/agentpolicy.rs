@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::agentvm::LimitsSpec;
+use crate::network::PolicyNetwork;
 use crate::{cel, schema};
 
 /// The ceiling over what the VMs of the selected namespaces may ask for.
@@ -73,6 +74,9 @@ pub struct PolicyCapabilities {
     /// Mounts of Secrets of the VM's namespace. `{}` allows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_mounts: Option<PolicySecretMounts>,
+    /// Requests to hosts outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<PolicyNetwork>,
 }
 
 /// Mounts of Secrets. It has no fields yet: that it stands there allows them.

@@ -5,14 +5,17 @@
 //! older CRD or from a file have not passed it, so every method says what is wrong and where.
 
 mod mount;
+mod network;
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use agentvm_policy::{LimitField, LimitRequest, Request};
+use agentvm_policy::{EgressAsk, LimitField, LimitRequest, Request};
 
 pub use mount::{AskedFiles, AskedItem, AskedMount, AskedSource, ObjectKind};
 pub(crate) use mount::{MOST_NAMES, SIZE_LIMIT};
+pub(crate) use network::allowed;
+pub use network::{AskedEgress, AskedInject, HOLE};
 
 use crate::agentvm::{AgentVM, LimitsSpec, Quantity};
 use crate::field::FieldError;
@@ -48,7 +51,7 @@ impl AgentVM {
                 .iter()
                 .filter_map(AskedMount::secret_field)
                 .collect(),
-            egress: Vec::new(),
+            egress: self.egress()?.iter().map(EgressAsk::from).collect(),
         })
     }
 

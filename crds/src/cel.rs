@@ -5,8 +5,14 @@
 //! string that a rule looks at is bounded in the schema, which keeps the estimated cost within
 //! the API server's budget.
 
+mod network;
+
 use agentvm_policy::{LimitField, human};
 use serde_json::{Value, json};
+
+pub(crate) use network::{
+    egress_rule, host, injected_header, methods, network, rule_path, template,
+};
 
 use crate::asked::{MAX_GRACE, MAX_TTL, MOST_NAMES, SIZE_LIMIT};
 

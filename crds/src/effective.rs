@@ -1,6 +1,7 @@
 //! `status.effective`: what was decided, as users write it.
 
-use agentvm_policy::{LimitField, Limits, Verdict, human};
+use agentvm_policy::egress::{EgressGrant, Rule, RuleText};
+use agentvm_policy::{LimitField, Limits, Verdict, budget, human};
 
 use crate::agentvm::{EffectiveStatus, LimitsSpec, Quantity};
 use crate::conditions::sentence;
@@ -13,7 +14,7 @@ impl From<&Verdict> for EffectiveStatus {
     fn from(verdict: &Verdict) -> Self {
         let Verdict {
             grants,
-            egress: _,
+            egress,
             refused,
             audited,
         } = verdict;
@@ -27,9 +28,31 @@ impl From<&Verdict> for EffectiveStatus {
             clock_resolution: grants
                 .clock
                 .map(|clock| human::duration_ns(clock.resolution_ns)),
+            egress: lines(egress),
             refused: messages.map(|refusal| sentence(&refusal.message)).collect(),
         }
     }
+}
+
+/// A line for each rule; where they are too many, the last one counts the rest.
+fn lines(egress: &EgressGrant) -> Vec<String> {
+    let most = budget::EFFECTIVE_RULES.usize();
+    let line = |rule: &RuleText| {
+        let line =
+            Rule::parse(rule).map_or_else(|_unread| rule.host.clone(), |rule| rule.to_string());
+        let chars = line.chars().take(budget::EFFECTIVE_RULE_CHARS.usize());
+        chars.collect()
+    };
+    if egress.rules.len() <= most {
+        return egress.rules.iter().map(line).collect();
+    }
+    let shown = most.saturating_sub(1);
+    let mut lines: Vec<String> = egress.rules.iter().take(shown).map(line).collect();
+    lines.push(format!(
+        "and {} more",
+        egress.rules.len().saturating_sub(shown)
+    ));
+    lines
 }
 
 impl From<&Limits> for LimitsSpec {

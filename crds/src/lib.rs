@@ -12,6 +12,7 @@ mod effective;
 mod field;
 mod mount;
 pub mod mutability;
+pub mod network;
 pub mod quantity;
 mod rules;
 mod schema;
@@ -23,8 +24,8 @@ pub use agentnode::{AgentNode, AgentNodeSpec, AgentNodeStatus};
 pub use agentpolicy::{AgentPolicy, AgentPolicySpec};
 pub use agentvm::{AgentVM, AgentVMSpec, AgentVMStatus};
 pub use asked::{
-    AskedFiles, AskedItem, AskedMount, AskedSource, DEFAULT_GRACE, MAX_GRACE, MAX_TTL, ObjectKind,
-    Source,
+    AskedEgress, AskedFiles, AskedInject, AskedItem, AskedMount, AskedSource, DEFAULT_GRACE, HOLE,
+    MAX_GRACE, MAX_TTL, ObjectKind, Source,
 };
 pub use field::FieldError;
 pub use rules::rules_for;

@@ -29,13 +29,14 @@ impl Mutability {
 }
 
 /// Every field of an `AgentVM`'s spec, by its path, limits one by one.
-pub const TABLE: [(&str, Mutability); 21] = [
+pub const TABLE: [(&str, Mutability); 25] = [
     ("spec.image", Mutability::Immutable),
     ("spec.module", Mutability::Immutable),
     ("spec.args", Mutability::Restart),
     ("spec.env", Mutability::Restart),
     ("spec.mounts", Mutability::Restart),
-    ("spec.capabilities", Mutability::Restart),
+    ("spec.capabilities.clock", Mutability::Restart),
+    ("spec.capabilities.network", Mutability::Live),
     ("spec.limits.memory", Mutability::Restart),
     ("spec.limits.cpu", Mutability::Live),
     ("spec.limits.fuel", Mutability::Restart),
@@ -45,6 +46,9 @@ pub const TABLE: [(&str, Mutability); 21] = [
     ("spec.limits.storage", Mutability::Restart),
     ("spec.limits.inodes", Mutability::Restart),
     ("spec.limits.openFiles", Mutability::Restart),
+    ("spec.limits.connections", Mutability::Live),
+    ("spec.limits.egress", Mutability::Live),
+    ("spec.limits.egressRate", Mutability::Live),
     ("spec.suspend", Mutability::Live),
     ("spec.restartPolicy", Mutability::Immutable),
     ("spec.terminationGracePeriod", Mutability::Live),

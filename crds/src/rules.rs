@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use kube::ResourceExt as _;
 
 use crate::agentpolicy::{AgentPolicy, PolicyMode};
-use crate::asked::{clock_step, limit_request};
+use crate::asked::{allowed, clock_step, limit_request};
 use crate::field::FieldError;
 
 impl AgentPolicy {
@@ -27,6 +27,8 @@ impl AgentPolicy {
                 &clock.min_resolution,
             )
         });
+        let network = capabilities.and_then(|capabilities| capabilities.network.as_ref());
+        let network = network.map(allowed).transpose()?;
         Ok(PolicyRules {
             name: self.name_any(),
             mode: match self.spec.mode {
@@ -44,8 +46,8 @@ impl AgentPolicy {
             clock_min_resolution_ns: clock.transpose()?,
             secret_mounts: capabilities
                 .is_some_and(|capabilities| capabilities.secret_mounts.is_some()),
-            egress: None,
-            networks: Vec::new(),
+            egress: network.as_ref().map(|(egress, _)| egress.clone()),
+            networks: network.map(|(_, networks)| networks).unwrap_or_default(),
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod foreign;
 mod limit;
+mod network;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -14,6 +15,8 @@ pub(crate) use limit::{
     capacity, connections, cpu, egress, egress_rate, fuel, inodes, log_rate, log_total, memory,
     open_files, size_limit, storage, timeout,
 };
+
+pub(crate) use network::{methods, networks, paths, ports, scheme};
 
 use crate::{AgentNode, AgentPolicy, AgentVM};
 

@@ -82,6 +82,7 @@ fn a_limit_has_one_name_in_manifests_and_on_the_wire() {
 fn a_bad_value_is_named_with_its_path_and_what_is_allowed() {
     let bad = |spec: AgentVM| spec.request().unwrap_err().to_string();
     let clock = Capabilities {
+        network: None,
         clock: Some(ClockCapability {
             resolution: "fast".to_owned(),
         }),

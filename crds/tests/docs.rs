@@ -51,7 +51,9 @@ fn properties(kind: &str, part: &str) -> Vec<String> {
         .into_iter()
         .flatten()
         .flat_map(|(name, child)| {
-            let nested = child["properties"].as_object().filter(|_| name == "limits");
+            let nested = child["properties"]
+                .as_object()
+                .filter(|_| ["limits", "capabilities"].contains(&name.as_str()));
             match nested {
                 Some(nested) => nested
                     .keys()
@@ -90,9 +92,14 @@ fn the_rules_refuse_a_change_of_the_immutable_fields_and_of_no_other() {
         ("spec.args", json!(["a"]), json!(["b"])),
         ("spec.env", json!([{"name": "A", "value": "a"}]), json!([])),
         (
-            "spec.capabilities",
-            json!({}),
-            json!({"clock": {"resolution": "1us"}}),
+            "spec.capabilities.clock",
+            json!({"resolution": "1ms"}),
+            json!({"resolution": "1us"}),
+        ),
+        (
+            "spec.capabilities.network",
+            json!({"egress": []}),
+            json!({"egress": [{"host": "api.example.com", "methods": ["GET"], "paths": ["*"]}]}),
         ),
         ("spec.limits.memory", json!("1Mi"), json!("2Mi")),
         ("spec.limits.cpu", json!("100m"), json!("200m")),
@@ -103,6 +110,9 @@ fn the_rules_refuse_a_change_of_the_immutable_fields_and_of_no_other() {
         ("spec.limits.storage", json!("1Mi"), json!("2Mi")),
         ("spec.limits.inodes", json!(16), json!("1k")),
         ("spec.limits.openFiles", json!(8), json!(64)),
+        ("spec.limits.connections", json!(8), json!(64)),
+        ("spec.limits.egress", json!(0), json!("1Mi")),
+        ("spec.limits.egressRate", json!("1Ki"), json!("1Mi")),
         (
             "spec.mounts",
             json!([{"path": "/work", "emptyDir": {}}]),
@@ -156,6 +166,8 @@ fn the_docs_have_a_row_for_every_field() {
         let named: &[&str] = if field.starts_with("spec.capabilities") {
             &[
                 "spec.capabilities.clock.minResolution",
+                "spec.capabilities.network.egress",
+                "spec.capabilities.network.networks",
                 "spec.capabilities.secretMounts",
             ]
         } else {
@@ -203,6 +215,23 @@ fn the_docs_have_a_row_for_every_field_of_a_mount() {
             Some(rest) => format!("configMap.{rest}"),
         };
         row("AgentVM: mounts", &shown);
+    }
+}
+
+#[test]
+fn the_docs_have_a_row_for_every_field_of_a_rule_for_the_network() {
+    let crd = serde_json::to_value(crd("AgentVM").unwrap()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let network = &schema["spec"]["properties"]["capabilities"]["properties"]["network"];
+    let mut fields = Vec::new();
+    names_of(&network["properties"]["egress"]["items"], "", &mut fields);
+    assert_eq!(fields.len(), 9, "{fields:?}");
+    for field in fields {
+        let shown = field.trim_end_matches("[]");
+        let shown = shown
+            .split_once(".secretKeyRef")
+            .map_or(shown.to_owned(), |(list, _)| format!("{list}.secretKeyRef"));
+        row("AgentVM: network", &shown);
     }
 }
 

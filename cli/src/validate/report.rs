@@ -117,6 +117,7 @@ fn grants(granted: &EffectiveStatus) -> String {
     let EffectiveStatus {
         limits,
         clock_resolution,
+        egress: _,
         refused: _,
     } = granted;
     let LimitsSpec {

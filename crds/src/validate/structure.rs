@@ -92,6 +92,7 @@ fn fields(schema: &Value, object: &Map<String, Value>, path: &str, errors: &mut 
 
 fn list(schema: &Value, items: &[Value], path: &str, errors: &mut Vec<FieldError>) {
     errors.extend(bounds::count(schema, "maxItems", items.len(), path));
+    errors.extend(bounds::least(schema, items.len(), path));
     for (index, item) in items.iter().enumerate() {
         if let Some(schema) = schema.get("items") {
             value(schema, item, &format!("{path}[{index}]"), errors);

@@ -55,6 +55,15 @@ pub(super) fn count(schema: &Value, bound: &str, count: usize, path: &str) -> Op
     ))
 }
 
+/// What is wrong with a list that is too short.
+pub(super) fn least(schema: &Value, count: usize, path: &str) -> Option<FieldError> {
+    let least = limit(schema, "minItems").filter(|least| count < *least)?;
+    Some(FieldError::new(
+        path,
+        format!("has {count} entries, at least {least} is needed"),
+    ))
+}
+
 fn not_listed(schema: &Value, text: &str) -> Option<String> {
     let allowed = schema.get("enum").and_then(Value::as_array)?;
     if allowed.iter().any(|value| value.as_str() == Some(text)) {

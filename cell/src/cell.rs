@@ -11,6 +11,7 @@
 //! | `link` | the control channel | descriptors; the order to stop |
 //! | `pressure` | the warden's word, the host's refusals, use of limits | files that grow or not; marks |
 //! | `promise` | starts and ends | what the live VMs may hold, for the warden |
+//! | `network` | requests of guests | one channel to the gateway, from the first of them on |
 //! | `reclaim` | ends | memory for the system |
 //! | threads `log-file`, `log-stdout` | lines | the VMs' files, stdout |
 //!
@@ -20,7 +21,8 @@
 //! | --- | --- |
 //! | threads | one for each core and one stand-in for guests, one for their timers, two for logs, one for all tasks above; `CELL_HELPERS` for what blocks |
 //! | descriptors | the process's limit: `CELL_SPARE_FILES`, and `CELL_FILES_PER_VM` for each VM; a guest opens none |
-//! | tasks | two for each live VM, of which there are `--max-vms` at most, and one for each request |
+//! | tasks | two for each live VM, of which there are `--max-vms` at most, one for each request to the cell, three for the channel to the gateway and two for each request on it |
+//! | requests to hosts | `limits.connections` for each VM, `CHANNEL_STREAMS` in all, with `STREAM_BYTES` of each body |
 //! | timers | three for each VM, and what one call of its waits for: `SUBSCRIPTIONS`, `HANDLES` |
 //! | memory maps | `MAPS_PER_CELL`, and `MAPS_PER_VM` for each VM: the pool of the engine has no more |
 //! | ended VMs | three for each that may live, with what they keep |
@@ -34,6 +36,7 @@ mod limits;
 mod link;
 mod log;
 mod mounts;
+mod network;
 mod pressure;
 mod programs;
 mod promise;
@@ -224,6 +227,7 @@ async fn serve(
         link: link.clone(),
         logs: log::Writer::start()?,
         guests,
+        network: network::Network::new(link.clone()),
         figures,
         reclaim: reclaim.clone(),
     });

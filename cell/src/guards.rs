@@ -45,6 +45,12 @@ pub(crate) enum Guard {
     LogTurns,
     /// A VM pays for the writing of its lines.
     LogCharge,
+    /// A VM pays for what its requests cost on the channel to the gateway.
+    ChannelCharge,
+    /// VMs that have all the requests in flight that they can leave room for those of others.
+    ChannelRoom,
+    /// A guest sends no header that is between the cell and the gateway.
+    OwnHeaders,
 }
 
 agentvm_guards::switch!(pub(crate) when test);

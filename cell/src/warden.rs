@@ -6,7 +6,7 @@
 //! | task | input | output |
 //! | --- | --- | --- |
 //! | `routes` | HTTP on `warden.sock` | answers |
-//! | `cells`: one for each cell | its control channel, its end | code and log files for it |
+//! | `cells`: one for each cell | its control channel, its end | code, log files and channels to the gateway for it |
 //! | `memory` | the container's memory | the end of the process that is most over; files that may not grow |
 //! | `modules`: one for each request | a module | a compiler process in its namespace's turn, a cache entry |
 
@@ -16,6 +16,7 @@ mod code;
 mod compiler;
 mod compilers;
 mod digest;
+mod gateway;
 mod key;
 mod machine;
 mod memory;
@@ -55,6 +56,9 @@ pub struct Settings {
     /// Directory of the VMs' log files, which have no names in it.
     #[arg(long, env = "AGENTVM_LOG_DIR", value_name = "DIR")]
     pub log_dir: PathBuf,
+    /// Directory of the gateway's sockets; without it no VM can make requests.
+    #[arg(long, env = "AGENTVM_GATEWAY_DIR", value_name = "DIR")]
+    pub gateway_dir: Option<PathBuf>,
     /// VMs that one cell can hold at once.
     #[arg(
         long,

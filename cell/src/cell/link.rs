@@ -70,7 +70,7 @@ impl Link {
         match self.ask(request).await? {
             (Outcome::Code { kind }, Some(code)) => Ok((kind, code.into())),
             (Outcome::Refused(problem), _) => Err(problem),
-            (Outcome::Code { .. } | Outcome::LogFile, _) => Err(misunderstood()),
+            (Outcome::Code { .. } | Outcome::LogFile | Outcome::Gateway, _) => Err(misunderstood()),
         }
     }
 
@@ -79,7 +79,16 @@ impl Link {
         match self.ask(Request::LogFile).await? {
             (Outcome::LogFile, Some(file)) => Ok(file.into()),
             (Outcome::Refused(problem), _) => Err(problem),
-            (Outcome::Code { .. } | Outcome::LogFile, _) => Err(misunderstood()),
+            (Outcome::Code { .. } | Outcome::LogFile | Outcome::Gateway, _) => Err(misunderstood()),
+        }
+    }
+
+    /// A channel to the gateway.
+    pub(super) async fn gateway(&self) -> Result<OwnedFd, Problem> {
+        match self.ask(Request::Gateway).await? {
+            (Outcome::Gateway, Some(channel)) => Ok(channel),
+            (Outcome::Refused(problem), _) => Err(problem),
+            (Outcome::Code { .. } | Outcome::LogFile | Outcome::Gateway, _) => Err(misunderstood()),
         }
     }
 

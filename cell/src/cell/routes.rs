@@ -19,6 +19,7 @@ use super::archive::{Archives, get_archive, put_archive};
 use super::link::Link;
 use super::log::Writer;
 use super::mounts;
+use super::network::Network;
 use super::programs::Programs;
 use super::reclaim::Reclaim;
 use super::schedule::Spawner;
@@ -52,6 +53,7 @@ pub(super) struct Cell {
     pub(super) link: Link,
     pub(super) logs: Writer,
     pub(super) guests: Spawner,
+    pub(super) network: Network,
     pub(super) figures: Figures,
     pub(super) reclaim: Reclaim,
     pub(super) archives: Archives,

@@ -13,8 +13,8 @@ use agentvm_runtime::{Ending, Vm, VmConfig, VmHandle};
 use super::archive;
 use super::log::{Names, VmLog};
 use super::mounts;
+use super::network::VmNetwork;
 use super::programs::Loaded;
-use super::reclaim::Reclaim;
 use super::routes::Cell;
 use super::schedule::Running;
 use super::vms::{Entry, Put, Vms};
@@ -46,17 +46,37 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     let log = cell.logs.open(names, &spec.grants.limits, log_file);
     let filesystem = mounts::filesystem(&spec, mounts::now())?;
     archive::unpack_all(cell, &spec, &filesystem).await?;
-    let (vm, handle) = prepare(&loaded, &spec, filesystem.clone(), &log);
+    let network = cell.network.open(uid, &spec.grants);
+    let (vm, handle) = prepare(&loaded, &spec, filesystem.clone(), &log, network.as_ref());
     let payer = handle.clone();
     log.charge_to(move |used| payer.charge_cpu(used));
-    let entry = Entry::new(&spec, asked, handle.clone(), log.clone(), filesystem);
+    if let Some(network) = &network {
+        let payer = handle.clone();
+        network.charge_to(move |used| payer.charge_cpu(used));
+    }
+    let entry = Entry::new(
+        &spec,
+        asked,
+        handle.clone(),
+        log.clone(),
+        filesystem,
+        network.clone(),
+    );
     let put = cell.vms.insert(uid, entry, &spec)?;
     if let Put::Started(_) = &put {
         let promised = handle.clone();
         let millicores = move || promised.cpu_millicores();
         let guest = cell.guests.spawn(millicores, vm.run());
         let (vms, reclaim, uid) = (cell.vms.clone(), cell.reclaim.clone(), uid.to_owned());
-        tokio::spawn(async move { follow(&vms, &reclaim, &uid, guest, &handle, &log).await });
+        tokio::spawn(async move {
+            let ending = follow(&vms, &uid, guest, &handle).await;
+            // Before the end is told, so that who is told finds the whole log.
+            log.finish();
+            if let Some(network) = network {
+                network.end();
+            }
+            reclaim.free(vms.ended(&uid, ending));
+        });
     }
     Ok(put)
 }
@@ -66,6 +86,7 @@ fn prepare(
     spec: &VmSpec,
     filesystem: Filesystem,
     log: &Arc<VmLog>,
+    network: Option<&VmNetwork>,
 ) -> (Vm, VmHandle) {
     let config = VmConfig {
         args: spec.args.clone(),
@@ -76,22 +97,15 @@ fn prepare(
             .collect(),
         grants: spec.grants,
         filesystem,
-        egress: None,
+        egress: network.map(VmNetwork::egress),
         stdout: log.output(Stream::Stdout),
         stderr: log.output(Stream::Stderr),
     };
     agentvm_runtime::prepare(&loaded.program, config)
 }
 
-/// Writes down the states of a run that goes on by itself.
-async fn follow(
-    vms: &Vms,
-    reclaim: &Reclaim,
-    uid: &str,
-    mut guest: Running<Ending>,
-    handle: &VmHandle,
-    log: &Arc<VmLog>,
-) {
+/// Writes down the start of a run that goes on by itself, and waits for its end.
+async fn follow(vms: &Vms, uid: &str, mut guest: Running<Ending>, handle: &VmHandle) -> Ending {
     let ended_before_it_started = tokio::select! {
         biased;
         () = handle.started() => {
@@ -104,13 +118,11 @@ async fn follow(
         Some(ended) => ended,
         None => guest.await,
     };
-    // Before the end is told, so that who is told finds the whole log.
-    log.finish();
     let ending = ended.unwrap_or_else(|error| Ending {
         reason: EndReason::HostError,
         exit_code: None,
         message: format!("the host failed while it ran the program: {error}"),
     });
     tracing::debug!(%uid, reason = ending.reason.as_str(), exit_code = ?ending.exit_code, "VM ended");
-    reclaim.free(vms.ended(uid, ending));
+    ending
 }

@@ -60,6 +60,8 @@ pub(crate) enum Request {
     },
     /// A nameless file for one VM's log.
     LogFile,
+    /// A channel to the gateway, for the VMs of the cell's namespace.
+    Gateway,
 }
 
 /// One answer of the warden.
@@ -82,6 +84,8 @@ pub(crate) enum Outcome {
     },
     /// The file comes along.
     LogFile,
+    /// The channel comes along; the gateway knows whose it is.
+    Gateway,
     /// There is nothing to give.
     Refused(Problem),
 }

@@ -293,14 +293,19 @@ impl Cells {
         let running = Running::new(facts.clone(), order_tx);
         let namespace = facts.namespace.clone();
         lock(&self.roll).running.insert(namespace, running.clone());
+        let stock = attend::Stock {
+            namespace: facts.namespace.as_str().into(),
+            modules: self.modules.clone(),
+            log_dir: self.settings.log_dir.as_path().into(),
+            gateway_dir: self.settings.gateway_dir.as_deref().map(Into::into),
+        };
         let attending = attend::attend(
             child,
             Arc::new(channel),
             order_rx,
             self.growth_refused(),
             running.promised,
-            self.modules.clone(),
-            self.settings.log_dir.clone(),
+            stock,
         );
         let (roll, cell) = (self.roll.clone(), facts.clone());
         tokio::spawn(async move {

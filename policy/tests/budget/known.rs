@@ -147,6 +147,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
             "cell::cell::limits::PARTS",
             "cell::cell::limits::UNTIL_PERCENT",
             "cell::cell::limits::WINDOW",
+            "cell::cell::network::channel::RETRY_SOONEST",
             "cell::cell::pressure::EVERY",
             "cell::cell::promise::GATHER",
             "cell::cell::reclaim::LARGE_BYTES",

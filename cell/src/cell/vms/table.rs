@@ -13,6 +13,7 @@ use agentvm_runtime::vfs::{self, Filesystem, Growth};
 use crate::cell::limits::{Presses, Share, Used};
 use crate::cell::log::VmLog;
 use crate::cell::mounts;
+use crate::cell::network::VmNetwork;
 use crate::cell::pressure::Refusals;
 
 /// One VM.
@@ -29,6 +30,8 @@ pub(in crate::cell) struct Entry {
     pub(super) end: Option<End>,
     pub(super) handle: VmHandle,
     pub(super) log: Arc<VmLog>,
+    /// Its way out; `None` where it has none.
+    pub(super) network: Option<VmNetwork>,
     /// `None` after the end, unless it is to be kept.
     pub(super) filesystem: Option<Filesystem>,
     /// Whether its files may grow, or the host refused it memory.
@@ -101,6 +104,7 @@ impl Entry {
         handle: VmHandle,
         log: Arc<VmLog>,
         filesystem: Filesystem,
+        network: Option<VmNetwork>,
     ) -> Self {
         Self {
             spec: spec.without_files(),
@@ -112,6 +116,7 @@ impl Entry {
             end: None,
             handle,
             log,
+            network,
             filesystem: Some(filesystem),
             storage_pressure: false,
             refusals: Refusals::default(),
@@ -190,6 +195,9 @@ impl Entry {
         let limits = spec.grants.limits;
         self.handle.set_cpu_millicores(limits.cpu_millicores);
         self.log.set_limits(&limits);
+        if let Some(network) = &self.network {
+            network.set_limits(&limits);
+        }
         let held = std::mem::take(&mut self.spec.mounts);
         self.spec = VmSpec {
             mounts: held,

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::Order;
 use crate::control::{Answer, Channel, FromCell, Outcome, Request, ToCell};
 use crate::warden::digest::Digest;
+use crate::warden::gateway::{self, GatewayError};
 use crate::warden::modules::{Modules, internal};
 
 /// Requests of one cell that are worked on at once.
@@ -26,6 +27,16 @@ const MAX_AT_ONCE: usize = agentvm_policy::budget::CELL_REQUESTS.usize();
 /// How long a cell's channel may be full.
 const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
+/// Where what a cell may ask for comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Stock {
+    /// The namespace whose cell it is.
+    pub(super) namespace: Arc<str>,
+    pub(super) modules: Arc<Modules>,
+    pub(super) log_dir: Arc<Path>,
+    pub(super) gateway_dir: Option<Arc<Path>>,
+}
+
 /// Attends a cell until its process is reaped; returns how it ended.
 pub(super) async fn attend(
     mut child: Child,
@@ -33,11 +44,9 @@ pub(super) async fn attend(
     mut order_rx: mpsc::Receiver<Order>,
     mut growth_refused_rx: watch::Receiver<bool>,
     promised: Arc<AtomicU64>,
-    modules: Arc<Modules>,
-    log_dir: PathBuf,
+    stock: Stock,
 ) -> String {
     let permits = Arc::new(Semaphore::new(MAX_AT_ONCE));
-    let log_dir: Arc<Path> = log_dir.into();
     let mut answers = JoinSet::new();
     loop {
         let next = async {
@@ -56,9 +65,9 @@ pub(super) async fn attend(
             Some(_answered) = answers.join_next() => {}
             (permit, message) = next => match message {
                 Ok(Some((FromCell::Request { id, request }, _))) => {
-                    let (channel, modules, log_dir) = (channel.clone(), modules.clone(), log_dir.clone());
+                    let (channel, stock) = (channel.clone(), stock.clone());
                     answers.spawn(async move {
-                        answer(&channel, &modules, &log_dir, id, request).await;
+                        answer(&channel, &stock, id, request).await;
                         drop(permit);
                     });
                 }
@@ -96,9 +105,9 @@ async fn tell(message: &ToCell, child: &mut Child, channel: &Channel) {
     }
 }
 
-async fn answer(channel: &Channel, modules: &Modules, log_dir: &Path, id: u64, request: Request) {
+async fn answer(channel: &Channel, stock: &Stock, id: u64, request: Request) {
     let sent = match request {
-        Request::Code { sha256 } => match code(modules, &sha256).await {
+        Request::Code { sha256 } => match code(&stock.modules, &sha256).await {
             Ok((kind, code)) => {
                 let outcome = Outcome::Code { kind };
                 channel
@@ -107,7 +116,7 @@ async fn answer(channel: &Channel, modules: &Modules, log_dir: &Path, id: u64, r
             }
             Err(problem) => refuse(channel, id, problem).await,
         },
-        Request::LogFile => match nameless_file(log_dir) {
+        Request::LogFile => match nameless_file(&stock.log_dir) {
             Ok(file) => {
                 let outcome = Outcome::LogFile;
                 channel
@@ -115,10 +124,23 @@ async fn answer(channel: &Channel, modules: &Modules, log_dir: &Path, id: u64, r
                     .await
             }
             Err(error) => {
-                let message = format!("no log file can be made in {}: {error}", log_dir.display());
+                let directory = stock.log_dir.display();
+                let message = format!("no log file can be made in {directory}: {error}");
                 refuse(channel, id, internal(message)).await
             }
         },
+        Request::Gateway => {
+            let directory = stock.gateway_dir.as_deref();
+            match gateway::connect(directory, &stock.namespace).await {
+                Ok(stream) => {
+                    let outcome = Outcome::Gateway;
+                    channel
+                        .send(&ToCell::Answer(Answer { id, outcome }), &[stream.as_fd()])
+                        .await
+                }
+                Err(error) => refuse(channel, id, no_channel(&error)).await,
+            }
+        }
     };
     if let Err(error) = sent {
         tracing::warn!(%error, "a cell's request was not answered");
@@ -134,6 +156,18 @@ async fn refuse(
     channel
         .send(&ToCell::Answer(Answer { id, outcome }), &[])
         .await
+}
+
+/// What a cell is told that gets no channel.
+fn no_channel(error: &GatewayError) -> Problem {
+    let reason = match error {
+        GatewayError::Absent => Reason::NotFound,
+        GatewayError::Unreachable { .. } => Reason::Internal,
+    };
+    Problem {
+        reason,
+        message: error.to_string(),
+    }
 }
 
 async fn code(modules: &Modules, sha256: &str) -> Result<(ModuleKind, File), Problem> {

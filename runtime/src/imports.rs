@@ -66,9 +66,8 @@ fn is_linked(types: TypesRef<'_>, module: &str, name: &str, ty: EntityType) -> b
     let (EntityType::Func(id) | EntityType::FuncExact(id)) = ty else {
         return false;
     };
-    module == preview1::MODULE
-        && preview1::signature(name)
-            .is_some_and(|signature| signature.matches(function(&types, id)))
+    preview1::signature(module, name)
+        .is_some_and(|signature| signature.matches(function(&types, id)))
 }
 
 fn function<'a>(types: &'a TypesRef<'_>, id: CoreTypeId) -> &'a FuncType {

@@ -1,5 +1,5 @@
 //! `wasi_snapshot_preview1`, linked natively: all of its 46 functions over the VM's
-//! files and a closed network.
+//! files and a closed network, and requests beside it.
 //!
 //! `docs/adr/0001-preview1-by-hand.md` says why these are written by hand.
 
@@ -9,6 +9,7 @@ mod descriptors;
 mod errno;
 mod fd;
 mod filestat;
+mod http;
 mod iovec;
 mod memory;
 mod path;
@@ -25,7 +26,7 @@ use crate::host::Host;
 use crate::imports::Signature;
 
 /// The module that all of them are imported from.
-pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
+const MODULE: &str = "wasi_snapshot_preview1";
 
 /// Every function with the letters of its parameters; all but two return an error number.
 const FUNCTIONS: [(&str, &str); 46] = [
@@ -77,8 +78,16 @@ const FUNCTIONS: [(&str, &str); 46] = [
     ("sock_shutdown", "ii"),
 ];
 
-/// The type of the function `name`, where there is one.
-pub(crate) fn signature(name: &str) -> Option<Signature> {
+/// The type of the function `name` of `module`, where there is one.
+pub(crate) fn signature(module: &str, name: &str) -> Option<Signature> {
+    match module {
+        MODULE => wasi(name),
+        http::MODULE => http::signature(name),
+        _ => None,
+    }
+}
+
+fn wasi(name: &str) -> Option<Signature> {
     let (_, params) = FUNCTIONS.iter().find(|(known, _)| *known == name)?;
     Some(Signature {
         params,
@@ -86,7 +95,7 @@ pub(crate) fn signature(name: &str) -> Option<Signature> {
     })
 }
 
-/// Links every function of [`FUNCTIONS`] and nothing else.
+/// Links every function of [`FUNCTIONS`] and of [`http`], and nothing else.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     args::link(&mut linker)?;
@@ -97,6 +106,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     proc::link(&mut linker)?;
     random::link(&mut linker)?;
     sock::link(&mut linker)?;
+    http::link(&mut linker)?;
     Ok(linker)
 }
 
@@ -113,13 +123,14 @@ mod tests {
     fn imports_everything() -> String {
         let value = |letter| if letter == 'i' { " i32" } else { " i64" };
         let mut wat = String::from("(module");
-        for (name, _) in FUNCTIONS {
-            let ty = signature(name).unwrap();
+        let wasi = FUNCTIONS.iter().map(|(name, _)| (MODULE, *name));
+        for (module, name) in wasi.chain(http::functions().map(|name| (http::MODULE, name))) {
+            let ty = signature(module, name).unwrap();
             let params: String = ty.params.chars().map(value).collect();
             let results: String = ty.results.chars().map(value).collect();
             write!(
                 wat,
-                "(import {MODULE:?} {name:?} (func (param{params}) (result{results})))"
+                "(import {module:?} {name:?} (func (param{params}) (result{results})))"
             )
             .unwrap();
         }

@@ -33,16 +33,14 @@ impl Host {
     /// [`Code::Denied`] where the VM has no network; it is counted.
     pub(crate) fn way_out(&self) -> Result<Way, Code> {
         let budget = &self.shared.budget;
-        match &self.egress {
-            Some(egress) => Ok(Way {
-                egress: Arc::clone(egress),
-                budget: Arc::clone(budget),
-            }),
-            None => {
-                budget.denials.add(Closed::Network);
-                Err(Code::Denied)
-            }
-        }
+        let Some(egress) = &self.egress else {
+            budget.denials.add(Closed::Network);
+            return Err(Code::Denied);
+        };
+        Ok(Way {
+            egress: Arc::clone(egress),
+            budget: Arc::clone(budget),
+        })
     }
 }
 

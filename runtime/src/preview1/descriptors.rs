@@ -9,6 +9,7 @@ use agentvm_vfs::Filesystem;
 
 pub(super) use self::descriptor::{Descriptor, OpenDirectory, OpenFile, Stream};
 use super::errno::Errno;
+use super::http::Exchange;
 use crate::budget::Budget;
 use crate::guards::{Guard, is_on};
 
@@ -69,14 +70,18 @@ impl Descriptors {
     pub(super) fn file(&self, fd: u32) -> Result<&OpenFile, Errno> {
         match self.get(fd)? {
             Descriptor::File(file) => Ok(file),
-            Descriptor::Stream { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
+            Descriptor::Stream { .. } | Descriptor::Exchange(_) | Descriptor::Directory(_) => {
+                Err(Errno::BADF)
+            }
         }
     }
 
     pub(super) fn file_mut(&mut self, fd: u32) -> Result<&mut OpenFile, Errno> {
         match self.get_mut(fd)? {
             Descriptor::File(file) => Ok(file),
-            Descriptor::Stream { .. } | Descriptor::Directory(_) => Err(Errno::BADF),
+            Descriptor::Stream { .. } | Descriptor::Exchange(_) | Descriptor::Directory(_) => {
+                Err(Errno::BADF)
+            }
         }
     }
 
@@ -84,7 +89,28 @@ impl Descriptors {
     pub(super) fn directory(&self, fd: u32) -> Result<&OpenDirectory, Errno> {
         match self.get(fd)? {
             Descriptor::Directory(directory) => Ok(directory),
-            Descriptor::Stream { .. } | Descriptor::File(_) => Err(Errno::NOTDIR),
+            Descriptor::Stream { .. } | Descriptor::Exchange(_) | Descriptor::File(_) => {
+                Err(Errno::NOTDIR)
+            }
+        }
+    }
+
+    /// The exchange at `fd`; INVAL for anything else.
+    pub(super) fn exchange(&self, fd: u32) -> Result<&Exchange, Errno> {
+        match self.get(fd)? {
+            Descriptor::Exchange(exchange) => Ok(exchange),
+            Descriptor::Stream { .. } | Descriptor::File(_) | Descriptor::Directory(_) => {
+                Err(Errno::INVAL)
+            }
+        }
+    }
+
+    pub(super) fn exchange_mut(&mut self, fd: u32) -> Result<&mut Exchange, Errno> {
+        match self.get_mut(fd)? {
+            Descriptor::Exchange(exchange) => Ok(exchange),
+            Descriptor::Stream { .. } | Descriptor::File(_) | Descriptor::Directory(_) => {
+                Err(Errno::INVAL)
+            }
         }
     }
 
@@ -207,7 +233,8 @@ mod tests {
     fn stream(descriptors: &Descriptors, fd: u32) -> Option<Stream> {
         match descriptors.get(fd) {
             Ok(Descriptor::Stream { stream, .. }) => Some(*stream),
-            Ok(Descriptor::File(_) | Descriptor::Directory(_)) | Err(_) => None,
+            Ok(Descriptor::Exchange(_) | Descriptor::File(_) | Descriptor::Directory(_))
+            | Err(_) => None,
         }
     }
 

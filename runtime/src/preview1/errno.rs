@@ -9,6 +9,7 @@ use agentvm_vfs::Error;
 pub(super) struct Errno(i32);
 
 impl Errno {
+    pub(super) const TOOBIG: Self = Self(1);
     pub(super) const ACCES: Self = Self(2);
     pub(super) const AGAIN: Self = Self(6);
     pub(super) const BADF: Self = Self(8);
@@ -19,11 +20,14 @@ impl Errno {
     pub(super) const FBIG: Self = Self(22);
     pub(super) const ILSEQ: Self = Self(25);
     pub(super) const INVAL: Self = Self(28);
+    pub(super) const IO: Self = Self(29);
     pub(super) const ISDIR: Self = Self(31);
     pub(super) const LOOP: Self = Self(32);
     pub(super) const MFILE: Self = Self(33);
     pub(super) const MLINK: Self = Self(34);
+    pub(super) const MSGSIZE: Self = Self(35);
     pub(super) const NAMETOOLONG: Self = Self(37);
+    pub(super) const NFILE: Self = Self(41);
     pub(super) const NOENT: Self = Self(44);
     pub(super) const NOMEM: Self = Self(48);
     pub(super) const NOSPC: Self = Self(51);
@@ -33,6 +37,8 @@ impl Errno {
     pub(super) const NOTSOCK: Self = Self(57);
     pub(super) const OVERFLOW: Self = Self(61);
     pub(super) const PERM: Self = Self(63);
+    pub(super) const PIPE: Self = Self(64);
+    pub(super) const RANGE: Self = Self(68);
     pub(super) const ROFS: Self = Self(69);
     pub(super) const SPIPE: Self = Self(70);
     pub(super) const XDEV: Self = Self(75);

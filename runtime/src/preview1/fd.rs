@@ -71,7 +71,7 @@ fn unwritable(host: &Host, node: &Node, errno: Errno) -> Errno {
 /// `errno` where `fd` is open and a stream: it can't do what is asked.
 fn not_a_stream(host: &Host, fd: u32, errno: Errno) -> Result<&Descriptor, Errno> {
     match host.descriptors.get(fd)? {
-        Descriptor::Stream { .. } => Err(errno),
+        Descriptor::Stream { .. } | Descriptor::Exchange(_) => Err(errno),
         descriptor @ (Descriptor::File(_) | Descriptor::Directory(_)) => Ok(descriptor),
     }
 }

@@ -44,6 +44,37 @@ pub(super) fn gather<'a>(
     Ok(gathered)
 }
 
+/// What `fd_read` and `fd_write` are called with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buffers {
+    pub(super) fd: u32,
+    /// The guest's list of buffers.
+    pub(super) list: u32,
+    pub(super) count: u32,
+    /// Where it wants to know how many bytes were moved.
+    pub(super) done_at: u32,
+}
+
+/// Spreads `bytes` over the buffers in order.
+pub(super) fn scatter(
+    memory: &mut GuestMemory<'_>,
+    list: u32,
+    count: u32,
+    mut bytes: &[u8],
+) -> Result<(), Errno> {
+    for index in 0..count.min(MAX_BUFFERS) {
+        if bytes.is_empty() {
+            break;
+        }
+        let (at, len) = entry(memory, list, index)?;
+        let part = bytes.len().min(usize::try_from(len)?);
+        let (part, rest) = bytes.split_at(part);
+        memory.write(at, part)?;
+        bytes = rest;
+    }
+    Ok(())
+}
+
 /// Checks that every buffer lies inside of the guest's memory, and adds up their lengths.
 pub(super) fn total(memory: &GuestMemory<'_>, list: u32, count: u32) -> Result<u64, Errno> {
     let mut total = 0;

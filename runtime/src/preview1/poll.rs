@@ -1,7 +1,8 @@
 //! Waiting for clocks and descriptors, bounded in number and free to be cancelled.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Instant, sleep_until};
 use wasmtime::{Caller, Linker};
@@ -10,6 +11,7 @@ use super::MODULE;
 use super::clock::Clock;
 use super::descriptors::{Descriptor, Descriptors, Stream};
 use super::errno::{Answer, Errno, code};
+use super::http::Exchange;
 use super::memory::{GuestMemory, offset, split};
 use crate::charge::FUEL_PER_CALL;
 use crate::guards::{Guard, is_on};
@@ -55,8 +57,12 @@ enum Wanted {
     Stdin,
     /// This many bytes of a file, which never has to be waited for.
     Bytes(u64),
-    /// Room for output, which is always there.
-    Room,
+    /// The answer of an exchange, or more of its body.
+    Answer(u32),
+    /// Room for the body of an exchange's request.
+    Request(u32),
+    /// Room for this many bytes of output, which is there.
+    Room(usize),
     /// Nothing: the subscription itself is wrong.
     Wrong(Errno, Kind),
 }
@@ -92,13 +98,14 @@ async fn poll(
     let bytes = u64::from(count).saturating_mul(HELD_BYTES);
     let _held = shared.budget.memory.hold(bytes).ok_or(Errno::NOMEM)?;
     let subscriptions = subscriptions(caller, list, count)?;
-    wait(&shared, &subscriptions).await;
+    wait(caller, &shared, &subscriptions).await;
     let (mut memory, host) = split(caller)?;
     let closed = host.shared.stdin.is_open();
     let now = Instant::now();
     let mut written = 0;
     for subscription in subscriptions {
-        if let Some(event) = event(subscription, now, closed) {
+        let known = settled(subscription, &host.descriptors);
+        if let Some(event) = event(known, now, closed) {
             memory.write(offset(events, written * EVENT_BYTES)?, &event)?;
             written += 1;
         }
@@ -107,20 +114,33 @@ async fn poll(
 }
 
 /// Waits until at least one of `subscriptions` is ready, and lets others run in any case.
-async fn wait(shared: &Shared, subscriptions: &[Subscription]) {
+async fn wait(caller: &mut Caller<'_, Host>, shared: &Shared, subscriptions: &[Subscription]) {
     let ready = |s: &Subscription| {
         matches!(
             s.wanted,
-            Wanted::Bytes(_) | Wanted::Room | Wanted::Wrong(..)
+            Wanted::Bytes(_) | Wanted::Room(_) | Wanted::Wrong(..)
         )
     };
     let stdin = subscriptions.iter().any(|s| s.wanted == Wanted::Stdin);
     let first = subscriptions.iter().filter_map(|s| match s.wanted {
         Wanted::Time(at) => at,
-        Wanted::Stdin | Wanted::Bytes(_) | Wanted::Room | Wanted::Wrong(..) => None,
+        Wanted::Stdin
+        | Wanted::Answer(_)
+        | Wanted::Request(_)
+        | Wanted::Bytes(_)
+        | Wanted::Room(_)
+        | Wanted::Wrong(..) => None,
     });
     let first = first.min();
-    if subscriptions.iter().any(ready) || first.is_some_and(|at| at <= Instant::now()) {
+    let one_is_ready = exchanges(
+        &mut caller.data_mut().descriptors,
+        subscriptions,
+        &mut Context::from_waker(Waker::noop()),
+    );
+    if one_is_ready.is_ready()
+        || subscriptions.iter().any(ready)
+        || first.is_some_and(|at| at <= Instant::now())
+    {
         tokio::task::yield_now().await;
         return;
     }
@@ -137,10 +157,38 @@ async fn wait(shared: &Shared, subscriptions: &[Subscription]) {
             pending::<()>().await;
         }
     };
+    let descriptors = &mut caller.data_mut().descriptors;
     tokio::select! {
         () = time => (),
         () = input => (),
+        () = poll_fn(|context| exchanges(descriptors, subscriptions, context)) => (),
     }
+}
+
+/// Ready where one of the exchanges that are waited for is; all of them are looked at.
+fn exchanges(
+    descriptors: &mut Descriptors,
+    subscriptions: &[Subscription],
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    let mut polled = Poll::Pending;
+    for subscription in subscriptions {
+        let one = match subscription.wanted {
+            Wanted::Answer(fd) => descriptors.exchange_mut(fd).map(|it| it.poll_read(context)),
+            Wanted::Request(fd) => descriptors
+                .exchange_mut(fd)
+                .map(|it| it.poll_write(context)),
+            Wanted::Time(_)
+            | Wanted::Stdin
+            | Wanted::Bytes(_)
+            | Wanted::Room(_)
+            | Wanted::Wrong(..) => continue,
+        };
+        if one.is_ok_and(|one| one.is_ready()) {
+            polled = Poll::Ready(());
+        }
+    }
+    polled
 }
 
 fn subscriptions(
@@ -203,6 +251,7 @@ fn readable(descriptors: &Descriptors, fd: u32) -> Wanted {
             Stream::Stdin => Wanted::Stdin,
             Stream::Stdout | Stream::Stderr => Wanted::Wrong(Errno::BADF, Kind::Read),
         },
+        Ok(Descriptor::Exchange(_)) => Wanted::Answer(fd),
         Ok(Descriptor::File(file)) => {
             let size = file.node.metadata().size;
             Wanted::Bytes(size.saturating_sub(file.position))
@@ -216,11 +265,41 @@ fn writable(descriptors: &Descriptors, fd: u32) -> Wanted {
     match descriptors.get(fd) {
         Ok(Descriptor::Stream { stream, .. }) => match stream {
             Stream::Stdin => Wanted::Wrong(Errno::BADF, Kind::Write),
-            Stream::Stdout | Stream::Stderr => Wanted::Room,
+            Stream::Stdout | Stream::Stderr => Wanted::Room(MAX_WRITE_BYTES),
         },
-        Ok(Descriptor::File(_) | Descriptor::Directory(_)) => Wanted::Room,
+        Ok(Descriptor::Exchange(_)) => Wanted::Request(fd),
+        Ok(Descriptor::File(_) | Descriptor::Directory(_)) => Wanted::Room(MAX_WRITE_BYTES),
         Err(errno) => Wanted::Wrong(errno, Kind::Write),
     }
+}
+
+/// `subscription` of an exchange that is ready as what it is ready for.
+fn settled(subscription: Subscription, descriptors: &Descriptors) -> Subscription {
+    let now = &Context::from_waker(Waker::noop());
+    let known = match subscription.wanted {
+        Wanted::Answer(fd) => descriptors
+            .exchange(fd)
+            .ok()
+            .and_then(Exchange::readable)
+            .map(|bytes| Wanted::Bytes(wide(bytes))),
+        Wanted::Request(fd) => match descriptors.exchange(fd).map(|it| it.poll_write(now)) {
+            Ok(Poll::Ready(room)) => Some(Wanted::Room(room)),
+            Ok(Poll::Pending) | Err(_) => None,
+        },
+        Wanted::Time(_)
+        | Wanted::Stdin
+        | Wanted::Bytes(_)
+        | Wanted::Room(_)
+        | Wanted::Wrong(..) => None,
+    };
+    Subscription {
+        wanted: known.unwrap_or(subscription.wanted),
+        ..subscription
+    }
+}
+
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// What the guest is told of `subscription`, where there is something to tell.
@@ -229,19 +308,14 @@ fn event(subscription: Subscription, now: Instant, stdin_closed: bool) -> Option
         Wanted::Time(Some(at)) if at <= now => (0, Kind::Clock, 0, 0),
         Wanted::Stdin if stdin_closed => (0, Kind::Read, 0, HANGUP),
         Wanted::Bytes(bytes) => (0, Kind::Read, bytes, 0),
-        Wanted::Room => (
-            0,
-            Kind::Write,
-            u64::try_from(MAX_WRITE_BYTES).unwrap_or_default(),
-            0,
-        ),
+        Wanted::Room(bytes) => (0, Kind::Write, wide(bytes), 0),
         Wanted::Wrong(errno, kind) => (
             u16::try_from(errno.number()).unwrap_or_default(),
             kind,
             0,
             0,
         ),
-        Wanted::Time(_) | Wanted::Stdin => return None,
+        Wanted::Time(_) | Wanted::Stdin | Wanted::Answer(_) | Wanted::Request(_) => return None,
     };
     let mut event = [0; 32];
     let fields: [(usize, &[u8]); 5] = [

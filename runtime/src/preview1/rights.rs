@@ -51,6 +51,7 @@ pub(super) fn base(descriptor: &Descriptor) -> u64 {
             Stream::Stdin => STREAM | FD_READ,
             Stream::Stdout | Stream::Stderr => STREAM | FD_WRITE,
         },
+        Descriptor::Exchange(_) => STREAM | FD_READ | FD_WRITE,
         Descriptor::File(OpenFile {
             readable, writable, ..
         }) => {
@@ -65,7 +66,7 @@ pub(super) fn base(descriptor: &Descriptor) -> u64 {
 /// What can be opened through `descriptor`: anything through a directory.
 pub(super) fn inheriting(descriptor: &Descriptor) -> u64 {
     match descriptor {
-        Descriptor::Stream { .. } | Descriptor::File(_) => 0,
+        Descriptor::Stream { .. } | Descriptor::Exchange(_) | Descriptor::File(_) => 0,
         Descriptor::Directory(_) => DIRECTORY | FILE | WRITABLE | FD_READ,
     }
 }

@@ -2,6 +2,8 @@
 
 use agentvm_vfs::Node;
 
+use crate::preview1::http::Exchange;
+
 /// One of the streams that every guest starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::preview1) enum Stream {
@@ -20,6 +22,8 @@ pub(in crate::preview1) enum Descriptor {
         /// Reads that would wait answer AGAIN.
         nonblocking: bool,
     },
+    /// A request to a host outside, and its answer.
+    Exchange(Box<Exchange>),
     /// A file.
     File(OpenFile),
     /// A directory.
@@ -63,7 +67,7 @@ impl Descriptor {
     pub(super) fn counts(&self) -> bool {
         match self {
             Self::Stream { .. } => false,
-            Self::File(_) => true,
+            Self::Exchange(_) | Self::File(_) => true,
             Self::Directory(directory) => !directory.is_preopen,
         }
     }
@@ -71,7 +75,7 @@ impl Descriptor {
     /// The file or directory behind it; INVAL and the like are for the caller to say.
     pub(in crate::preview1) fn node(&self) -> Option<&Node> {
         match self {
-            Self::Stream { .. } => None,
+            Self::Stream { .. } | Self::Exchange(_) => None,
             Self::File(file) => Some(&file.node),
             Self::Directory(directory) => Some(&directory.node),
         }

@@ -84,7 +84,7 @@ fn change(
     let node = descriptor.node().ok_or(errno)?;
     let is_writable = match descriptor {
         Descriptor::File(file) => file.writable,
-        Descriptor::Directory(_) | Descriptor::Stream { .. } => false,
+        Descriptor::Directory(_) | Descriptor::Exchange(_) | Descriptor::Stream { .. } => false,
     };
     if !is_writable {
         return Err(unwritable(host, node, errno));

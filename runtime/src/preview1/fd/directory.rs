@@ -53,7 +53,7 @@ fn preopened(host: &Host, fd: u32) -> Answer {
             is_preopen: true, ..
         }) => Ok(()),
         Descriptor::Directory(_) | Descriptor::File(_) => Err(Errno::BADF),
-        Descriptor::Stream { .. } => Err(Errno::NOTDIR),
+        Descriptor::Stream { .. } | Descriptor::Exchange(_) => Err(Errno::NOTDIR),
     }
 }
 

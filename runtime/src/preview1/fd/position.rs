@@ -54,7 +54,9 @@ fn tell(caller: &mut Caller<'_, Host>, fd: u32, at: u32) -> Answer {
     let (mut memory, host) = split(caller)?;
     match not_a_stream(host, fd, Errno::SPIPE)? {
         Descriptor::File(file) => memory.write_u64(at, file.position),
-        Descriptor::Directory(_) | Descriptor::Stream { .. } => Err(Errno::BADF),
+        Descriptor::Directory(_) | Descriptor::Exchange(_) | Descriptor::Stream { .. } => {
+            Err(Errno::BADF)
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reading stdin, which waits until it is closed and then says that the end is reached, and
-//! reading files.
+//! reading files and answers.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::preview1::MODULE;
 use crate::preview1::descriptors::{Descriptor, OpenFile, Stream};
 use crate::preview1::errno::{Answer, Errno, code};
+use crate::preview1::http;
 use crate::preview1::iovec;
 use crate::preview1::memory::{GuestMemory, split};
 
@@ -48,12 +49,14 @@ fn call(fd: u32, list: u32, count: u32, done_at: u32, place: Place) -> Transfer 
 /// What a call reads from.
 enum Input {
     Stdin { nonblocking: bool },
+    Exchange,
     File,
 }
 
 async fn read(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
     match input(caller.data(), &call) {
         Ok(Input::File) => call.run(caller).await,
+        Ok(Input::Exchange) => Ok(code(http::read(caller, call.buffers()).await)),
         Ok(Input::Stdin { nonblocking }) => Ok(code(stdin(caller, &call, nonblocking).await)),
         Err(errno) => Ok(errno.number()),
     }
@@ -61,7 +64,10 @@ async fn read(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result
 
 fn input(host: &Host, call: &Transfer) -> Result<Input, Errno> {
     match (host.descriptors.get(call.fd)?, call.place) {
-        (Descriptor::Stream { .. }, Place::Offset(_)) => Err(Errno::SPIPE),
+        (Descriptor::Stream { .. } | Descriptor::Exchange(_), Place::Offset(_)) => {
+            Err(Errno::SPIPE)
+        }
+        (Descriptor::Exchange(_), Place::Position) => Ok(Input::Exchange),
         (
             Descriptor::Stream {
                 stream: Stream::Stdin,

@@ -56,7 +56,7 @@ fn fdstat(caller: &mut Caller<'_, Host>, fd: u32, at: u32) -> Answer {
     memory.write(at, &stat)
 }
 
-/// A stream is of type 0, "unknown": a terminal would make programs prompt and colour.
+/// A stream or an exchange is of type 0, "unknown": a terminal would make programs prompt and colour.
 fn kind(descriptor: &Descriptor) -> u8 {
     descriptor.node().map_or(0, |node| filetype(node.kind()))
 }
@@ -64,7 +64,8 @@ fn kind(descriptor: &Descriptor) -> u8 {
 fn flags(descriptor: &Descriptor) -> u16 {
     match descriptor {
         Descriptor::Stream { nonblocking, .. } if *nonblocking => NONBLOCK,
-        Descriptor::Stream { .. } => 0,
+        Descriptor::Exchange(exchange) if exchange.nonblocking => NONBLOCK,
+        Descriptor::Stream { .. } | Descriptor::Exchange(_) => 0,
         Descriptor::File(file) => file.flags,
         Descriptor::Directory(directory) => directory.flags,
     }
@@ -82,12 +83,13 @@ pub(in crate::preview1) fn known_flags(flags: u32) -> Result<u16, Errno> {
     Ok(u16::try_from(flags)?)
 }
 
-/// Of a stream, only whether reads wait can be changed. Files never wait, and all that is
+/// Of a stream or an exchange, only whether calls wait can be changed. Files never wait, and all that is
 /// written is where it can be read at once, so only APPEND makes a difference to them.
 fn set_flags(host: &mut Host, fd: u32, flags: u32) -> Answer {
     let flags = known_flags(flags)?;
     match host.descriptors.get_mut(fd)? {
         Descriptor::Stream { nonblocking, .. } => *nonblocking = flags & NONBLOCK != 0,
+        Descriptor::Exchange(exchange) => exchange.nonblocking = flags & NONBLOCK != 0,
         Descriptor::File(file) => file.flags = flags,
         Descriptor::Directory(directory) => directory.flags = flags,
     }

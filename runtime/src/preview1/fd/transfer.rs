@@ -7,7 +7,7 @@ use crate::guards::{Guard, is_on};
 use crate::host::Host;
 use crate::preview1::descriptors::OpenFile;
 use crate::preview1::errno::{Errno, code};
-use crate::preview1::iovec::{MAX_BUFFERS, entry, list_bytes, total};
+use crate::preview1::iovec::{Buffers, MAX_BUFFERS, entry, list_bytes, total};
 use crate::preview1::memory::{GuestMemory, offset, split};
 
 /// Bytes between two moments at which the guest pays and can be stopped.
@@ -65,6 +65,16 @@ struct Progress {
 }
 
 impl Transfer {
+    /// The call without where in a file.
+    pub(super) fn buffers(&self) -> Buffers {
+        Buffers {
+            fd: self.fd,
+            list: self.list,
+            count: self.count,
+            done_at: self.done_at,
+        }
+    }
+
     /// Goes on until the buffers or the file end, or an error: what was moved before an error
     /// is success.
     pub(super) async fn run(self, caller: &mut Caller<'_, Host>) -> wasmtime::Result<i32> {

@@ -1,4 +1,4 @@
-//! Writing stdout and stderr, at most 64 KiB a call, and writing files.
+//! Writing stdout and stderr, at most 64 KiB a call, and writing files and requests.
 
 use wasmtime::{Caller, Linker};
 
@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::preview1::MODULE;
 use crate::preview1::descriptors::{Descriptor, OpenFile, Stream};
 use crate::preview1::errno::{Answer, Errno, code};
+use crate::preview1::http;
 use crate::preview1::iovec;
 use crate::preview1::memory::{GuestMemory, split};
 
@@ -47,12 +48,14 @@ fn call(fd: u32, list: u32, count: u32, done_at: u32, place: Place) -> Transfer 
 /// What a call writes to.
 enum Target {
     Stream(Stream),
+    Exchange,
     File,
 }
 
 async fn write(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
     match target(caller.data(), &call) {
         Ok(Target::File) => call.run(caller).await,
+        Ok(Target::Exchange) => Ok(code(http::write(caller, call.buffers()).await)),
         Ok(Target::Stream(stream)) => Ok(code(output(caller, &call, stream))),
         Err(errno) => Ok(errno.number()),
     }
@@ -60,7 +63,10 @@ async fn write(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Resul
 
 fn target(host: &Host, call: &Transfer) -> Result<Target, Errno> {
     match (host.descriptors.get(call.fd)?, call.place) {
-        (Descriptor::Stream { .. }, Place::Offset(_)) => Err(Errno::SPIPE),
+        (Descriptor::Stream { .. } | Descriptor::Exchange(_), Place::Offset(_)) => {
+            Err(Errno::SPIPE)
+        }
+        (Descriptor::Exchange(_), Place::Position) => Ok(Target::Exchange),
         (Descriptor::Stream { stream, .. }, Place::Position) => Ok(Target::Stream(*stream)),
         (Descriptor::File(file), _) if file.writable => Ok(Target::File),
         (descriptor @ (Descriptor::File(_) | Descriptor::Directory(_)), _) => {

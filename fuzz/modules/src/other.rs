@@ -1,6 +1,6 @@
 //! The other engine: an interpreter.
 
-use wasmi::errors::{ErrorKind, InstantiationError};
+use wasmi::errors::{ErrorKind, InstantiationError, MemoryError, TableError};
 use wasmi::{
     Caller, CompilationMode, Config, Engine, Error, Extern, Linker, Module, Store, TrapCode,
 };
@@ -93,6 +93,14 @@ fn failed(error: &Error) -> Outcome {
             ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
                 TrapKind::TableOutOfBounds
             }
+            // What a bulk instruction says, where it fails before it begins.
+            ErrorKind::Table(
+                TableError::InitOutOfBounds
+                | TableError::FillOutOfBounds
+                | TableError::CopyOutOfBounds
+                | TableError::SetOutOfBounds,
+            ) => TrapKind::TableOutOfBounds,
+            ErrorKind::Memory(MemoryError::OutOfBoundsAccess) => TrapKind::MemoryOutOfBounds,
             kind => return Outcome::Otherwise(format!("{kind:?}")),
         },
     };

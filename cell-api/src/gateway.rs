@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use agentvm_policy::egress::{Cidr, RuleText};
+use agentvm_policy::egress::{Cidr, Code, RuleText};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -34,6 +34,22 @@ pub const VM_HEADER: &str = "agentvm-vm";
 /// Marks an answer of the gateway's own, and says why: a name of
 /// [`agentvm_policy::egress::Code`].
 pub const ERROR_HEADER: &str = "agentvm-error";
+
+/// The first of the HTTP/2 error codes with which the gateway ends an answer that it has begun.
+const FIRST_RESET: u32 = 0x4147_0000;
+
+/// The HTTP/2 error code with which the gateway ends an answer that it has begun, by why.
+pub fn reset_of(code: Code) -> u32 {
+    let number = Code::ALL.iter().position(|known| *known == code);
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .map_or(u32::MAX, |number| FIRST_RESET + number)
+}
+
+/// Why the gateway ended an answer that it had begun; `None` where HTTP/2 itself did.
+pub fn code_of_reset(reset: u32) -> Option<Code> {
+    Code::ALL.into_iter().find(|code| reset_of(*code) == reset)
+}
 
 /// The first line of a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,4 +235,19 @@ pub struct Denial {
     pub message: String,
     /// How many.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_reset_of_its_own_and_none_of_http2s() {
+        for code in Code::ALL {
+            assert_eq!(code_of_reset(reset_of(code)), Some(code));
+        }
+        for of_http2 in 0..=0xd {
+            assert_eq!(code_of_reset(of_http2), None);
+        }
+    }
 }

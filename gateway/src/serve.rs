@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
-use agentvm_cell_api::gateway::{ERROR_HEADER, VM_HEADER};
+use agentvm_cell_api::gateway::{ERROR_HEADER, VM_HEADER, reset_of};
 use agentvm_policy::budget;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use http_body_util::{Either, Empty};
+use http_body_util::combinators::MapErr;
+use http_body_util::{BodyExt as _, Either, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use crate::body::HandedOn;
+use crate::body::{HandedOn, Stopped};
 use crate::forward::{self, Gateway};
 use crate::refusal::{Refusal, status};
 use crate::vm::Vms;
@@ -50,7 +51,10 @@ impl From<Arc<Gateway>> for Service {
 }
 
 /// What a cell gets: an upstream's answer, or none.
-type Answer = Response<Either<HandedOn, Empty<Bytes>>>;
+type Answer = Response<Either<Told, Empty<Bytes>>>;
+
+/// An answer whose cell is told why it ends early, where it does.
+type Told = MapErr<HandedOn, fn(Stopped) -> h2::Error>;
 
 /// Serves the channel of one namespace until it is closed.
 ///
@@ -79,6 +83,10 @@ where
         // An answer has the date that its upstream gave it.
         .auto_date_header(false)
         .max_concurrent_streams(budget::CHANNEL_STREAMS.u32())
+        // A VM that gives up many at once, or sends on after a refusal, must not have the channel
+        // closed, which is its neighbours' as well.
+        .max_pending_accept_reset_streams(budget::CHANNEL_STREAMS.usize())
+        .max_local_error_reset_streams(None)
         .initial_stream_window_size(budget::WINDOW_BYTES.u32())
         // Streams hold each other up by nothing but their own windows.
         .initial_connection_window_size(budget::CHANNEL_BYTES.u32())
@@ -109,8 +117,9 @@ async fn answer(service: &Service, vms: &Vms, request: Request<Incoming>) -> Ans
         // May be tried again: the next process knows the same rules.
         () = stopped(&mut stop_rx) => Err(Code::Internal.into()),
     };
+    let told: fn(Stopped) -> h2::Error = reset;
     match forwarded {
-        Ok(answer) => answer.map(Either::Left),
+        Ok(answer) => answer.map(|body| Either::Left(body.map_err(told))),
         Err(refusal) => refused(&refusal),
     }
 }
@@ -128,6 +137,10 @@ async fn forwarded(
         Some(vm) => service.gateway.forward(&vm, request).await,
         None => Err(Code::Denied.into()),
     }
+}
+
+fn reset(Stopped(code): Stopped) -> h2::Error {
+    h2::Reason::from(reset_of(code)).into()
 }
 
 fn refused(refusal: &Refusal) -> Answer {

@@ -63,6 +63,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
     (
         Why::Interface,
         &[
+            "cell_api::gateway::FIRST_RESET",
             "runtime::imports::PAGE_BYTES",
             "runtime::preview1::errno::*",
             "runtime::preview1::fd::allocation::ADVICES",
@@ -90,7 +91,8 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
             "cell::archive::write::SHORT_BYTES",
             "cell::cell::archive::pack::BLOCK_BYTES",
             "cell::cell::log::envelope::LONGEST_ESCAPE",
-            "cell::jail::syscalls::*",
+            "cell::jail::*",
+            "jail::syscalls::*",
             "cell::warden::cache::MAC_BYTES",
             "cell::warden::key::KEY_BYTES",
             "cell::warden::memory::cgroup::NO_LIMIT_V1",

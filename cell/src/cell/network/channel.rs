@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use agentvm_cell_api::gateway::code_of_reset;
 use agentvm_cell_api::problem::{Problem, Reason};
 use agentvm_policy::budget;
 use agentvm_policy::egress::Code;
@@ -156,13 +157,16 @@ fn broken(error: &dyn std::error::Error) -> Code {
 
 /// What a guest is told of a request that got no answer, or of an answer that broke off.
 ///
-/// The gateway ends a stream where the host broke off; all else is between the two of us.
+/// The gateway says why it ends a stream; all else is between the two of us.
 pub(super) fn code_of(error: &hyper::Error) -> Code {
     let source = std::error::Error::source(error);
-    match source.and_then(|source| source.downcast_ref::<h2::Error>()) {
-        Some(error) if error.is_reset() && error.is_remote() => Code::Protocol,
-        Some(_) | None => Code::Internal,
-    }
+    let reset = source
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .filter(|error| error.is_reset() && error.is_remote())
+        .and_then(h2::Error::reason);
+    reset
+        .and_then(|reason| code_of_reset(reason.into()))
+        .unwrap_or(Code::Internal)
 }
 
 fn usable(live: &Live) -> Option<Sender> {

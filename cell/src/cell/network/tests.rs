@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -52,16 +52,14 @@ struct Far {
 /// A cell's network, and what is at its far end.
 fn network() -> (Network, Arc<Far>) {
     let (ours, theirs) = control::pair().unwrap();
-    let far = Arc::new(Far {
-        channels: AtomicUsize::new(0),
-        serving: Mutex::default(),
-        refusal: Mutex::default(),
-        hanging: AtomicUsize::new(0),
-        given_up: AtomicUsize::new(0),
-    });
+    let far = Far::new();
     tokio::spawn(warden(control::Channel::new(theirs).unwrap(), far.clone()));
-    let (link, _orders, _growth) = Link::new(control::Channel::new(ours).unwrap());
-    (Network::new(link), far)
+    (near(ours), far)
+}
+
+fn near(control: OwnedFd) -> Network {
+    let (link, _orders, _growth) = Link::new(control::Channel::new(control).unwrap());
+    Network::new(link)
 }
 
 async fn warden(channel: control::Channel, far: Arc<Far>) {
@@ -84,6 +82,16 @@ async fn warden(channel: control::Channel, far: Arc<Far>) {
 }
 
 impl Far {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            channels: AtomicUsize::new(0),
+            serving: Mutex::default(),
+            refusal: Mutex::default(),
+            hanging: AtomicUsize::new(0),
+            given_up: AtomicUsize::new(0),
+        })
+    }
+
     fn serve(self: &Arc<Self>, stream: StdStream) {
         stream.set_nonblocking(true).unwrap();
         let stream = UnixStream::from_std(stream).unwrap();
@@ -372,4 +380,55 @@ fn b_a_vm_pays_for_its_requests_and_for_each_byte_of_them() {
     );
     let unguarded = switch_off(Guard::ChannelCharge, || block_on(paid_for(&BYTES)));
     assert_eq!(unguarded, Duration::ZERO);
+}
+
+/// CPU time of the task that drives the channel for each of `requests` requests, so many at once,
+/// with `bytes` each way.
+fn driven(requests: u32, at_once: usize, bytes: &'static [u8]) -> Duration {
+    let (ours, theirs) = control::pair().unwrap();
+    std::thread::spawn(move || {
+        block_on(async { warden(control::Channel::new(theirs).unwrap(), Far::new()).await });
+    });
+    let (network_tx, network_rx) = std::sync::mpsc::channel();
+    let (done_tx, done_rx) = oneshot::channel::<()>();
+    let driver = std::thread::spawn(move || {
+        block_on(async {
+            network_tx.send(near(ours)).unwrap();
+            done_rx.await.unwrap();
+        });
+        agentvm_runtime::thread_cpu()
+    });
+    let network = network_rx.recv().unwrap();
+    let vm = network.open("u-1", &grants(1_000)).unwrap();
+    block_on(async {
+        for _ in 0..requests / u32::try_from(at_once).unwrap() {
+            let answers = (0..at_once).map(|_| text(ask(&vm, "/echo", whole(bytes))));
+            for answer in join_all(answers).await {
+                assert_eq!(answer.unwrap().len(), bytes.len());
+            }
+        }
+    });
+    done_tx.send(()).unwrap();
+    driver.join().unwrap() / requests
+}
+
+#[test]
+#[ignore = "measures: run it alone, with --nocapture, on a machine that does nothing else"]
+fn what_a_request_and_a_byte_cost() {
+    static BYTES: [u8; 1 << 20] = [b'x'; 1 << 20];
+    for at_once in [1, 50] {
+        let cost = driven(20_000, at_once, b"");
+        eprintln!(
+            "{at_once} at once, no bodies: {cost:?}, price {:?}",
+            tariff::request()
+        );
+    }
+    for at_once in [1, 10] {
+        for bytes in [1 << 10, 64 << 10, 1 << 20] {
+            let body = &BYTES[..bytes];
+            let cost = driven(1_000, at_once, body);
+            let price = tariff::request() + tariff::bytes(bytes) * 2;
+            eprintln!("{at_once} at once, {bytes} bytes each way: {cost:?}, price {price:?}");
+        }
+    }
 }

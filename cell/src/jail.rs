@@ -1,134 +1,61 @@
-//! The second wall: what is left to a process that runs or compiles guest code.
+//! The jail of the processes that run or compile guest code: cells and compilers.
 //!
-//! [`enter`] is called once, by a process that still has one thread, before it reads a byte that
-//! a guest chose. After it the process can use the descriptors that it has or is given over its
-//! control channel, make memory and threads, and end. It can't open, connect, bind, fork, execute,
-//! trace or signal anything. There is no way back.
-
-mod files;
-mod rights;
-mod syscalls;
+//! Beyond what every process of ours may do they share memory by sealed files, get descriptors
+//! over their control channel, and set their own niceness. They have no way to open a socket.
 
 use agentvm_cell_api::warden::JailLevel;
-use rand::TryRngCore as _;
+use agentvm_jail::{Argument, Calls, Profile, Tcp};
+pub use agentvm_jail::{Bounds, Jail, JailError};
 
-pub use rights::Bounds;
+/// Calls that guests' processes need, whatever their arguments.
+const ALLOWED: &[i64] = &[
+    libc::SYS_ftruncate,
+    libc::SYS_getrusage,
+    libc::SYS_lseek,
+    libc::SYS_memfd_create, // the image of a component's memory, shared by its instances
+    libc::SYS_pwrite64,
+    libc::SYS_recvmsg, // descriptors that come over the control channel
+];
 
-use files::Files;
+/// An `ioctl` number that the libc crate lacks: wasmtime asks which pages a guest has touched.
+const PAGEMAP_SCAN: u64 = 0xc060_6610;
+/// `fcntl` operations on sealed files.
+const F_ADD_SEALS: u64 = 1033;
+const F_GET_SEALS: u64 = 1034;
 
-/// Why a process is not jailed. It must end then.
-#[derive(Debug, thiserror::Error)]
-pub enum JailError {
-    /// Landlock and dropped capabilities hold for the calling thread only.
-    #[error("the jail must be entered by the only thread, and there are {threads}")]
-    Threads {
-        /// How many there are.
-        threads: usize,
-    },
-    /// The kernel refused a step that every supported kernel allows.
-    #[error("the jail's step \"{step}\" failed")]
-    Step {
-        /// Which step.
-        step: &'static str,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
-    /// The filter itself is wrong: a defect of ours.
-    #[error("the jail's system call filter does not compile: {0}")]
-    Filter(String),
-    /// The kernel lacks what this node's setting demands.
-    #[error("the kernel allows jail level {got:?}, but {required:?} is required: {message}")]
-    TooWeak {
-        /// What the kernel allows.
-        got: JailLevel,
-        /// What the setting demands.
-        required: JailLevel,
-        /// What is missing.
-        message: String,
-    },
-}
-
-impl JailError {
-    fn step(step: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
-        move |errno| Self::Step {
-            step,
-            source: errno.into(),
-        }
-    }
-}
-
-/// The jail that the process is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Jail {
-    /// How much of it the kernel could build.
-    pub level: JailLevel,
-    /// What is missing; empty where nothing is.
-    pub message: String,
-}
-
-/// Enters the jail, for good.
+/// Enters the jail, for good: see [`agentvm_jail::enter`].
 ///
 /// # Errors
-/// Where a step fails or the level is below `required`. The process is then half-jailed: it may
-/// report the error and must end.
+///
+/// Where a step fails or the level is below `required`. The process must end then.
 pub fn enter(bounds: &Bounds, required: JailLevel) -> Result<Jail, JailError> {
-    let threads = count_threads()?;
-    if threads != 1 {
-        return Err(JailError::Threads { threads });
-    }
-    draw_randomness()?;
-    rights::give_up(bounds)?;
-    let files = files::close()?;
-    let filtered = syscalls::filter()?;
-    let jail = assess(filtered, &files);
-    if jail.level < required {
-        return Err(JailError::TooWeak {
-            got: jail.level,
-            required,
-            message: jail.message,
-        });
-    }
-    Ok(jail)
-}
-
-/// Draws once from the system's randomness. A static program finds `getrandom` by no name and
-/// keeps `/dev/urandom` open instead: it has to be opened before that is closed.
-fn draw_randomness() -> Result<(), JailError> {
-    let drawn = rand::rngs::OsRng.try_fill_bytes(&mut [0; 8]);
-    drawn.map_err(|error| JailError::Step {
-        step: "draw randomness",
-        source: std::io::Error::other(error),
-    })
-}
-
-fn count_threads() -> Result<usize, JailError> {
-    std::fs::read_dir("/proc/self/task")
-        .map(Iterator::count)
-        .map_err(|source| JailError::Step {
-            step: "count threads",
-            source,
-        })
-}
-
-/// Names the level that was reached and what it lacks.
-fn assess(filtered: bool, files: &Files) -> Jail {
-    let message = match (filtered, files) {
-        (false, _) => "the kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)".to_owned(),
-        (true, Files::Open { why }) => format!("no Landlock: {why}; seccomp alone closes files"),
-        (true, Files::Closed { abi }) if *abi < 4 => {
-            format!("Landlock ABI {abi} does not cover TCP and signals; seccomp alone closes them")
-        }
-        (true, Files::Closed { abi }) if *abi < 6 => {
-            format!("Landlock ABI {abi} does not cover signals; seccomp alone closes them")
-        }
-        (true, Files::Closed { .. }) => String::new(),
+    let profile = Profile {
+        bounds: *bounds,
+        calls: calls(),
+        tcp: Tcp::Closed,
     };
-    let level = match (filtered, files) {
-        (false, _) => JailLevel::None,
-        (true, Files::Open { .. }) => JailLevel::Partial,
-        (true, Files::Closed { .. }) => JailLevel::Full,
-    };
-    Jail { level, message }
+    agentvm_jail::enter(&profile, required)
+}
+
+fn calls() -> Calls {
+    Calls {
+        allowed: ALLOWED,
+        conditional: vec![
+            (
+                libc::SYS_fcntl,
+                vec![
+                    vec![Argument::Is(1, F_ADD_SEALS)],
+                    vec![Argument::Is(1, F_GET_SEALS)],
+                ],
+            ),
+            (libc::SYS_ioctl, vec![vec![Argument::Is(1, PAGEMAP_SCAN)]]),
+            // Its own threads' niceness.
+            (
+                libc::SYS_setpriority,
+                vec![vec![Argument::Is(0, 0), Argument::Is(1, 0)]],
+            ),
+        ],
+    }
 }
 
 #[cfg(test)]
@@ -136,43 +63,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_level_is_what_is_missing() {
-        let table = [
-            (true, Files::Closed { abi: 7 }, JailLevel::Full, ""),
-            (
-                true,
-                Files::Closed { abi: 4 },
-                JailLevel::Full,
-                "Landlock ABI 4",
-            ),
-            (true, Files::Closed { abi: 1 }, JailLevel::Full, "TCP"),
-            (
-                true,
-                Files::Open { why: "not enabled" },
-                JailLevel::Partial,
-                "not enabled",
-            ),
-            (false, Files::Closed { abi: 7 }, JailLevel::None, "seccomp"),
+    fn no_call_that_reaches_outside_is_on_the_list() {
+        let forbidden = [
+            libc::SYS_socket,
+            libc::SYS_socketpair,
+            libc::SYS_connect,
+            libc::SYS_bind,
+            libc::SYS_listen,
+            libc::SYS_sendmsg,
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_process_vm_writev,
+            libc::SYS_kill,
+            libc::SYS_tkill,
+            libc::SYS_pidfd_open,
+            libc::SYS_pidfd_send_signal,
+            libc::SYS_openat,
+            libc::SYS_openat2,
+            libc::SYS_mount,
+            libc::SYS_bpf,
+            libc::SYS_keyctl,
+            libc::SYS_io_uring_setup,
+            libc::SYS_userfaultfd,
+            libc::SYS_perf_event_open,
+            libc::SYS_unshare,
+            libc::SYS_setns,
         ];
-        for (filtered, files, level, word) in table {
-            let jail = assess(filtered, &files);
-            assert_eq!(jail.level, level, "{files:?}");
-            assert!(jail.message.contains(word), "{}", jail.message);
+        for call in forbidden {
+            assert!(!calls().have(call), "{call}");
         }
-    }
-
-    #[test]
-    fn a_process_with_a_second_thread_is_not_jailed_by_half() {
-        let bounds = Bounds {
-            open_files: 64,
-            address_space_bytes: None,
-            cpu_seconds: None,
-        };
-        // The test harness has a thread of its own beside this one.
-        let refused = enter(&bounds, JailLevel::None).unwrap_err();
-        assert!(
-            matches!(refused, JailError::Threads { threads } if threads > 1),
-            "{refused}"
-        );
     }
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of ours that it may depend on outside its tests.
-const WALLS: [(&str, &[&str]); 16] = [
+const WALLS: [(&str, &[&str]); 17] = [
     ("agentvm-guards", &[]),
     ("agentvm-policy", &["agentvm-guards"]),
     ("agentvm-vfs", &["agentvm-guards"]),
@@ -23,11 +23,13 @@ const WALLS: [(&str, &[&str]); 16] = [
         "agentvm-runtime",
         &["agentvm-guards", "agentvm-policy", "agentvm-vfs"],
     ),
+    ("agentvm-jail", &["agentvm-cell-api"]),
     (
         "agentvm-cell",
         &[
             "agentvm-cell-api",
             "agentvm-guards",
+            "agentvm-jail",
             "agentvm-policy",
             "agentvm-runtime",
             "agentvm-vfs",
@@ -35,7 +37,12 @@ const WALLS: [(&str, &[&str]); 16] = [
     ),
     (
         "agentvm-gateway",
-        &["agentvm-cell-api", "agentvm-guards", "agentvm-policy"],
+        &[
+            "agentvm-cell-api",
+            "agentvm-guards",
+            "agentvm-jail",
+            "agentvm-policy",
+        ],
     ),
     ("agentvm-operator", &["agentvm-crds", "agentvm-policy"]),
     (
@@ -118,6 +125,7 @@ fn forbidden() -> Vec<(&'static str, Vec<&'static str>)> {
         ("agentvm-crds", WASMTIME.to_vec()),
         ("agentvm-cell-api", [&KUBE[..], &TLS, &WASMTIME].concat()),
         ("agentvm-runtime", [&KUBE[..], &TLS].concat()),
+        ("agentvm-jail", [&KUBE[..], &TLS, &WASMTIME].concat()),
         ("agentvm-cell", [&KUBE[..], &TLS].concat()),
         ("agentvm-gateway", [&KUBE[..], &WASMTIME].concat()),
         ("agentvm-operator", WASMTIME.to_vec()),

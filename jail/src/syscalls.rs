@@ -9,7 +9,8 @@ use seccompiler::{
 
 use super::JailError;
 
-/// Calls that are allowed whatever their arguments: each works on what the process already has.
+/// Calls that every process of ours may make whatever their arguments: each works on what the
+/// process already has.
 const ALLOWED: &[i64] = &[
     // Descriptors that it was given.
     libc::SYS_read,
@@ -17,14 +18,10 @@ const ALLOWED: &[i64] = &[
     libc::SYS_pread64,
     libc::SYS_write,
     libc::SYS_writev,
-    libc::SYS_pwrite64,
-    libc::SYS_lseek,
     libc::SYS_fstat,
-    libc::SYS_ftruncate,
     libc::SYS_close,
     libc::SYS_accept4,
     libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
     libc::SYS_shutdown,
     // Waiting for them.
     libc::SYS_epoll_create1,
@@ -40,7 +37,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_mprotect,
     libc::SYS_madvise,
     libc::SYS_membarrier,
-    libc::SYS_memfd_create, // the image of a component's memory, shared by its instances
     // Its threads.
     libc::SYS_clone3, // answered ENOSYS by `without_clone3`, so that libc uses clone
     libc::SYS_exit,
@@ -52,7 +48,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
-    // Its signals: wasmtime turns a fault of guest code into a trap.
+    // Its signals.
     libc::SYS_restart_syscall,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
@@ -64,7 +60,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_clock_nanosleep,
     libc::SYS_nanosleep,
     libc::SYS_getrandom,
-    libc::SYS_getrusage,
 ];
 
 /// The same in their older forms, which only this architecture has.
@@ -73,8 +68,6 @@ const ALLOWED_HERE: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[i64] = &[];
 
-/// `ioctl` numbers that the libc crate lacks.
-const PAGEMAP_SCAN: u64 = 0xc060_6610;
 /// `prctl` operations.
 const PR_SET_NAME: u64 = 15;
 const PR_SET_VMA: u64 = 0x5356_4d41;
@@ -82,22 +75,46 @@ const PR_SET_VMA: u64 = 0x5356_4d41;
 const CLONE_THREAD: u64 = 0x0001_0000;
 const CLONE_NAMESPACES: u64 = 0x7e02_0080;
 /// `fcntl` operations, the same on every architecture that we build for.
-const FCNTL: [u64; 7] = [
+const FCNTL: [u64; 5] = [
     1,    // F_GETFD
     2,    // F_SETFD
     3,    // F_GETFL
     4,    // F_SETFL
     1030, // F_DUPFD_CLOEXEC
-    1033, // F_ADD_SEALS
-    1034, // F_GET_SEALS
 ];
 const FIONBIO: u64 = 0x5421;
 const AT_EMPTY_PATH: u64 = 0x1000;
 
+/// Calls beyond those that every process of ours may make. The default is none.
+#[derive(Clone, Debug, Default)]
+pub struct Calls {
+    /// Whatever their arguments.
+    pub allowed: &'static [i64],
+    /// With some arguments: any of the outer lists, all of an inner one.
+    pub conditional: Vec<(i64, Vec<Vec<Argument>>)>,
+}
+
+impl Calls {
+    /// Whether a call gets through, be it with some arguments only.
+    pub fn have(&self, call: i64) -> bool {
+        self.always().any(|allowed| allowed == call)
+            || self.sometimes().any(|(allowed, _)| allowed == call)
+    }
+
+    fn always(&self) -> impl Iterator<Item = i64> {
+        let all = ALLOWED.iter().chain(ALLOWED_HERE).chain(self.allowed);
+        all.copied()
+    }
+
+    fn sometimes(&self) -> impl Iterator<Item = (i64, Vec<Vec<Argument>>)> {
+        conditional().into_iter().chain(self.conditional.clone())
+    }
+}
+
 /// Installs the filter. False where the kernel has none.
-pub(super) fn filter() -> Result<bool, JailError> {
+pub(super) fn filter(calls: &Calls) -> Result<bool, JailError> {
     // The kernel takes the answer of the filter installed last where two deny.
-    for program in [without_clone3()?, with_allowed_only()?] {
+    for program in [without_clone3()?, with_allowed_only(calls)?] {
         match seccompiler::apply_filter_all_threads(&program) {
             Ok(()) => {}
             Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error))
@@ -124,28 +141,25 @@ fn without_clone3() -> Result<BpfProgram, JailError> {
     compile(rules, SeccompAction::Allow, errno(libc::ENOSYS))
 }
 
-fn with_allowed_only() -> Result<BpfProgram, JailError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
-        .iter()
-        .chain(ALLOWED_HERE)
-        .map(|call| (*call, Vec::new()))
-        .collect();
-    for (call, allowed) in conditional() {
-        let rule = allowed
-            .into_iter()
-            .map(|conditions| {
-                let conditions = conditions.into_iter().map(Argument::condition);
-                SeccompRule::new(conditions.collect::<Result<_, _>>()?)
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error| broken(&error))?;
-        rules.insert(call, rule);
+fn with_allowed_only(calls: &Calls) -> Result<BpfProgram, JailError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for (call, allowed) in calls.sometimes() {
+        for conditions in allowed {
+            let conditions = conditions.into_iter().map(Argument::condition);
+            let rule = conditions.collect::<Result<_, _>>();
+            let rule = rule.and_then(SeccompRule::new);
+            let rule = rule.map_err(|error| broken(&error))?;
+            rules.entry(call).or_default().push(rule);
+        }
     }
+    // A call without a rule of its own is allowed with any arguments.
+    rules.extend(calls.always().map(|call| (call, Vec::new())));
     compile(rules, errno(libc::EPERM), SeccompAction::Allow)
 }
 
-/// A demand on one argument of a call.
-enum Argument {
+/// A demand on one argument of a call, which is named by its position from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
     /// Its low 32 bits are this.
     Is(u8, u64),
     /// It is a null pointer.
@@ -193,10 +207,7 @@ fn conditional() -> Vec<(i64, Vec<Vec<Argument>>)> {
         ),
         (
             libc::SYS_ioctl,
-            vec![
-                vec![Argument::Is(1, FIONBIO)],
-                vec![Argument::Is(1, PAGEMAP_SCAN)],
-            ],
+            vec![vec![Argument::Is(1, FIONBIO)]],
         ),
         // How Rust's library, and libc before 2.39, ask for the size of an open file. A path
         // could be named with the same flag: that tells a file's size and times, never its bytes.
@@ -220,11 +231,6 @@ fn conditional() -> Vec<(i64, Vec<Vec<Argument>>)> {
         ),
         // On a connected socket, to its peer.
         (libc::SYS_sendto, vec![vec![Argument::IsNull(4)]]),
-        // Its own threads' niceness.
-        (
-            libc::SYS_setpriority,
-            vec![vec![Argument::Is(0, 0), Argument::Is(1, 0)]],
-        ),
         // abort().
         (libc::SYS_tgkill, vec![vec![Argument::Is(0, own_pid)]]),
     ]
@@ -278,17 +284,29 @@ mod tests {
             libc::SYS_unshare,
             libc::SYS_setns,
         ];
-        let conditional: Vec<i64> = conditional().into_iter().map(|(call, _)| call).collect();
         for call in forbidden {
-            assert!(!ALLOWED.contains(&call), "{call}");
-            assert!(!ALLOWED_HERE.contains(&call), "{call}");
-            assert!(!conditional.contains(&call), "{call}");
+            assert!(!Calls::default().have(call), "{call}");
         }
+        assert!(Calls::default().have(libc::SYS_read));
+        assert!(Calls::default().have(libc::SYS_clone));
+    }
+
+    #[test]
+    fn a_profiles_calls_are_added_to_those_of_every_process() {
+        let calls = Calls {
+            allowed: &[libc::SYS_lseek],
+            conditional: vec![(libc::SYS_socket, vec![vec![Argument::Is(0, 2)]])],
+        };
+        for call in [libc::SYS_lseek, libc::SYS_socket, libc::SYS_read] {
+            assert!(calls.have(call), "{call}");
+        }
+        assert!(!calls.have(libc::SYS_bind));
+        assert!(with_allowed_only(&calls).unwrap().len() < 4096);
     }
 
     #[test]
     fn both_filters_compile() {
         assert!(!without_clone3().unwrap().is_empty());
-        assert!(with_allowed_only().unwrap().len() < 4096);
+        assert!(with_allowed_only(&Calls::default()).unwrap().len() < 4096);
     }
 }

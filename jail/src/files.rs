@@ -1,7 +1,7 @@
 //! Landlock: every right the kernel knows is handled, and none is granted.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, Ruleset,
     RulesetAttr, RulesetStatus, Scope,
 };
 
@@ -22,13 +22,33 @@ pub(super) enum Files {
     },
 }
 
-/// Gives up every right that Landlock knows, for this thread and those it will start.
-pub(super) fn close() -> Result<Files, JailError> {
+/// What is left of TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tcp {
+    /// Nothing.
+    Closed,
+    /// Connecting, never listening.
+    Connect,
+}
+
+impl Tcp {
+    /// The rights that are given up.
+    fn closed(self, abi: ABI) -> BitFlags<AccessNet> {
+        match self {
+            Self::Closed => AccessNet::from_all(abi),
+            Self::Connect => AccessNet::BindTcp.into(),
+        }
+    }
+}
+
+/// Gives up every right that Landlock knows but those of `tcp`, for this thread and those it will
+/// start.
+pub(super) fn close(tcp: Tcp) -> Result<Files, JailError> {
     let abi = ABI::V10;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))
-        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(abi)))
+        .and_then(|ruleset| ruleset.handle_access(tcp.closed(abi)))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(abi)))
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self)
@@ -79,7 +99,7 @@ fn number(abi: ABI) -> u32 {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     use super::*;
 
@@ -92,7 +112,7 @@ mod tests {
         let parent = rustix::process::getppid().unwrap();
         rustix::process::test_kill_process(parent).unwrap();
         let jailed = move || {
-            let Files::Closed { abi } = close().unwrap() else {
+            let Files::Closed { abi } = close(Tcp::Closed).unwrap() else {
                 panic!("this kernel has no Landlock: a cell would refuse to start")
             };
             let denied = Some(libc::EACCES);
@@ -109,6 +129,26 @@ mod tests {
             if abi >= 6 {
                 let signalled = rustix::process::test_kill_process(parent);
                 assert_eq!(signalled, Err(rustix::io::Errno::PERM));
+            }
+        };
+        std::thread::spawn(jailed).join().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_may_connect_still_opens_and_binds_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let jailed = move || {
+            let Files::Closed { abi } = close(Tcp::Connect).unwrap() else {
+                panic!("this kernel has no Landlock")
+            };
+            TcpStream::connect(address).unwrap();
+            UdpSocket::bind("127.0.0.1:0").unwrap();
+            let denied = Some(libc::EACCES);
+            assert_eq!(std::fs::read_dir("/").unwrap_err().raw_os_error(), denied);
+            if abi >= 4 {
+                let bound = TcpListener::bind("127.0.0.1:0");
+                assert_eq!(bound.unwrap_err().raw_os_error(), denied);
             }
         };
         std::thread::spawn(jailed).join().unwrap();

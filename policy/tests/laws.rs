@@ -1,6 +1,11 @@
 //! Laws of `effective`, whatever is asked and whatever is ruled.
 
-use agentvm_policy::egress::{Cidr, RuleText};
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the report"
+)]
+
+use agentvm_policy::egress::{Cidr, Rule, RuleText};
 use agentvm_policy::{
     EgressAsk, Grants, LimitField, LimitRequest, Limits, Mode, PolicyRules, Request, Verdict,
     effective,
@@ -239,6 +244,9 @@ proptest! {
         prop_assert!(after.refused.len() <= before.refused.len());
         if before.refused.is_empty() {
             prop_assert_eq!(before.grants, after.grants);
+            prop_assert_eq!(before.egress.rules, after.egress.rules);
+            let kept = |network| after.egress.networks.contains(network);
+            prop_assert!(before.egress.networks.iter().all(kept));
         }
     }
 
@@ -257,6 +265,42 @@ proptest! {
             prop_assert!(allowed || audits);
             let strict = policies.iter().filter(|policy| policy.mode == Mode::Enforce);
             prop_assert!(strict.into_iter().all(|policy| policy.secret_mounts));
+        }
+    }
+
+    #[test]
+    fn a_rule_is_granted_only_where_every_enforce_policy_has_one_that_covers_it(
+        request in request(),
+        policies in policies(),
+    ) {
+        let verdict = effective(&request, &policies);
+        prop_assert_eq!(verdict.grants.network, !verdict.egress.rules.is_empty());
+        let strict = policies.iter().filter(|policy| policy.mode == Mode::Enforce);
+        for policy in strict {
+            let ceiling: Vec<Rule> = policy.egress.iter().flatten().map(|text| Rule::parse(text).unwrap()).collect();
+            for text in &verdict.egress.rules {
+                prop_assert!(Rule::parse(text).unwrap().is_within(&ceiling));
+            }
+            for network in &verdict.egress.networks {
+                prop_assert!(policy.networks.iter().any(|wider| wider.covers(*network)));
+            }
+        }
+        prop_assert!(verdict.egress.rules.is_empty() || !policies.is_empty());
+    }
+
+    #[test]
+    fn a_rule_is_refused_only_by_policies_that_do_not_cover_it(request in request(), policies in policies()) {
+        let verdict = effective(&request, &policies);
+        for refusal in verdict.refused.iter().chain(&verdict.audited) {
+            let egress = refusal.field.strip_prefix("spec.capabilities.network.egress[");
+            let (Some(rest), Some(name)) = (egress, &refusal.policy) else { continue };
+            let index: usize = rest.split(']').next().unwrap().parse().unwrap();
+            let rule = Rule::parse(&request.egress[index].rule).unwrap();
+            let short = |policy: &&PolicyRules| {
+                let open: Vec<Rule> = policy.egress.iter().flatten().map(|text| Rule::parse(text).unwrap()).collect();
+                &policy.name == name && !rule.is_within(&open)
+            };
+            prop_assert!(policies.iter().find(short).is_some(), "{:?}", refusal);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Refusal, Verdict};
-use crate::egress::{Cidr, EgressGrant, Rule, RuleText};
+use crate::egress::{Cidr, EgressGrant, Rule, RuleText, Scheme};
 use crate::guards::{Guard, is_on};
 use crate::{BadAsk, EgressAsk, Mode, PolicyRules};
 
@@ -152,7 +152,10 @@ const STEPS: [Step; 5] = [
         field: ".ports",
         take: |probe, own| probe.ports.clone_from(&own.ports),
         values: |text| match text.ports.as_slice() {
-            [] => vec![format!("the port of {}", scheme(text))],
+            [] => Scheme::parse(scheme(text))
+                .map(|scheme| scheme.port().to_string())
+                .into_iter()
+                .collect(),
             ports => ports.iter().map(u16::to_string).collect(),
         },
         there: " there",

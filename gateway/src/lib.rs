@@ -38,6 +38,7 @@ pub mod forward;
 mod guards;
 pub mod headers;
 pub mod inject;
+mod jail;
 mod ledger;
 pub mod limits;
 pub mod mask;
@@ -62,5 +63,5 @@ mod terms;
 mod used;
 pub mod vm;
 
-pub use run::{RunError, chain, run};
+pub use run::{Prepared, RunError, chain, prepare, run};
 pub use settings::{AccessLogTo, Settings};

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentvm_jail::{Jail, JailError};
 use agentvm_policy::budget;
 use rustls::RootCertStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,7 +25,7 @@ use crate::resolve::Resolver;
 use crate::serve::Service;
 use crate::settings::Settings;
 use crate::sockets::{DirError, OwnUser, Sockets};
-use crate::{api, channels, fence, name_servers, panics, roots};
+use crate::{api, channels, fence, jail, name_servers, panics, roots};
 
 /// How long what is in flight gets to end once the process is told to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -47,6 +48,9 @@ pub enum RunError {
     /// The resolver can't be built.
     #[error("names can't be resolved here: {0}")]
     Resolver(String),
+    /// The jail can't be entered.
+    #[error(transparent)]
+    Jail(#[from] JailError),
     /// The TLS library refused its own versions.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
@@ -84,31 +88,48 @@ pub fn run(settings: &Settings) -> Result<(), RunError> {
     runtime.block_on(serve(prepared))
 }
 
-/// What was opened while files could be.
+/// A jailed process that has everything open and has not heard anybody yet.
 #[derive(Debug)]
-struct Prepared {
+pub struct Prepared {
     sockets: Sockets,
     roots: RootCertStore,
     name_servers: Vec<std::net::SocketAddr>,
     access_log: Option<access_log::Output>,
     memory: Memory,
     threads: usize,
+    jail: Jail,
 }
 
-fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
+/// Does what needs files, then enters the jail. The very first thing of a gateway.
+///
+/// # Errors
+///
+/// [`RunError`]; the process must end then.
+pub fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
     let name_servers = if settings.name_servers.is_empty() {
         name_servers::of_system()?
     } else {
         settings.name_servers.clone()
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let sockets = Sockets::open(&settings.dir)?;
+    let roots = roots::read(settings.root_certificates.as_deref())?;
+    let access_log = access_log::open(&settings.access_log).map_err(RunError::AccessLog)?;
+    let memory = Memory::open()?;
+    // tokio makes a socket pair for signals once for each process: now, or the jail forbids it.
+    drop(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+    );
     Ok(Prepared {
-        sockets: Sockets::open(&settings.dir)?,
-        roots: roots::read(settings.root_certificates.as_deref())?,
+        sockets,
+        roots,
         name_servers,
-        access_log: access_log::open(&settings.access_log).map_err(RunError::AccessLog)?,
-        memory: Memory::open()?,
+        access_log,
+        memory,
         threads: cores.min(budget::GATEWAY_THREADS.usize()),
+        jail: jail::enter(settings.require_jail)?,
     })
 }
 
@@ -124,6 +145,7 @@ async fn serve(prepared: Prepared) -> Result<(), RunError> {
         access_log,
         memory,
         threads: _,
+        jail,
     } = prepared;
     let resolver =
         Resolver::new(&name_servers).map_err(|error| RunError::Resolver(error.to_string()))?;
@@ -134,7 +156,7 @@ async fn serve(prepared: Prepared) -> Result<(), RunError> {
     });
     let process = Arc::new(Process {
         instance: instance(),
-        jail_message: String::new(),
+        jail_message: jail.message,
         namespaces: Arc::new(Namespaces::new(ledger.clone())),
         channels: Arc::default(),
         ledger: ledger.clone(),

@@ -1,12 +1,15 @@
 //! One channel of a cell: requests of its VMs, by HTTP/2.
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 
 use agentvm_cell_api::gateway::{ERROR_HEADER, VM_HEADER, reset_of};
 use agentvm_policy::budget;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{HeaderValue, Request, Response};
 use http_body_util::combinators::MapErr;
 use http_body_util::{BodyExt as _, Either, Empty};
@@ -113,7 +116,7 @@ async fn stopped(stop_rx: &mut watch::Receiver<bool>) {
 async fn answer(service: &Service, vms: &Vms, request: Request<Incoming>) -> Answer {
     let mut stop_rx = service.stop_rx.clone();
     let forwarded = tokio::select! {
-        forwarded = forwarded(service, vms, request) => forwarded,
+        forwarded = contained(forwarded(service, vms, request)) => forwarded,
         // May be tried again: the next process knows the same rules.
         () = stopped(&mut stop_rx) => Err(Code::Internal.into()),
     };
@@ -122,6 +125,16 @@ async fn answer(service: &Service, vms: &Vms, request: Request<Incoming>) -> Ans
         Ok(answer) => answer.map(|body| Either::Left(body.map_err(told))),
         Err(refusal) => refused(&refusal),
     }
+}
+
+/// A panic is the end of its request, and of no other.
+async fn contained<T>(
+    forwarded: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    AssertUnwindSafe(forwarded)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_counted| Err(Code::Internal.into()))
 }
 
 async fn forwarded(
@@ -151,4 +164,18 @@ fn refused(refusal: &Refusal) -> Answer {
     let value = HeaderValue::from_static(code.as_str());
     answer.headers_mut().insert(ERROR_HEADER, value);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_request_with_a_code_that_may_be_tried_again() {
+        let panics = async { panic!("a bug of ours") };
+        let refused = contained::<()>(panics).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Internal);
+        let fine = contained(async { Ok(7) }).await;
+        assert_eq!(fine.ok(), Some(7));
+    }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use agentvm_cell_api::warden::JailLevel;
 use clap::Args;
 
 /// The port of name servers.
@@ -38,6 +39,9 @@ pub struct Settings {
         value_name = "-|FILE|none"
     )]
     pub access_log: AccessLogTo,
+    /// The weakest jail to run in: full, partial (no Landlock) or none.
+    #[arg(long, env = "AGENTVM_REQUIRE_JAIL", default_value = "full", value_parser = jail_level, value_name = "LEVEL")]
+    pub require_jail: JailLevel,
 }
 
 /// Where the access log goes.
@@ -60,6 +64,17 @@ impl FromStr for AccessLogTo {
             "-" => Self::Stdout,
             path => Self::File(path.into()),
         })
+    }
+}
+
+fn jail_level(text: &str) -> Result<JailLevel, String> {
+    match text {
+        "none" => Ok(JailLevel::None),
+        "partial" => Ok(JailLevel::Partial),
+        "full" => Ok(JailLevel::Full),
+        other => Err(format!(
+            "{other:?} is not a jail level: full, partial or none"
+        )),
     }
 }
 

@@ -40,6 +40,7 @@ bounds! {
     CHANNEL_STREAMS = Count(1 << 16), "Requests of one cell in flight", "waits";
     CHANNEL_BYTES = Bytes((1 << 31) - 1), "Bytes of all bodies of one cell that wait to be sent; each stream is bounded by itself", "waits";
     GATEWAY_BODY_BYTES = Bytes(4 << 20), "Rules and keys of one VM, as the agent brings them to the gateway", "refused";
+    GATEWAY_OPEN_FILES = Count(65_536), "Descriptors of the gateway, or as many as the container may have", "`connection-refused`";
     GATEWAY_THREADS = Count(4), "Threads that carry requests, and one a core at most", "waits";
     GATEWAY_HELPERS = Count(2), "Threads for what blocks", "waits";
     CHANNELS_PER_NAMESPACE = Count(2), "Channels of one cell to the gateway", "the oldest is closed";

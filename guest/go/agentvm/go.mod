@@ -1,0 +1,3 @@
+module agentvm.example/agentvm
+
+go 1.24

@@ -11,6 +11,7 @@ use crate::push::PushArgs;
 use crate::run::RunArgs;
 use crate::validate::ValidateArgs;
 use crate::version::VersionArgs;
+use crate::why::WhyArgs;
 
 /// Runs untrusted programs, each in its own sandbox, denied everything that its manifest
 /// and the policies do not both allow.
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Push(PushArgs),
     /// Checks manifests without a cluster: schema, rules, and what the policies would grant.
     Validate(ValidateArgs),
+    /// Says which rule or policy allows or refuses a request to the network, without a cluster.
+    Why(WhyArgs),
     /// Prints the version.
     Version(VersionArgs),
     /// Prints the completion script of a shell.

@@ -9,6 +9,7 @@ mod push;
 mod run;
 mod validate;
 mod version;
+mod why;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ fn perform(invocation: Invocation) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Push(args) => push::push(&args),
         Command::Validate(args) => validate::validate(&args),
+        Command::Why(args) => why::why(&args),
         Command::Version(args) => version::version(&args),
         Command::Completion(args) => completion::completion(&args, invocation.program),
         Command::Cluster(args) => cluster::cluster(args),

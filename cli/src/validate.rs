@@ -3,6 +3,9 @@
 mod judge;
 mod report;
 
+pub(crate) use judge::Cluster;
+pub(crate) use report::Problem;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -23,6 +23,7 @@ fn usage_errors_end_with_code_2() {
         &[][..],
         &["rnu"],
         &["validate"],
+        &["why", "-f", "vm.yaml", "GET"],
         &["push", "agent.wasm"],
         &["push", "agent.wasm", "UPPER CASE"],
         &[
@@ -69,7 +70,7 @@ fn version_is_told_to_people_and_programs() {
 fn completion_knows_every_public_command_and_every_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&agentvm(&["completion", shell]).stdout);
-        for command in ["run", "push", "validate", "version", "completion"] {
+        for command in ["run", "push", "validate", "why", "version", "completion"] {
             assert!(
                 script.contains(command),
                 "{shell} does not complete {command}"

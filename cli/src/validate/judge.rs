@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agentvm_crds::agentvm::EffectiveStatus;
 use agentvm_crds::validate::validate;
 use agentvm_crds::{AgentPolicy, AgentVM, GROUP, rules_for};
-use agentvm_policy::{Refusal, Verdict, effective};
+use agentvm_policy::{PolicyRules, Refusal, Verdict, effective};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ pub(crate) fn judge(documents: &[Document], default_namespace: &str) -> Report {
 }
 
 /// What the files say about a cluster.
-struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     default_namespace: &'a str,
     policies: Vec<AgentPolicy>,
     unreadable_policies: Vec<&'a str>,
@@ -41,7 +41,8 @@ struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    fn of(documents: &'a [Document], default_namespace: &'a str) -> Self {
+    /// Everything that stands for a cluster's objects in `documents`.
+    pub(crate) fn of(documents: &'a [Document], default_namespace: &'a str) -> Self {
         let of_kind = |kind: &'static str| {
             documents
                 .iter()
@@ -92,7 +93,12 @@ impl<'a> Cluster<'a> {
                     self.judge_vm(&document.value, namespace, &mut judged);
                 }
             }
-            Ok(Kind::Ours) => judged.problems = schema(&document.value),
+            Ok(Kind::Ours) => {
+                judged.problems = schema(&document.value);
+                if judged.problems.is_empty() && document.kind() == "AgentPolicy" {
+                    judged.problems.extend(unreadable(&document.value));
+                }
+            }
             Err(problem) => judged.problems.push(problem),
         }
         judged.outcome = if judged.problems.is_empty() {
@@ -120,15 +126,33 @@ impl<'a> Cluster<'a> {
             }
             Err(problem) => judged.problems.push(problem),
         }
-        judged.notes.extend(self.left_out());
-        judged.notes.extend(self.unknown_labels(namespace));
+        judged.notes.extend(self.notes(namespace));
         judged.notes.extend(self.missing_keys(value, namespace));
     }
 
     fn verdict(&self, vm: &AgentVM, namespace: &str) -> Result<Verdict, Problem> {
         let request = vm.request()?;
-        let rules = rules_for(&self.policies, &self.labels(namespace))?;
-        Ok(effective(&request, &rules))
+        Ok(effective(&request, &self.rules(namespace)?))
+    }
+
+    /// The AgentVM of `document`, where a cluster would take it.
+    pub(crate) fn vm(document: &Document) -> Result<AgentVM, Problem> {
+        match schema(&document.value).into_iter().next() {
+            Some(problem) => Err(problem),
+            None => decode(&document.value),
+        }
+    }
+
+    /// The rules of the policies that hold in `namespace`.
+    pub(crate) fn rules(&self, namespace: &str) -> Result<Vec<PolicyRules>, Problem> {
+        Ok(rules_for(&self.policies, &self.labels(namespace))?)
+    }
+
+    /// What the files do not tell of the policies in `namespace`.
+    pub(crate) fn notes(&self, namespace: &str) -> Vec<String> {
+        self.left_out()
+            .chain(self.unknown_labels(namespace))
+            .collect()
     }
 
     fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
@@ -181,6 +205,18 @@ fn keys(vm: &Value) -> Vec<(&'static str, &str, &str)> {
             keys.push(("ConfigMap", name, key));
         }
     }
+    for rule in list("/spec/capabilities/network/egress")
+        .into_iter()
+        .flatten()
+    {
+        let inject = rule.get("inject").and_then(Value::as_array);
+        let references = inject.into_iter().flatten();
+        for reference in references.filter_map(|header| header.get("secretKeyRef")) {
+            if let (Some(name), Some(key)) = (text(reference, "name"), text(reference, "key")) {
+                keys.push(("Secret", name, key));
+            }
+        }
+    }
     for mount in list("/spec/mounts").into_iter().flatten() {
         for (kind, source, field) in [
             ("ConfigMap", "configMap", "name"),
@@ -231,6 +267,12 @@ impl Kind {
             (Some(_) | None, _) => Ok(Self::Foreign),
         }
     }
+}
+
+/// What of a policy can't be read although its schema holds: every VM that it selects is refused.
+fn unreadable(value: &Value) -> Option<Problem> {
+    let policy: Result<AgentPolicy, Problem> = decode(value);
+    policy.and_then(|policy| Ok(policy.rules()?)).err()
 }
 
 /// What the CRD's schema and rules say.

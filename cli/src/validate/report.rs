@@ -112,12 +112,12 @@ impl fmt::Display for Judged {
     }
 }
 
-/// `, gets memory 64Mi, cpu 250m, ...`.
+/// `, gets memory 64Mi, cpu 250m, ...; may ask GET https://api.example.com:443 /v1/*`.
 fn grants(granted: &EffectiveStatus) -> String {
     let EffectiveStatus {
         limits,
         clock_resolution,
-        egress: _,
+        egress: rules,
         refused: _,
     } = granted;
     let LimitsSpec {
@@ -137,7 +137,7 @@ fn grants(granted: &EffectiveStatus) -> String {
     let quantity = |quantity: &Option<agentvm_crds::agentvm::Quantity>| {
         quantity.as_ref().map(|quantity| quantity.0.clone())
     };
-    [
+    let computes = [
         ("memory", quantity(memory), "unlimited"),
         ("cpu", quantity(cpu), "unlimited"),
         ("fuel", quantity(fuel), "unlimited"),
@@ -147,18 +147,23 @@ fn grants(granted: &EffectiveStatus) -> String {
         ("storage", quantity(storage), "none"),
         ("inodes", quantity(inodes), "none"),
         ("open files", quantity(open_files), "none"),
+        ("clock", clock_resolution.clone(), "1ms"),
+    ];
+    let asks = [
         ("connections", quantity(connections), "none"),
         ("egress", quantity(egress), "none"),
         ("egress rate", quantity(egress_rate), "none"),
-        ("clock", clock_resolution.clone(), "1ms"),
-    ]
-    .map(|(name, value, absent)| format!("{name} {}", value.as_deref().unwrap_or(absent)))
-    .iter()
-    .fold(", gets ".to_owned(), |text, part| {
-        if text.ends_with("gets ") {
-            text + part
-        } else {
-            text + ", " + part
-        }
-    })
+    ];
+    let has_network = !rules.is_empty();
+    let parts: Vec<String> = computes
+        .into_iter()
+        .chain(asks.into_iter().filter(|_| has_network))
+        .map(|(name, value, absent)| format!("{name} {}", value.as_deref().unwrap_or(absent)))
+        .collect();
+    let mut text = format!(", gets {}", parts.join(", "));
+    if has_network {
+        text.push_str("; may ask ");
+        text.push_str(&rules.join("; "));
+    }
+    text
 }

@@ -113,7 +113,7 @@ fn documents() -> impl Strategy<Value = Value> {
     let key = prop_oneof![
         4 => proptest::sample::select(vec![
             "image", "module", "configMap", "args", "env", "name", "value", "valueFrom", "limits", "memory", "timeout",
-            "capabilities", "clock", "resolution", "nodeSelector", "tolerations", "status", "conditions", "type",
+            "capabilities", "clock", "resolution", "network", "egress", "host", "methods", "paths", "inject", "header", "template", "secretKeyRef", "nodeSelector", "tolerations", "status", "conditions", "type",
         ]).prop_map(str::to_owned),
         1 => "[a-z]{1,4}",
     ];

@@ -117,7 +117,43 @@ fn k04_lists_maps_and_texts_are_bounded() {
             "spec.mounts[0].configMap.items: has 65 entries, at most 64 are allowed",
         ),
     ];
-    for (spec, expected) in cases {
+    let rule = |rule: Value| json!({"image": "a", "capabilities": {"network": {"egress": [rule]}}});
+    let host = "api.example.com";
+    let network = [
+        (
+            json!({"image": "a", "capabilities": {"network": {"egress": vec![json!({"host": host, "methods": ["GET"], "paths": ["*"]}); 33]}}}),
+            "spec.capabilities.network.egress: has 33 entries, at most 32 are allowed",
+        ),
+        (
+            rule(json!({"host": "a".repeat(256), "methods": ["GET"], "paths": ["*"]})),
+            "spec.capabilities.network.egress[0].host: has 256 characters, at most 255 are allowed",
+        ),
+        (
+            rule(json!({"host": host, "ports": vec![1; 17], "methods": ["GET"], "paths": ["*"]})),
+            "spec.capabilities.network.egress[0].ports: has 17 entries, at most 16 are allowed",
+        ),
+        (
+            rule(json!({"host": host, "methods": vec!["GET"; 8], "paths": ["*"]})),
+            "spec.capabilities.network.egress[0].methods: has 8 entries, at most 7 are allowed",
+        ),
+        (
+            rule(json!({"host": host, "methods": ["GET"], "paths": vec!["*"; 33]})),
+            "spec.capabilities.network.egress[0].paths: has 33 entries, at most 32 are allowed",
+        ),
+        (
+            rule(
+                json!({"host": host, "methods": ["GET"], "paths": [format!("/{}", "a".repeat(1024))]}),
+            ),
+            "spec.capabilities.network.egress[0].paths[0]: has 1025 characters, at most 1024 are allowed",
+        ),
+        (
+            rule(
+                json!({"host": host, "methods": ["GET"], "paths": ["*"], "inject": (0..9).map(|n| json!({"header": format!("H{n}"), "secretKeyRef": {"name": "k", "key": "t"}})).collect::<Vec<_>>()}),
+            ),
+            "spec.capabilities.network.egress[0].inject: has 9 entries, at most 8 are allowed",
+        ),
+    ];
+    for (spec, expected) in cases.into_iter().chain(network) {
         assert_eq!(said(&validate(&object("AgentVM", &spec))), [expected]);
     }
 }

@@ -17,9 +17,9 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// Added to a spec that has a module.
 #[rustfmt::skip]
-const BAD_FIELDS: [Row; 53] = [
+const BAD_FIELDS: [Row; 57] = [
     ("unknown field", "imgae: x", "spec.imgae"),
-    ("unknown capability", "capabilities: {network: {}}", "spec.capabilities.network"),
+    ("unknown capability", "capabilities: {process: {}}", "spec.capabilities.process"),
     ("unknown limit", "limits: {disk: 1Gi}", "spec.limits.disk"),
     ("Secret", "env: [{name: A, valueFrom: {secretKeyRef: {name: a, key: b}}}]", "secretKeyRef"),
     ("args as a string", "args: one", "spec.args"),
@@ -73,6 +73,11 @@ const BAD_FIELDS: [Row; 53] = [
      "mounts: [{path: /a, secret: {secretName: a, items: [{key: k, path: ../../etc/passwd}]}}]", "items[0].path relative"),
     ("an item in the mount's own place",
      "mounts: [{path: /a, configMap: {name: a, items: [{key: k, path: ..data}]}}]", "items[0].path .."),
+    ("f32 a rule of nothing", "capabilities: {network: {egress: [{}]}}", "spec.capabilities.network.egress[0].host methods paths"),
+    ("f32 rules that are a star", "capabilities: {network: {egress: ['*']}}", "spec.capabilities.network.egress[0]"),
+    ("a key for whoever has a name", "capabilities: {network: {egress: [{host: '*', methods: ['*'], paths: ['*'], \
+     inject: [{header: A, secretKeyRef: {name: k, key: t}}]}]}}", "spec.capabilities.network.egress[0].inject https"),
+    ("absurd egress", "limits: {egress: 2Ti}", "spec.limits.egress"),
     ("a mode of all bits", "mounts: [{path: /a, configMap: {name: a, defaultMode: 4095}}]", "spec.mounts[0].configMap.defaultMode 511"),
 ];
 

@@ -157,6 +157,9 @@ impl Agent {
         for ended in self.observed.take_ends() {
             self.ledger.ended(ended);
         }
+        for (uid, used) in self.observed.take_used() {
+            self.ledger.used(uid, &used);
+        }
     }
 
     fn wanted(&mut self, uid: &Uid) {

@@ -3,12 +3,14 @@
 //! A cluster implements them over the API server and registries ([`crate::kubernetes`],
 //! [`crate::registry`]), `agentvm run` over one file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_cell_api::cell::{VmSpec, VmStatus};
 use agentvm_cell_api::client::{CellClient, ClientError};
+use agentvm_cell_api::gateway::Denial;
 use agentvm_policy::EndReason;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -75,9 +77,47 @@ pub trait StatusSink: Send + Sync + 'static {
         previous: &'a [Condition],
     ) -> BoxFuture<'a, Result<(), Unanswered>>;
 
-    /// Tells that a change of mounted files does not reach the VM, once for each reason. The
-    /// object's status does not change by it.
-    fn warn_of_files<'a>(&'a self, want: &'a Arc<Want>, message: &'a str) -> BoxFuture<'a, ()>;
+    /// Tells what someone should look at while the VM runs on. The object's status does not change
+    /// by it.
+    fn warn<'a>(&'a self, want: &'a Arc<Want>, warning: &'a Warning) -> BoxFuture<'a, ()>;
+}
+
+/// What someone should look at while a VM runs on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// A change of mounted files does not reach it; told once for each reason.
+    FilesNotUpdated(String),
+    /// A rule for the network is closed, since a key that it adds can't be had; told once for each
+    /// reason.
+    KeysNotUpdated(String),
+    /// Its requests to one host were denied; told a few times in a window.
+    EgressDenied(Denial),
+}
+
+impl Warning {
+    /// Its reason, from a closed list.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::FilesNotUpdated(_) => "FilesNotUpdated",
+            Self::KeysNotUpdated(_) => "KeysNotUpdated",
+            Self::EgressDenied(_) => "EgressDenied",
+        }
+    }
+
+    /// One sentence on it.
+    pub fn message(&self) -> Cow<'_, str> {
+        match self {
+            Self::FilesNotUpdated(message) | Self::KeysNotUpdated(message) => {
+                Cow::Borrowed(message)
+            }
+            Self::EgressDenied(Denial {
+                count: 1, message, ..
+            }) => Cow::Borrowed(message),
+            Self::EgressDenied(Denial { count, message, .. }) => {
+                Cow::Owned(format!("{count} requests were denied, such as: {message}"))
+            }
+        }
+    }
 }
 
 /// Where modules' bytes come from.

@@ -10,6 +10,7 @@ use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus};
 use agentvm_policy::{PolicyRules, effective};
 
 use crate::desired::{Desired, Ruling, Uid, Want};
+use crate::egress::Terms;
 use crate::guards::{Guard, is_on};
 use crate::source::Source;
 
@@ -202,6 +203,7 @@ impl Catalogue {
             spec: self.shared_spec(vm),
             // What can't be read is refused by the ruling.
             mounts: vm.mounts().unwrap_or_default(),
+            terms: self.terms(vm, &ruling),
             grace: vm.grace_period().unwrap_or(agentvm_crds::DEFAULT_GRACE),
             effective: ruling.effective().map(Arc::new),
             ruling,
@@ -211,6 +213,24 @@ impl Catalogue {
                 == Some(assignment.epoch),
             namespace,
         })
+    }
+
+    /// What it may ask of hosts outside, shared with the want that has the same.
+    fn terms(&self, vm: &AgentVM, ruling: &Ruling) -> Option<Arc<Terms>> {
+        let Ruling::Granted(verdict) = ruling else {
+            return None;
+        };
+        // What can't be read is refused by the ruling.
+        let terms = Terms::of(&vm.egress().ok()?, verdict)?;
+        let old = vm
+            .metadata
+            .uid
+            .as_ref()
+            .and_then(|uid| self.desired.vms.get(uid)?.terms.clone());
+        Some(
+            old.filter(|old| **old == terms)
+                .unwrap_or_else(|| Arc::new(terms)),
+        )
     }
 
     /// The specification, shared with the want that has it already.

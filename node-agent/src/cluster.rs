@@ -4,8 +4,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentvm_cell_api::client::{CellClient, ClientError, WardenClient};
+use agentvm_cell_api::client::{CellClient, ClientError, GatewayClient, WardenClient};
 use agentvm_policy::EndReason;
+use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
 use crate::agent::{Agent, Input, Inputs};
@@ -13,6 +14,7 @@ use crate::catalogue::Change;
 use crate::execute::Executor;
 use crate::flags::Flags;
 use crate::identity::{Identity, IdentityError};
+use crate::kubernetes::facts::{self, Given};
 use crate::kubernetes::lease::{NodeLease, TakenOver};
 use crate::kubernetes::node::NodeReporter;
 use crate::kubernetes::objects::LiveObjects;
@@ -21,6 +23,7 @@ use crate::kubernetes::{self, ConnectError, watch};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::serve::{self, ListenError};
+use crate::watch_gateway;
 
 /// Between the words to the agent and to the warden, where both are told to end.
 const TOLD_TOGETHER: Duration = Duration::from_secs(2);
@@ -63,13 +66,15 @@ pub async fn run(flags: Flags, told: impl Future<Output = ()>) -> Result<(), Clu
         objects.clone(),
     ));
     let sink = Arc::new(LiveStatus::new(client.clone(), node));
-    let agent = Agent::new(node, Executor::new(warden.clone(), objects, registry, sink));
+    let gateway = flags.gateway_dir.as_deref().map(GatewayClient::of_dir);
+    let executor = Executor::new(warden.clone(), objects, registry, sink);
+    let agent = Agent::new(node, executor.with_gateway(gateway.clone()));
     let inputs = agent.inputs();
 
     let mut tasks = JoinSet::new();
     tasks.spawn(serve::serve(
         listener,
-        Metrics::new(warden.clone(), inputs.clone()),
+        Metrics::new(warden.clone(), inputs.clone()).with_gateway(gateway.clone()),
     ));
     let mut lease = NodeLease::new(
         client.clone(),
@@ -83,7 +88,19 @@ pub async fn run(flags: Flags, told: impl Future<Output = ()>) -> Result<(), Clu
     }
     tracing::info!(%node, holder = %identity.holder, "Lease is held");
 
-    let reporter = NodeReporter::new(client.clone(), warden.clone(), node, flags.capacity());
+    let reporter = NodeReporter::new(client.clone(), warden.clone(), node, flags.capacity())
+        .with_gateway(gateway.clone());
+    if let Some(gateway) = gateway {
+        let (facts_tx, facts_rx) = channel::channel(None);
+        let given = Given::new(&flags.cluster_cidrs, flags.listen);
+        tasks.spawn(facts::keep(
+            client.clone(),
+            node.to_owned(),
+            given,
+            facts_tx,
+        ));
+        tasks.spawn(watch_gateway::follow(gateway, facts_rx, inputs.clone()));
+    }
     tasks.spawn(reporter.clone().run());
     tasks.spawn(watch::policies(client.clone(), inputs.clone()));
     tasks.spawn(watch::namespaces(client.clone(), inputs.clone()));

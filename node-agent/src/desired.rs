@@ -8,6 +8,8 @@ use agentvm_crds::AskedMount;
 use agentvm_crds::agentvm::{AgentVMSpec, EffectiveStatus, RestartPolicy};
 use agentvm_policy::{Grants, Verdict};
 
+use crate::egress::Terms;
+use crate::mounts::{self, Object};
 use crate::source::Source;
 
 /// UID of an object: the key of everything that the agent keeps.
@@ -41,6 +43,8 @@ pub struct Want {
     pub source: Option<Source>,
     /// What it mounts; nothing where the specification is invalid.
     pub mounts: Vec<AskedMount>,
+    /// What it may ask of hosts outside; `None` where it may not ask anything.
+    pub terms: Option<Arc<Terms>>,
     /// Time between closing stdin and the stop.
     pub grace: Duration,
     /// What it may do.
@@ -82,6 +86,15 @@ impl Want {
         self.spec.restart_policy
     }
 
+    /// The objects whose content it is given, or the gateway for it.
+    pub fn objects(&self) -> BTreeSet<Object> {
+        let mut objects = mounts::objects(&self.namespace, &self.mounts);
+        if let Some(terms) = &self.terms {
+            objects.extend(terms.objects(&self.namespace));
+        }
+        objects
+    }
+
     /// What it may do, where it may run at all.
     pub fn grants(&self) -> Option<&Grants> {
         match &self.ruling {
@@ -115,7 +128,7 @@ pub fn needs_another_run(a: &AgentVMSpec, b: &AgentVMSpec) -> bool {
     } = a;
     let of_limits = |spec: &Option<agentvm_crds::agentvm::LimitsSpec>| {
         let limits = spec.clone().unwrap_or_default();
-        // `cpu`, `log_rate` and `log_total` are live.
+        // `cpu`, `log_rate`, `log_total` and those of the network are live.
         (
             limits.memory,
             limits.fuel,
@@ -125,10 +138,14 @@ pub fn needs_another_run(a: &AgentVMSpec, b: &AgentVMSpec) -> bool {
             limits.open_files,
         )
     };
+    // The network is live.
+    let clock = |capabilities: &Option<agentvm_crds::agentvm::Capabilities>| {
+        capabilities.as_ref().and_then(|asked| asked.clock.clone())
+    };
     *args != b.args
         || *env != b.env
         || *mounts != b.mounts
-        || *capabilities != b.capabilities
+        || clock(capabilities) != clock(&b.capabilities)
         || of_limits(limits) != of_limits(&b.limits)
 }
 
@@ -165,9 +182,14 @@ mod tests {
                 json!([{"path": "/a", "emptyDir": {"sizeLimit": "1Mi"}}]),
             ),
             (
-                "spec.capabilities",
-                json!({}),
-                json!({"clock": {"resolution": "1us"}}),
+                "spec.capabilities.clock",
+                json!({"resolution": "1ms"}),
+                json!({"resolution": "1us"}),
+            ),
+            (
+                "spec.capabilities.network",
+                json!({"egress": []}),
+                json!({"egress": [{"host": "api.example.com", "methods": ["GET"], "paths": ["*"]}]}),
             ),
             ("spec.limits.memory", json!("1Mi"), json!("2Mi")),
             ("spec.limits.cpu", json!("100m"), json!("200m")),
@@ -178,6 +200,9 @@ mod tests {
             ("spec.limits.storage", json!("1Mi"), json!("2Mi")),
             ("spec.limits.inodes", json!("16"), json!("1k")),
             ("spec.limits.openFiles", json!("8"), json!("64")),
+            ("spec.limits.connections", json!("8"), json!("64")),
+            ("spec.limits.egress", json!("8"), json!("64")),
+            ("spec.limits.egressRate", json!("1Ki"), json!("2Ki")),
             ("spec.suspend", json!(false), json!(true)),
             ("spec.restartPolicy", json!("Never"), json!("Always")),
             ("spec.terminationGracePeriod", json!("1s"), json!("2s")),

@@ -1,13 +1,14 @@
 //! Carries out one action: thin, and without any decision of its own.
 
 mod fetches;
+mod network;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_cell_api::cell::{VmList, VmSpec};
-use agentvm_cell_api::client::{CellClient, ClientError, WardenClient};
+use agentvm_cell_api::client::{CellClient, ClientError, GatewayClient, WardenClient};
 use agentvm_cell_api::problem::Reason;
 use agentvm_cell_api::warden::{Cell, Module};
 use agentvm_crds::conditions::ImageReason;
@@ -36,6 +37,8 @@ const READS_AT_ONCE: usize = 8;
 const LOOKS_AT_ONCE: usize = 4;
 /// How long a cell may take to say what its VMs use.
 const USAGE_WITHIN: Duration = Duration::from_secs(2);
+/// Requests to the gateway at once.
+const PUTS_AT_ONCE: usize = 32;
 /// Status writes on their way at once.
 const WRITES_AT_ONCE: usize = 64;
 
@@ -43,6 +46,8 @@ const WRITES_AT_ONCE: usize = 64;
 pub struct Executor {
     /// The warden of this node.
     pub warden: WardenClient,
+    /// The gateway of this node, where it has one.
+    pub gateway: Option<GatewayClient>,
     objects: Arc<dyn Objects>,
     modules: Arc<dyn Modules>,
     sink: Arc<dyn StatusSink>,
@@ -51,6 +56,7 @@ pub struct Executor {
     reads: Semaphore,
     writes: Semaphore,
     looks: Semaphore,
+    puts: Semaphore,
 }
 
 impl std::fmt::Debug for Executor {
@@ -94,6 +100,7 @@ impl Executor {
     ) -> Self {
         Self {
             warden,
+            gateway: None,
             objects,
             modules,
             sink,
@@ -102,7 +109,14 @@ impl Executor {
             reads: Semaphore::new(READS_AT_ONCE),
             writes: Semaphore::new(WRITES_AT_ONCE),
             looks: Semaphore::new(LOOKS_AT_ONCE),
+            puts: Semaphore::new(PUTS_AT_ONCE),
         }
+    }
+
+    /// The same, on a node with a gateway.
+    #[must_use]
+    pub fn with_gateway(self, gateway: Option<GatewayClient>) -> Self {
+        Self { gateway, ..self }
     }
 
     /// The same, with runs started and deleted in another way.
@@ -143,10 +157,22 @@ impl Executor {
                 Outcome::Updated { uid, result }
             }
             Action::ReadContent { object } => self.read_content(object).await,
-            Action::WarnOfFiles { want, message } => {
-                tracing::warn!(namespace = %want.namespace, vm = %want.name, %message, "mounted files were not updated");
-                self.sink.warn_of_files(&want, &message).await;
+            Action::Warn { want, warning } => {
+                let (reason, message) = (warning.reason(), warning.message());
+                tracing::warn!(namespace = %want.namespace, vm = %want.name, reason, %message, "VM needs a look");
+                self.sink.warn(&want, &warning).await;
                 return Yield::Nothing;
+            }
+            Action::PutRules(put) => {
+                let result = self.put_rules(&put).await;
+                Outcome::RulesGiven {
+                    uid: put.want.uid.clone(),
+                    result,
+                }
+            }
+            Action::DropRules { uid } => {
+                let result = self.drop_rules(&uid).await;
+                Outcome::RulesTaken { uid, result }
             }
             Action::StopVm {
                 uid, grace, cause, ..

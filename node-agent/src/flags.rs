@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use agentvm_crds::quantity;
+use agentvm_policy::egress::Cidr;
 
 use crate::capacity::{self, Capacity, Overcommit};
 
@@ -26,6 +27,20 @@ pub struct Flags {
         default_value = "/run/agentvm"
     )]
     pub run_dir: PathBuf,
+    /// The gateway's directory: its socket is DIR/gateway.sock. Without it, VMs that ask for
+    /// network are not started here.
+    #[arg(long, env = "AGENTVM_GATEWAY_DIR", value_name = "DIR")]
+    pub gateway_dir: Option<PathBuf>,
+    /// A range of addresses of the cluster, such as that of its Services, which stays closed to
+    /// every VM; may be given several times. The node's own addresses, its Pods' and that of the
+    /// API server are known.
+    #[arg(
+        long = "cluster-cidr",
+        env = "AGENTVM_CLUSTER_CIDRS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub cluster_cidrs: Vec<Cidr>,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(
         long,

@@ -15,6 +15,8 @@ pub(crate) enum Guard {
     Survey,
     /// An older epoch than the one that runs changes nothing.
     Epoch,
+    /// No VM that may ask for network starts before the gateway has its rules.
+    RulesFirst,
     /// No namespace fetches and compiles in all places.
     FetchLeft,
 }

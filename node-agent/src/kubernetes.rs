@@ -1,6 +1,7 @@
 //! The cluster's half: objects come from the API server, and status goes there.
 
 pub mod events;
+pub mod facts;
 pub mod lease;
 pub mod node;
 pub mod objects;

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use agentvm_cell_api::cell::{FilesystemOperations, Usage, VmState};
+use agentvm_cell_api::gateway;
 use agentvm_crds::agentvm::Phase;
 use agentvm_policy::{EndReason, LimitField};
 
 use crate::clock::Moment;
 use crate::desired::{Desired, Ruling, Uid};
+use crate::egress;
 use crate::observed::{Ended, Observed, Record, Run};
 
 /// How long the series of a VM that ended stay.
@@ -24,6 +26,7 @@ pub struct Ledger {
 #[derive(Clone, Debug, Default)]
 struct Entry {
     past: Usage,
+    past_network: gateway::Usage,
     exits: BTreeMap<EndReason, u64>,
     row: Option<Row>,
     over_since: Option<Moment>,
@@ -59,6 +62,10 @@ pub struct Row {
     pub exits: BTreeMap<EndReason, u64>,
     /// What its runs that ended have used; the current one comes on top.
     pub past: Usage,
+    /// What it has used of the network that no gateway counts any more; the rest comes on top.
+    pub past_network: gateway::Usage,
+    /// Whether it may make requests.
+    pub has_network: bool,
     /// Its memory limit, where it is decided.
     pub memory_limit_bytes: Option<u64>,
     /// What its files may hold, where it has mounts and that is decided.
@@ -85,6 +92,12 @@ impl Ledger {
         let entry = self.entries.entry(uid).or_default();
         *entry.exits.entry(end.reason).or_default() += 1;
         entry.past = sum(&entry.past, &end.usage);
+    }
+
+    /// What was used of the network is no longer counted by a gateway.
+    pub fn used(&mut self, uid: Uid, used: &gateway::Usage) {
+        let entry = self.entries.entry(uid).or_default();
+        entry.past_network = egress::sum(&entry.past_network, used);
     }
 
     /// How everything is now; forgets what ended long ago.
@@ -168,12 +181,14 @@ fn row(uid: &Uid, record: &Record, desired: &Desired, entry: &Entry, now: Moment
         restarts: record.restarts,
         exits: entry.exits.clone(),
         past: entry.past.clone(),
+        past_network: entry.past_network.clone(),
+        has_network: verdict.is_some_and(|verdict| verdict.grants.network),
         memory_limit_bytes: limits.map(|limits| limits.memory_bytes),
         storage_limit: limits.filter(|_| has_mounts).map(|limits| StorageLimit {
             bytes: limits.storage_bytes,
             inodes: limits.inodes,
         }),
-        limits_pressure: record.limits_pressure.told(now),
+        limits_pressure: record.limits_pressure(now),
         audited: verdict.map_or(0, |verdict| verdict.audited.len()),
     }
 }

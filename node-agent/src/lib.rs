@@ -10,6 +10,7 @@
 //! | [`agent::Agent::run`] | changes, notices, outcomes | actions |
 //! | one task for each action ([`execute`]) | an action | one outcome |
 //! | one task for each cell ([`watch_cells`]) | the cell's list, by long poll | notices |
+//! | [`watch_gateway::follow`] | the gateway's reports, by long poll; facts of the node | notices |
 //! | watches ([`kubernetes`]) | the API server | changes |
 //! | Lease and `AgentNode` ([`kubernetes`]) | the clock, the warden's facts | heartbeats |
 //! | [`serve`] | scrapes and probes | metrics |
@@ -22,6 +23,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod cluster;
 pub mod desired;
+pub mod egress;
 pub mod environment;
 pub mod execute;
 pub mod expand;
@@ -42,3 +44,4 @@ pub mod serve;
 pub mod source;
 pub mod stop;
 pub mod watch_cells;
+pub mod watch_gateway;

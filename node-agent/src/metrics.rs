@@ -4,6 +4,7 @@
 //! use from the cells. Labels are object names and closed sets, never a guest's text.
 
 mod exposition;
+mod gateways;
 mod latency;
 mod panics;
 mod render;
@@ -12,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_cell_api::cell::Stats;
-use agentvm_cell_api::client::{CellClient, WardenClient};
+use agentvm_cell_api::client::{CellClient, GatewayClient, WardenClient};
+use agentvm_cell_api::gateway::{self, Vms};
 use agentvm_cell_api::warden::{Cell, Info};
 use tokio::sync::{Mutex, oneshot};
 
+use self::gateways::Gateways;
 use self::latency::Latencies;
 use self::panics::HostPanics;
 use crate::agent::{Input, Inputs};
@@ -30,6 +33,7 @@ const STATS_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Metrics {
     warden: WardenClient,
+    gateway: Option<GatewayClient>,
     inputs: Inputs,
     counted: Arc<Mutex<Counted>>,
 }
@@ -39,6 +43,7 @@ pub struct Metrics {
 pub(crate) struct Counted {
     latencies: Latencies,
     panics: HostPanics,
+    gateways: Gateways,
 }
 
 impl Counted {
@@ -46,6 +51,7 @@ impl Counted {
     fn observe(&mut self, gathered: &Gathered) {
         self.latencies.observe(gathered);
         self.panics.observe(&gathered.cells);
+        self.gateways.observe(gathered.gateway.as_ref());
     }
 }
 
@@ -55,6 +61,9 @@ pub(crate) struct Gathered {
     pub(crate) snapshot: Snapshot,
     pub(crate) cells: Vec<(Cell, Stats)>,
     pub(crate) warden: Option<Info>,
+    /// Whether the node should have a gateway.
+    pub(crate) has_gateway: bool,
+    pub(crate) gateway: Option<(gateway::Info, Vms)>,
 }
 
 impl Metrics {
@@ -62,9 +71,16 @@ impl Metrics {
     pub fn new(warden: WardenClient, inputs: Inputs) -> Self {
         Self {
             warden,
+            gateway: None,
             inputs,
             counted: Arc::default(),
         }
+    }
+
+    /// The same, on a node with a gateway.
+    #[must_use]
+    pub fn with_gateway(self, gateway: Option<GatewayClient>) -> Self {
+        Self { gateway, ..self }
     }
 
     /// The exposition, in Prometheus' text format.
@@ -98,7 +114,9 @@ impl Metrics {
     }
 
     async fn gather(&self) -> Gathered {
+        // What a run has used is here or there: of one that ends in between nothing counts twice.
         let snapshot = self.snapshot().await.unwrap_or_default();
+        let gateway = self.ask_gateway().await;
         let asked = futures::future::join(self.warden.info(), self.warden.cells());
         let (info, cells) = tokio::time::timeout(STATS_WITHIN, asked).await.ok().unzip();
         let cells = cells.and_then(Result::ok).unwrap_or_default().cells;
@@ -111,6 +129,15 @@ impl Metrics {
             snapshot,
             cells: stats.await.into_iter().flatten().collect(),
             warden: info.and_then(Result::ok),
+            has_gateway: self.gateway.is_some(),
+            gateway,
         }
+    }
+
+    async fn ask_gateway(&self) -> Option<(gateway::Info, Vms)> {
+        let gateway = self.gateway.as_ref()?;
+        let asked = futures::future::try_join(gateway.info(), gateway.vms());
+        let answered = tokio::time::timeout(STATS_WITHIN, asked).await;
+        answered.ok()?.ok()
     }
 }

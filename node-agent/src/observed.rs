@@ -7,6 +7,7 @@
 mod adopt;
 mod cells;
 pub mod files;
+pub mod network;
 mod outcome;
 pub mod pressure;
 mod record;
@@ -15,9 +16,11 @@ mod settle;
 use std::collections::BTreeMap;
 
 use agentvm_cell_api::cell::{End, VmStatus};
+use agentvm_cell_api::gateway;
 use agentvm_cell_api::warden::EndedCell;
 
 pub use self::files::{LiveFiles, Reading};
+pub use self::network::{Gateway, Given, Held, Network};
 pub use self::pressure::{LimitsPressure, Pressure};
 pub use self::record::{Gone, ReadyModule, Record, Retry, Run, StopCause, Told, Unsettled, Verb};
 use crate::backoff::Backoff;
@@ -42,12 +45,16 @@ pub struct Observed {
     pub readings: BTreeMap<Object, Reading>,
     /// Cells by namespace.
     pub cells: BTreeMap<String, CellState>,
+    /// The gateway; `None` while none answers.
+    pub gateway: Option<Gateway>,
     /// The last cell of each namespace that ended before the agent started, where the warden knows.
     ended_before: BTreeMap<String, EndedCell>,
     /// Since when the cells run that the agent found when it started, Unix milliseconds.
     found: BTreeMap<String, u64>,
     /// Runs that ended since they were last taken.
     ends: Vec<Ended>,
+    /// What runs have used of the network that is no longer counted by a gateway.
+    used: Vec<(Uid, gateway::Usage)>,
 }
 
 /// One run that ended, for the ledger.
@@ -68,8 +75,15 @@ impl Observed {
                     let key = report::key(want, record, now);
                     want.released || key.is_none() || key == record.told.key
                 });
-                told && !record.told.busy && !record.is_live() && record.busy != Some(Verb::Start)
+                let is_over = !record.is_live() && !record.network.is_leaving();
+                told && !record.told.busy && is_over && record.busy != Some(Verb::Start)
             })
+    }
+
+    /// Takes what runs have used of the network since the last call, as far as no gateway counts
+    /// it any more.
+    pub fn take_used(&mut self) -> Vec<(Uid, gateway::Usage)> {
+        std::mem::take(&mut self.used)
     }
 
     /// Takes the runs that ended since the last call.
@@ -165,6 +179,24 @@ pub enum Notice {
         /// How it ended, where the warden knows.
         ended: Option<EndedCell>,
     },
+    /// The gateway answers and knows its node.
+    GatewayUp {
+        /// Which process it is.
+        instance: String,
+        /// The VMs that have rules there.
+        vms: BTreeMap<Uid, gateway::Usage>,
+    },
+    /// The gateway does not answer any more.
+    GatewayAway,
+    /// What VMs have used of the network.
+    NetworkUsed {
+        /// The process that says so.
+        instance: String,
+        /// By UID.
+        vms: BTreeMap<Uid, gateway::Usage>,
+    },
+    /// The gateway refused requests.
+    Denied(Vec<gateway::Denial>),
 }
 
 /// What came of an action.
@@ -195,6 +227,20 @@ pub enum Outcome {
         uid: Uid,
         /// As the cell has it, or why not.
         result: Result<VmStatus, StartFailure>,
+    },
+    /// Of `PutRules`.
+    RulesGiven {
+        /// Which VM.
+        uid: Uid,
+        /// What the gateway has now, or why not.
+        result: Given,
+    },
+    /// Of `DropRules`.
+    RulesTaken {
+        /// Which VM.
+        uid: Uid,
+        /// What it had used, where the gateway knew it, or why the call failed.
+        result: Result<Option<gateway::Usage>, String>,
     },
     /// Of `UpdateLive`.
     Updated {

@@ -3,6 +3,7 @@
 //! [`Plan::between`] is pure. It names at most one action for each VM beside one status
 //! write, and none that is already on its way, so planning twice changes nothing.
 
+mod network;
 mod vm;
 
 #[cfg(test)]
@@ -15,10 +16,12 @@ use std::time::Duration;
 use agentvm_cell_api::cell::VmSpec;
 use agentvm_policy::Grants;
 
+use crate::border::Warning;
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid, Want};
+use crate::egress::{OfRun, Terms};
 use crate::guards::{Guard, is_on};
-use crate::mounts::Object;
+use crate::mounts::{Contents, Object};
 use crate::observed::files::first_read;
 use crate::observed::{CellState, Fetch, Observed, ReadyModule, StopCause};
 use crate::report::Report;
@@ -72,12 +75,19 @@ pub enum Action {
         /// Which object.
         object: Object,
     },
-    /// Tell that a change of mounted files does not reach a VM.
-    WarnOfFiles {
+    /// Tell what someone should look at.
+    Warn {
         /// The VM's object.
         want: Arc<Want>,
-        /// Why.
-        message: String,
+        /// What.
+        warning: Warning,
+    },
+    /// Read the keys that are not known and give the gateway a VM's rules.
+    PutRules(Box<PutRules>),
+    /// Have the gateway forget a VM, and say what it has used.
+    DropRules {
+        /// Which VM.
+        uid: Uid,
     },
     /// Close a VM's stdin, and stop it when its grace is over.
     StopVm {
@@ -140,6 +150,21 @@ pub struct Start {
     pub grants: Grants,
 }
 
+/// Rules on their way to the gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PutRules {
+    /// The object.
+    pub want: Arc<Want>,
+    /// What it may ask.
+    pub terms: Arc<Terms>,
+    /// The keys that are known already.
+    pub known: Contents,
+    /// What only the run knows.
+    pub run: OfRun,
+    /// The gateway that they are for; `None` while none answers.
+    pub instance: Option<String>,
+}
+
 impl Action {
     /// True where it only changes what the agent remembers.
     pub fn is_bookkeeping(&self) -> bool {
@@ -163,7 +188,9 @@ impl Action {
             | Self::DropRecord { .. }
             | Self::RenewRecord { .. }
             | Self::ReadContent { .. }
-            | Self::WarnOfFiles { .. } => None,
+            | Self::Warn { .. }
+            | Self::PutRules(_)
+            | Self::DropRules { .. } => None,
         }
     }
 
@@ -189,15 +216,11 @@ impl Plan {
             return draft.plan;
         }
         for (uid, record) in &observed.vms {
-            vm::plan(
-                uid,
-                desired.vms.get(uid),
-                record,
-                desired,
-                observed,
-                &mut draft,
-            );
+            let want = desired.vms.get(uid);
+            network::plan(uid, want, record, observed, &mut draft);
+            vm::plan(uid, want, record, desired, observed, &mut draft);
         }
+        network::forget_strays(observed, &mut draft);
         for (namespace, cell) in &observed.cells {
             if let CellState::Up {
                 idle_since: Some(since),

@@ -90,7 +90,7 @@ pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
         Run::Ended { .. } | Run::None => Limits::default(),
     };
     Some(Report {
-        pressing: pressing::pressing(&key.limits_pressure, &limits),
+        pressing: pressing::pressing(&key.limits_pressure, &limits, record.network.sent()),
         news: key.news(record.told.key.as_ref()),
         key,
         released_epoch: match told {
@@ -110,6 +110,10 @@ pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
 }
 
 fn told(want: &Want, record: &Record, now: Moment) -> Option<Told> {
+    // What it used of the network is told with its end, and asked for now.
+    if record.network.is_leaving() {
+        return None;
+    }
     if record.finished {
         return Some(finished(record));
     }
@@ -213,7 +217,7 @@ fn key_of(want: &Want, record: &Record, told: &Told, now: Moment) -> Key {
         effective: effective(want, record),
         storage_pressure: matches!(told, Told::Running) && record.pressure.is_told(now),
         limits_pressure: match told {
-            Told::Running => record.limits_pressure.told(now),
+            Told::Running => record.limits_pressure(now),
             Told::Suspended
             | Told::BackOff(..)
             | Told::Released(_)
@@ -277,7 +281,7 @@ impl Report {
     #[must_use]
     pub fn with_usage(mut self, usage: &Usage) -> Self {
         for one in &mut self.pressing {
-            one.used = pressing::used(one.field, usage);
+            one.used = pressing::used(one.field, usage).or(one.used);
         }
         self
     }

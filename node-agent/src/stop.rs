@@ -19,9 +19,11 @@ pub fn must_stop(want: &Want, spec: &VmSpec, from: Option<&AgentVMSpec>) -> Opti
     if matches!(want.ruling, Ruling::Refused(_)) {
         return Some(StopCause::Refused);
     }
+    // Rules are live, but a run that began without any has no way to the gateway.
+    let gets_network = want.grants().is_some_and(|grants| grants.network) && !spec.grants.network;
     let changed = match from {
         Some(from) => needs_another_run(from, &want.spec),
         None => environment::runs_otherwise(spec, want),
     };
-    changed.then_some(StopCause::Changed)
+    (changed || gets_network).then_some(StopCause::Changed)
 }

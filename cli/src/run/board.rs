@@ -1,13 +1,14 @@
 //! Where the core's status reports go: a board that the end of the run is read from. What a
 //! person should know at once is said at once.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use agentvm_cell_api::gateway::Denial;
 use agentvm_crds::AgentVMStatus;
 use agentvm_crds::agentvm::Phase;
 use agentvm_crds::conditions::ConditionType;
-use agentvm_node_agent::border::{StatusSink, Unanswered};
+use agentvm_node_agent::border::{StatusSink, Unanswered, Warning};
 use agentvm_node_agent::desired::{Uid, Want};
 use agentvm_node_agent::report::Report;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -21,6 +22,8 @@ use crate::print::{self, Output};
 #[derive(Debug)]
 pub(super) struct Board {
     statuses: watch::Sender<BTreeMap<Uid, AgentVMStatus>>,
+    /// Denials that were said, by VM, host and code.
+    said: Mutex<BTreeSet<(Uid, String, String)>>,
     output: Output,
 }
 
@@ -29,6 +32,7 @@ impl Board {
     pub(super) fn new(output: Output) -> Self {
         Self {
             statuses: watch::Sender::new(BTreeMap::new()),
+            said: Mutex::default(),
             output,
         }
     }
@@ -43,6 +47,16 @@ impl Board {
                     .all(|uid| statuses.get(uid).is_some_and(is_over))
             })
             .await;
+    }
+
+    fn is_news(&self, uid: &Uid, warning: &Warning) -> bool {
+        match warning {
+            Warning::FilesNotUpdated(_) | Warning::KeysNotUpdated(_) => true,
+            Warning::EgressDenied(Denial { host, code, .. }) => {
+                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                said.insert((uid.clone(), host.clone(), code.clone()))
+            }
+        }
     }
 
     /// The latest status of a VM; empty where nothing was reported.
@@ -75,8 +89,15 @@ impl StatusSink for Board {
         .boxed()
     }
 
-    /// What is mounted comes from files that are read once: nothing changes while a VM runs.
-    fn warn_of_files<'a>(&'a self, _want: &'a Arc<Want>, _message: &'a str) -> BoxFuture<'a, ()> {
+    /// What is mounted, and the keys of rules, come from files that are read once: of what changes
+    /// while a VM runs, only denials are left. Each host and reason is said once.
+    fn warn<'a>(&'a self, want: &'a Arc<Want>, warning: &'a Warning) -> BoxFuture<'a, ()> {
+        if self.is_news(&want.uid, warning) {
+            let (namespace, name) = (&want.namespace, &want.name);
+            let (reason, message) = (warning.reason(), warning.message());
+            let line = format!("agentvm: {namespace}/{name}: {reason}: {message}");
+            print::remark(self.output, &line);
+        }
         std::future::ready(()).boxed()
     }
 }

@@ -84,12 +84,12 @@ impl LimitsReason {
             LimitField::Fuel => Some(Self::FuelPressure),
             LimitField::LogTotal => Some(Self::LogPressure),
             LimitField::Storage => Some(Self::StoragePressure),
+            LimitField::Egress => Some(Self::EgressPressure),
             LimitField::Timeout
             | LimitField::LogRate
             | LimitField::Inodes
             | LimitField::OpenFiles
             | LimitField::Connections
-            | LimitField::Egress
             | LimitField::EgressRate => None,
         }
     }

@@ -60,10 +60,14 @@ reasons! {
         ConfigMapNotFound,
         /// A ConfigMap or Secret that it names has no such key. Tried again.
         KeyNotFound,
-        /// A Secret that it mounts does not exist. Tried again.
+        /// A Secret that it names does not exist. Tried again.
         SecretNotFound,
         /// The agents may not read Secrets in its namespace: it has not opted in. Tried again.
         SecretForbidden,
+        /// A key that the gateway adds to its requests is no text for a header. Tried again.
+        InvalidKey,
+        /// It asks for network, and its node has no gateway that answers. Tried again.
+        GatewayUnavailable,
         /// What its ConfigMaps and Secrets hold is more than its limits allow. Tried again.
         StorageLimit,
         /// Its mounts can't be made into one tree, such as a mount below a file.
@@ -86,6 +90,8 @@ impl ImageReason {
             | Self::KeyNotFound
             | Self::SecretNotFound
             | Self::SecretForbidden
+            | Self::InvalidKey
+            | Self::GatewayUnavailable
             | Self::StorageLimit => true,
             Self::Ready
             | Self::InvalidMounts
@@ -117,6 +123,8 @@ reasons! {
         LogPressure,
         /// `limits.storage`.
         StoragePressure,
+        /// `limits.egress`.
+        EgressPressure,
         /// More than one; the message names them.
         SeveralLimits,
     }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 
+use crate::border::Warning;
 use crate::desired::Want;
 use crate::report::{News, Report};
 
@@ -43,16 +44,15 @@ impl Events {
         }
     }
 
-    /// Publishes that a change of mounted files does not reach the VM.
-    pub async fn warn_of_files(&self, want: &Want, message: &str) {
-        self.about(
-            want,
-            EventType::Warning,
-            "FilesNotUpdated",
-            "Update",
-            message,
-        )
-        .await;
+    /// Publishes what someone should look at while the VM runs on.
+    pub async fn warn(&self, want: &Want, warning: &Warning) {
+        let action = match warning {
+            Warning::FilesNotUpdated(_) | Warning::KeysNotUpdated(_) => "Update",
+            Warning::EgressDenied(_) => "Request",
+        };
+        let (reason, message) = (warning.reason(), warning.message());
+        self.about(want, EventType::Warning, reason, action, &message)
+            .await;
     }
 
     async fn about(

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use agentvm_cell_api::client::WardenClient;
+use agentvm_cell_api::client::{GatewayClient, WardenClient};
+use agentvm_cell_api::gateway;
 use agentvm_cell_api::warden::{Info, JailLevel};
 use agentvm_crds::agentnode::{AgentNode, AgentNodeStatus, Jail, JailLevel as Level, NodeCapacity};
 use agentvm_policy::LimitField;
@@ -27,6 +28,7 @@ const MIB: u64 = 1 << 20;
 pub struct NodeReporter {
     client: Client,
     warden: WardenClient,
+    gateway: Option<GatewayClient>,
     name: String,
     capacity: Capacity,
 }
@@ -45,17 +47,23 @@ impl NodeReporter {
         Self {
             client,
             warden,
+            gateway: None,
             name: name.to_owned(),
             capacity,
         }
+    }
+
+    /// The same, for a node with a gateway.
+    #[must_use]
+    pub fn with_gateway(self, gateway: Option<GatewayClient>) -> Self {
+        Self { gateway, ..self }
     }
 
     /// Reports whenever something changed, for ever.
     pub async fn run(self) {
         let mut told: Option<AgentNodeStatus> = None;
         loop {
-            let mut status =
-                self.status(self.warden.info().await.map_err(|error| error.to_string()));
+            let mut status = self.status().await;
             keep_transitions(&mut status, told.as_ref());
             if told.as_ref() != Some(&status) {
                 match self.report(&status).await {
@@ -71,13 +79,25 @@ impl NodeReporter {
 
     /// Reports once more, at once: before the node lets go of its VMs, nobody may place any here.
     pub async fn report_now(&self) {
-        let info = self.warden.info().await.map_err(|error| error.to_string());
-        if let Err(error) = self.report(&self.status(info)).await {
+        if let Err(error) = self.report(&self.status().await).await {
             tracing::warn!(node = %self.name, error = %say(&error), "AgentNode was not written");
         }
     }
 
-    fn status(&self, info: Result<Info, String>) -> AgentNodeStatus {
+    async fn status(&self) -> AgentNodeStatus {
+        let info = self.warden.info().await.map_err(|error| error.to_string());
+        let gateway = match &self.gateway {
+            Some(gateway) => Some(gateway.info().await.map_err(|error| error.to_string())),
+            None => None,
+        };
+        self.status_of(info, gateway)
+    }
+
+    fn status_of(
+        &self,
+        info: Result<Info, String>,
+        gateway: Option<Result<gateway::Info, String>>,
+    ) -> AgentNodeStatus {
         let (ready, reason, message) = match &info {
             Ok(info) if info.stopping => (
                 "False",
@@ -94,7 +114,10 @@ impl NodeReporter {
             ),
         };
         let info = info.ok();
-        let mut conditions = vec![condition("Ready", ready, reason, message)];
+        let mut conditions = vec![
+            condition("Ready", ready, reason, message),
+            gateway_answers(gateway),
+        ];
         let shortage = info.as_ref().map(|info| info.shortage.as_str());
         if let Some(shortage) = shortage.filter(|shortage| !shortage.is_empty()) {
             let message = agentvm_crds::conditions::sentence(shortage);
@@ -145,6 +168,31 @@ impl NodeReporter {
         }
         object
     }
+}
+
+/// Whether VMs that ask for network can run here.
+fn gateway_answers(gateway: Option<Result<gateway::Info, String>>) -> Condition {
+    let (status, reason, message) = match gateway {
+        Some(Ok(gateway::Info { jail_message, .. })) if jail_message.is_empty() => {
+            ("True", "GatewayAnswers", "the gateway answers".to_owned())
+        }
+        Some(Ok(gateway::Info { jail_message, .. })) => {
+            let message = format!("the gateway answers; its jail lacks something: {jail_message}");
+            ("True", "GatewayAnswers", message)
+        }
+        Some(Err(error)) => {
+            let message = format!(
+                "the gateway does not answer: VMs that ask for network do not start, and why it ended is the last line in the log of the node pod's container gateway: {error}"
+            );
+            ("False", "GatewaySilent", message)
+        }
+        None => {
+            let message = "this node has no gateway: VMs that ask for network do not start here";
+            ("False", "NoGateway", message.to_owned())
+        }
+    };
+    let message = agentvm_crds::conditions::sentence(&message);
+    condition("Gateway", status, reason, message)
 }
 
 fn condition(kind: &str, status: &str, reason: &str, message: String) -> Condition {

@@ -1,6 +1,7 @@
 //! One scrape's numbers as metric families.
 
 mod files;
+mod network;
 mod pressure;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use std::sync::atomic::AtomicU64;
 
 use agentvm_cell_api::cell::Usage;
+use agentvm_cell_api::gateway;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use files::Files;
+use network::{Network, register_gateway};
 use pressure::LimitsPressure;
 
 use super::latency::{InNamespace, seconds};
@@ -77,6 +80,7 @@ struct Vms {
     memory_limit: Family<Vm, Bytes>,
     files: Files,
     pressure: LimitsPressure,
+    network: Network,
     denials: Family<VmInterface, Count>,
     log: Family<Vm, Count>,
     log_dropped: Family<Vm, Count>,
@@ -93,7 +97,9 @@ pub(super) fn render(gathered: &Gathered, counted: &Counted) -> String {
             .cells
             .iter()
             .find_map(|(_, stats)| stats.vms.get(&row.uid));
-        vms.fill(row, running.filter(|_| row.is_live));
+        let network = gathered.gateway.as_ref();
+        let network = network.and_then(|(_, used)| used.vms.get(&row.uid));
+        vms.fill(row, running.filter(|_| row.is_live), network);
     }
     registry.register(
         "agentvm_start_latency_seconds",
@@ -118,6 +124,7 @@ impl Vms {
             memory_limit,
             files,
             pressure,
+            network,
             denials,
             log,
             log_dropped,
@@ -162,6 +169,7 @@ impl Vms {
         );
         files.register(registry);
         pressure.register(registry);
+        network.register(registry);
         registry.register(
             "agentvm_vm_denials",
             "Calls of interfaces that are closed to it",
@@ -184,7 +192,7 @@ impl Vms {
         );
     }
 
-    fn fill(&self, row: &Row, running: Option<&Usage>) {
+    fn fill(&self, row: &Row, running: Option<&Usage>, network: Option<&gateway::Usage>) {
         let vm = Vm {
             namespace: row.namespace.clone(),
             vm: row.name.clone(),
@@ -225,6 +233,7 @@ impl Vms {
         }
         self.files.fill(row, &vm, &total, running);
         self.pressure.fill(row, &vm);
+        self.network.fill(row, &vm, network);
         for (interface, count) in total.denials {
             let labels = VmInterface {
                 namespace: row.namespace.clone(),
@@ -251,6 +260,7 @@ fn register_processes(registry: &mut Registry, gathered: &Gathered, counted: &Co
     let threads: Family<InNamespace, Gauge> = Family::default();
     let panics = Count::default();
     panics.inc_by(counted.panics.total());
+    panics.inc_by(counted.gateways.panics());
     for (cell, stats) in &gathered.cells {
         let labels = InNamespace {
             namespace: cell.namespace.clone(),
@@ -282,6 +292,9 @@ fn register_processes(registry: &mut Registry, gathered: &Gathered, counted: &Co
         panics,
     );
     register_warden(registry, gathered);
+    if gathered.has_gateway {
+        register_gateway(registry, gathered, counted);
+    }
 }
 
 fn register_warden(registry: &mut Registry, gathered: &Gathered) {

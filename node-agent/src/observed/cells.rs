@@ -68,6 +68,10 @@ impl Observed {
                     self.lose_other_instances(&namespace, None, &end, desired, now);
                 }
             }
+            Notice::GatewayUp { instance, vms } => self.gateway_up(instance, &vms),
+            Notice::GatewayAway => self.gateway_away(),
+            Notice::NetworkUsed { instance, vms } => self.network_used(&instance, vms, now),
+            Notice::Denied(denials) => self.denied(denials, now),
         }
     }
 

@@ -187,6 +187,7 @@ impl Observed {
         let values = content.as_ref().and_then(values_of).cloned();
         if let Some(content) = &content {
             self.compare(&object, content, desired);
+            self.compare_keys(&object, content, desired);
         }
         let reading = Reading {
             busy: false,
@@ -213,7 +214,7 @@ impl Observed {
         }
     }
 
-    /// Forgets objects that no running VM mounts any more.
+    /// Forgets objects that no running VM mounts or takes keys from any more.
     pub(super) fn tidy_readings(&mut self, desired: &Desired) {
         if self.readings.is_empty() {
             return;
@@ -222,9 +223,8 @@ impl Observed {
             .vms
             .iter()
             .filter(|(uid, _)| self.vms.get(*uid).is_some_and(Record::is_live));
-        let used: std::collections::BTreeSet<Object> = live
-            .flat_map(|(_, want)| mounts::objects(&want.namespace, &want.mounts))
-            .collect();
+        let used: std::collections::BTreeSet<Object> =
+            live.flat_map(|(_, want)| want.objects()).collect();
         self.readings
             .retain(|object, reading| reading.busy || used.contains(object));
     }

@@ -7,6 +7,7 @@ use super::{
     Verb,
 };
 use crate::backoff::{Backoff, CALL, FETCH, Schedule};
+use crate::border::Warning;
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid, Want};
 use crate::plan::Action;
@@ -65,9 +66,22 @@ impl Observed {
             Action::ReadContent { object } => {
                 self.readings.entry(object.clone()).or_default().busy = true;
             }
-            Action::WarnOfFiles { want, message } => self.with(&want.uid, |record| {
-                record.files.warned = Some(message.clone());
+            Action::Warn { want, warning } => self.with(&want.uid, |record| match warning {
+                Warning::FilesNotUpdated(message) => record.files.warned = Some(message.clone()),
+                Warning::KeysNotUpdated(message) => record.network.warned = Some(message.clone()),
+                Warning::EgressDenied(told) => {
+                    record.network.denials.pending.retain(|one| one != told);
+                }
             }),
+            Action::PutRules(put) => {
+                self.with(&put.want.uid, |record| record.network.busy = true);
+            }
+            Action::DropRules { uid, .. } => {
+                self.with(uid, |record| record.network.busy = true);
+                if let Some(gateway) = &mut self.gateway {
+                    gateway.strays.remove(uid);
+                }
+            }
             Action::ReportStatus { want, .. } => {
                 self.with(&want.uid, |record| record.told.busy = true);
             }
@@ -95,6 +109,8 @@ impl Observed {
                     );
                 }
             }
+            Outcome::RulesGiven { uid, result } => self.rules_given(&uid, result, now),
+            Outcome::RulesTaken { uid, result } => self.rules_taken(&uid, result, now),
             Outcome::Started { uid, result } => self.started(&uid, result, desired, now),
             Outcome::Updated { uid, result } => {
                 self.called(&uid, result.map(Some), Release::No, desired, now);
@@ -291,7 +307,7 @@ impl Record {
         }
     }
 
-    fn hindered(&mut self, problem: Problem) {
+    pub(super) fn hindered(&mut self, problem: Problem) {
         self.finished = self.finished || problem.reason.is_final();
         self.problem = Some(problem);
     }
@@ -303,6 +319,7 @@ impl Record {
             return;
         }
         self.starting = None;
+        self.network.stale = self.network.held.is_some();
         match failure {
             StartFailure::ModuleLost => self.module_lost = true,
             StartFailure::Problem(problem) => {
@@ -342,10 +359,11 @@ impl Record {
         let old = std::mem::replace(self, fresh);
         self.restarts = old.restarts;
         self.past = old.past;
+        self.network = old.network;
     }
 }
 
-fn next_retry(last: Option<Retry>, schedule: Schedule, now: Moment) -> Retry {
+pub(super) fn next_retry(last: Option<Retry>, schedule: Schedule, now: Moment) -> Retry {
     let history = last
         .map_or_else(Backoff::default, |retry| retry.history)
         .failed();

@@ -1,14 +1,15 @@
 //! What the agent remembers of one VM.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_cell_api::cell::{End, VmSpec, VmState};
 use agentvm_cell_api::warden::ModuleKind;
 use agentvm_crds::agentvm::AgentVMSpec;
-use agentvm_policy::EndReason;
+use agentvm_policy::{EndReason, LimitField};
 
-use super::{LimitsPressure, LiveFiles, Pressure};
+use super::{LimitsPressure, LiveFiles, Network, Pressure};
 use crate::backoff::Backoff;
 use crate::clock::Moment;
 use crate::problem::Problem;
@@ -70,6 +71,8 @@ pub struct Record {
     pub pressure: Pressure,
     /// Which of the run's limits press.
     pub limits_pressure: LimitsPressure,
+    /// What the gateway has of it.
+    pub network: Network,
     /// What the API server has been told.
     pub told: Told,
 }
@@ -228,6 +231,7 @@ impl Record {
             files: LiveFiles::default(),
             pressure: Pressure::default(),
             limits_pressure: LimitsPressure::default(),
+            network: Network::default(),
             told: Told::default(),
         }
     }
@@ -235,6 +239,13 @@ impl Record {
     /// True where its namespace's cell must stay.
     pub fn needs_cell(&self) -> bool {
         !self.finished || self.run != Run::None || self.busy.is_some()
+    }
+
+    /// The limits that press its run, those of the network as well.
+    pub fn limits_pressure(&self, now: Moment) -> BTreeSet<LimitField> {
+        let mut pressing = self.limits_pressure.told(now);
+        pressing.extend(self.network.pressure.told(now));
+        pressing
     }
 
     /// True where a cell holds a run that has not ended.

@@ -22,6 +22,7 @@ impl Record {
     ) {
         // Nothing of a Secret is kept for a run that is over.
         self.files = LiveFiles::default();
+        self.network.end();
         let past = (self.epoch, self.next_attempt);
         if self.past < past {
             self.past = past;

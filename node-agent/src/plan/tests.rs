@@ -4,6 +4,7 @@ mod crashes;
 mod files;
 mod guards;
 mod laws;
+mod network;
 mod pressure;
 mod rules;
 mod rules_late;

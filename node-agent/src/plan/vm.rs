@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use agentvm_cell_api::cell::{VmSpec, VmState};
 
-use super::{Action, Draft, Start};
+use super::{Action, Draft, Start, network};
+use crate::border::Warning;
 use crate::desired::{Desired, Uid, Want};
 use crate::guards::{Guard, is_on};
-use crate::mounts;
 use crate::observed::{Gone, Observed, Record, Run, StopCause};
 use crate::report;
 use crate::stop::must_stop;
@@ -52,6 +52,7 @@ fn tell(want: &Arc<Want>, record: &Record, draft: &mut Draft) {
         .due()
         .into_iter()
         .chain(record.limits_pressure.dues())
+        .chain(record.network.pressure.dues())
     {
         draft.is_due(at);
     }
@@ -95,7 +96,7 @@ fn leave(uid: &Uid, record: &Record, draft: &mut Draft) {
             return;
         }
     };
-    if !end(uid, record, cause, draft) {
+    if !end(uid, record, cause, draft) && !network::is_held(record) {
         draft.push(Action::DropRecord { uid: uid.clone() });
     }
 }
@@ -161,7 +162,7 @@ fn keep(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Draf
             if let Some(cause) = stopping.or_else(|| must_stop(want, spec, from.as_deref())) {
                 stop(&want.uid, record, cause, draft);
             } else {
-                for object in mounts::objects(&want.namespace, &want.mounts) {
+                for object in want.objects() {
                     draft.read_content(object, *since, observed);
                 }
                 update(want, record, spec, draft);
@@ -183,9 +184,9 @@ fn update(want: &Arc<Want>, record: &Record, spec: &VmSpec, draft: &mut Draft) {
     if let Some(message) = &files.problem
         && files.warned.as_ref() != Some(message)
     {
-        draft.push(Action::WarnOfFiles {
+        draft.push(Action::Warn {
             want: Arc::clone(want),
-            message: message.clone(),
+            warning: Warning::FilesNotUpdated(message.clone()),
         });
     }
     let Some(new) = live_update(want, record, spec) else {
@@ -202,7 +203,7 @@ fn update(want: &Arc<Want>, record: &Record, spec: &VmSpec, draft: &mut Draft) {
 
 /// True where nothing is left to tell, or where telling failed and a next run is due anyway.
 fn is_told(want: &Want, record: &Record, draft: &Draft) -> bool {
-    if record.told.busy {
+    if record.told.busy || record.network.is_leaving() {
         return false;
     }
     let key = report::key(want, record, draft.now);
@@ -251,7 +252,9 @@ fn start(want: &Arc<Want>, record: &Record, observed: &Observed, draft: &mut Dra
         draft.ensure_module(&source.pinned(module), &want.namespace, observed);
         return;
     }
-    if draft.ensure_cell(&want.namespace, observed) {
+    if draft.ensure_cell(&want.namespace, observed)
+        && network::are_given(want, record, observed, draft)
+    {
         draft.push(Action::StartVm(Box::new(Start {
             want: Arc::clone(want),
             attempt: record.next_attempt,

@@ -7,11 +7,16 @@ use agentvm_crds::conditions::{ConditionType, Pressing};
 use agentvm_policy::{LimitField, Limits};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// What is said of `fields` before anyone has asked how much is used.
-pub(super) fn pressing(fields: &BTreeSet<LimitField>, limits: &Limits) -> Vec<Pressing> {
+/// What is said of `fields` before the cell was asked how much is used; `sent_bytes` of the
+/// network are known.
+pub(super) fn pressing(
+    fields: &BTreeSet<LimitField>,
+    limits: &Limits,
+    sent_bytes: u64,
+) -> Vec<Pressing> {
     let pressing = |field: &LimitField| Pressing {
         field: *field,
-        used: None,
+        used: (*field == LimitField::Egress).then_some(sent_bytes),
         limit: limit(*field, limits).unwrap_or_default(),
     };
     fields.iter().map(pressing).collect()
@@ -90,6 +95,7 @@ mod tests {
             LimitField::Fuel,
             LimitField::LogTotal,
             LimitField::Storage,
+            LimitField::Egress,
         ];
         let limits = Limits {
             fuel: Some(1_000_000_000_000_000),
@@ -99,9 +105,9 @@ mod tests {
             let chosen = all.iter().enumerate();
             let chosen = chosen.filter(|(bit, _)| mask & (1 << bit) != 0);
             let fields: BTreeSet<LimitField> = chosen.map(|(_, field)| *field).collect();
-            let mut pressing = pressing(&fields, &limits);
+            let mut pressing = pressing(&fields, &limits, 1);
             for one in &mut pressing {
-                one.used = used(one.field, &Usage::default());
+                one.used = used(one.field, &Usage::default()).or(one.used);
             }
             let condition = limits_pressure(&at, &pressing);
             assert_eq!(told(condition.as_slice()), fields);

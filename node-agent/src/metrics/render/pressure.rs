@@ -38,6 +38,7 @@ impl LimitsPressure {
         }
         for field in LimitField::ALL {
             let has_none = field == LimitField::Storage && row.storage_limit.is_none();
+            let has_none = has_none || field == LimitField::Egress && !row.has_network;
             if has_none || LimitsReason::of(field).is_none() {
                 continue;
             }

@@ -31,6 +31,8 @@ fn row(name: &str, storage_limit: Option<StorageLimit>) -> Row {
             denials: BTreeMap::from([("sockets".to_owned(), 1)]),
             ..Usage::default()
         },
+        past_network: gateway::Usage::default(),
+        has_network: false,
         memory_limit_bytes: Some(1),
         storage_limit,
         limits_pressure: [LimitField::Cpu].into(),
@@ -39,6 +41,25 @@ fn row(name: &str, storage_limit: Option<StorageLimit>) -> Row {
 }
 
 fn scrape(rows: Vec<Row>) -> String {
+    scrape_with(rows, BTreeMap::new())
+}
+
+fn scrape_with(rows: Vec<Row>, network: BTreeMap<String, gateway::Usage>) -> String {
+    let info = gateway::Info {
+        version: String::new(),
+        instance: "process-a".to_owned(),
+        pid: 1,
+        jail_message: String::new(),
+        channels: 2,
+        host_panics: 0,
+        resident_bytes: 3,
+        cpu_ns: 4_000_000_000,
+        access_log_dropped: 5,
+    };
+    let vms = gateway::Vms {
+        instance: "process-a".to_owned(),
+        vms: network,
+    };
     let stats = rows.iter().map(|row| {
         let usage = Usage {
             storage_bytes: 5,
@@ -91,6 +112,8 @@ fn scrape(rows: Vec<Row>) -> String {
                 ..Compiles::default()
             },
         }),
+        has_gateway: true,
+        gateway: Some((info, vms)),
     };
     let mut counted = Counted::default();
     counted.observe(&gathered);
@@ -139,7 +162,10 @@ fn the_document_names_every_family_and_no_other() {
         .filter_map(|line| line.strip_prefix("| `"))
         .filter_map(|line| line.split('`').next())
         .collect();
-    let text = scrape(vec![row("heron", Some(LIMIT))]);
+    let text = scrape(vec![Row {
+        has_network: true,
+        ..row("heron", Some(LIMIT))
+    }]);
     let families: BTreeSet<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -171,6 +197,51 @@ fn limits_that_press_a_run_are_1_and_the_others_0() {
         ..row("heron", None)
     };
     assert!(!scrape(vec![over]).contains("agentvm_vm_limits_pressure{"));
+}
+
+#[test]
+fn requests_are_counted_over_all_runs_and_gateways_by_a_closed_set_of_codes() {
+    let usage = |answered, refused: &[(&str, u64)]| gateway::Usage {
+        answered,
+        refused: refused
+            .iter()
+            .map(|(code, count)| ((*code).to_owned(), *count))
+            .collect(),
+        in_flight: 1,
+        sent_bytes: 10,
+        received_bytes: 20,
+        throttled_ns: 500_000_000,
+    };
+    let heron = Row {
+        past_network: usage(3, &[("HTTP-request-denied", 1)]),
+        ..row("heron", None)
+    };
+    let now = usage(4, &[("HTTP-request-denied", 2), ("evil.example", 7)]);
+    let network = BTreeMap::from([(heron.uid.clone(), now)]);
+    let text = scrape_with(vec![heron, row("egret", None)], network);
+    for (family, label, value) in [
+        ("requests_total", ",code=\"answered\"", "7"),
+        ("requests_total", ",code=\"HTTP-request-denied\"", "3"),
+        ("requests_total", ",code=\"internal-error\"", "7"),
+        ("requests_in_flight", "", "1"),
+        ("sent_bytes_total", "", "20"),
+        ("received_bytes_total", "", "40"),
+        ("throttled_seconds_total", "", "1.0"),
+    ] {
+        let line = format!(
+            "agentvm_vm_network_{family}{{namespace=\"tenant-ns\",vm=\"heron\"{label}}} {value}\n"
+        );
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    assert!(!text.contains("evil.example"), "{text}");
+    let of_egret = |line: &&str| line.contains("network") && line.contains("egret");
+    assert_eq!(text.lines().filter(of_egret).count(), 0, "{text}");
+    for line in ["up 1", "restarts_total 0", "channels 2", "resident_bytes 3"] {
+        assert!(
+            text.contains(&format!("\nagentvm_gateway_{line}\n")),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use agentvm_crds::{AgentPolicy, AgentPolicySpec};
 use agentvm_policy::EndReason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::network::{asking, open};
 use super::world::{World, assigned};
 use crate::catalogue::Change;
 use crate::guards::{Guard, switch_off};
@@ -104,14 +105,25 @@ fn by_an_old_epoch() -> bool {
         .any(|action| matches!(action, Action::StopVm { .. }))
 }
 
+/// Whether a VM that may ask for network starts while nobody has its rules.
+fn without_rules() -> bool {
+    let mut world = World::new();
+    world.policies = vec![open()];
+    world.read_rules();
+    world.apply(asking("u1", RestartPolicy::Never));
+    world.settle();
+    !world.cell.is_empty() && world.rules("u1").is_none()
+}
+
 #[test]
 fn each_guard_holds_back_what_happens_without_it() {
-    let attacks: [(Guard, Attack); 5] = [
+    let attacks: [(Guard, Attack); 6] = [
         (Guard::LiveRead, stopped_without_a_live_read),
         (Guard::OwnCut, above_the_ceiling),
         (Guard::KnownRules, under_an_unreadable_policy),
         (Guard::Survey, before_the_survey),
         (Guard::Epoch, by_an_old_epoch),
+        (Guard::RulesFirst, without_rules),
     ];
     for (guard, succeeds) in attacks {
         assert!(!succeeds(), "{guard:?}");

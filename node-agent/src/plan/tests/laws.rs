@@ -7,6 +7,7 @@ use agentvm_policy::EndReason;
 use proptest::prelude::*;
 
 use super::files::{self, mounting};
+use super::network::{asking, key_is, open};
 use super::rules_late;
 use super::world::{World, assigned};
 use crate::observed::Run;
@@ -27,6 +28,8 @@ enum Happening {
     Reassigned(usize),
     ContentChanged(u8),
     CellDied,
+    GatewayStarted,
+    GatewayDied,
     AgentKilled,
     /// The next agent reads the objects before the rules.
     AgentKilledAndSlow,
@@ -53,6 +56,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => vm.prop_map(Happening::Reassigned),
         2 => (0_u8..4).prop_map(Happening::ContentChanged),
         1 => Just(Happening::CellDied),
+        2 => Just(Happening::GatewayStarted),
+        1 => Just(Happening::GatewayDied),
         1 => Just(Happening::AgentKilled),
         1 => Just(Happening::AgentKilledAndSlow),
         2 => (1_u8..4).prop_map(Happening::RulesRead),
@@ -74,7 +79,9 @@ fn happen(world: &mut World, happening: Happening) {
                 RestartPolicy::Always,
             ];
             let policy = policies[vm % policies.len()];
-            let object = if vm % 2 == 0 {
+            let object = if vm % 3 == 0 {
+                asking(UIDS[vm], policy)
+            } else if vm % 2 == 0 {
                 mounting(UIDS[vm], policy)
             } else {
                 assigned(UIDS[vm], policy)
@@ -112,8 +119,17 @@ fn happen(world: &mut World, happening: Happening) {
                 .epoch += 1;
             world.apply(object);
         }
-        Happening::ContentChanged(text) => files::holds(world, &text.to_string()),
+        Happening::ContentChanged(text) => {
+            files::holds(world, &text.to_string());
+            key_is(world, &text.to_string());
+        }
         Happening::CellDied if world.cell_runs => world.cell_dies(),
+        Happening::GatewayStarted => {
+            world.gateways += 1;
+            let instance = format!("process-{}", world.gateways);
+            world.gateway_starts(&instance);
+        }
+        Happening::GatewayDied => world.gateway_dies(),
         Happening::AgentKilled => {
             world.killed = true;
             world.start_agent();
@@ -123,7 +139,9 @@ fn happen(world: &mut World, happening: Happening) {
             world.start_agent_without_rules();
         }
         Happening::RulesRead(cpu) => {
-            world.policies = vec![rules_late::by_default(&format!("{cpu}00m"))];
+            let mut policy = rules_late::by_default(&format!("{cpu}00m"));
+            policy.spec.capabilities = open().spec.capabilities;
+            world.policies = vec![policy];
             world.read_rules();
         }
         Happening::ApiDown(down) => world.api_is_down = down,
@@ -166,7 +184,9 @@ fn subject(action: &Action) -> String {
         | Action::DropRecord { uid }
         | Action::RenewRecord { uid, .. } => format!("run {uid}"),
         Action::ReportStatus { want, .. } => format!("status {}", want.uid),
-        Action::WarnOfFiles { want, .. } => format!("files {}", want.uid),
+        Action::Warn { want, warning } => format!("{} {}", warning.reason(), want.uid),
+        Action::PutRules(put) => format!("rules {}", put.want.uid),
+        Action::DropRules { uid } => format!("rules {uid}"),
         Action::ReadContent { object } => object.to_string(),
     }
 }
@@ -178,7 +198,10 @@ proptest! {
     #[test]
     fn no_life_holds_two_runs_at_once_and_each_comes_to_rest(life in prop::collection::vec(happening(), 1..60)) {
         let mut world = World::new();
+        world.policies = vec![open()];
+        world.read_rules();
         files::holds(&mut world, "0");
+        key_is(&mut world, "0");
         for happening in life {
             happen(&mut world, happening);
             let plan = world.plan();
@@ -195,6 +218,7 @@ proptest! {
         }
         world.api_is_down = false;
         world.start_watching_again();
+        happen(&mut world, Happening::GatewayStarted);
         world.settle();
         world.wait(Duration::from_hours(1));
         world.rest();
@@ -258,6 +282,17 @@ impl World {
                 should_run,
                 "{uid}: {record:?}"
             );
+        }
+        let Some(gateway) = &self.gateway else {
+            panic!("no gateway");
+        };
+        let have_rules: Vec<&String> = gateway.vms.keys().collect();
+        let running = self.cell.iter().filter(|(_, vm)| vm.spec.grants.network);
+        let running: Vec<&String> = running.map(|(uid, _)| uid).collect();
+        assert_eq!(have_rules, running);
+        let newest = self.key();
+        for uid in running {
+            assert_eq!(self.key_of(uid), newest, "{uid} adds an old key");
         }
         for uid in self.cell.keys() {
             assert!(

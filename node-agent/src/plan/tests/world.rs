@@ -6,20 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_cell_api::cell::{End, Usage, VmSpec, VmState, VmStatus};
+use agentvm_cell_api::gateway;
 use agentvm_cell_api::warden::{CellEnd, EndedCell, ModuleKind};
 use agentvm_crds::AgentPolicy;
 use agentvm_crds::agentvm::{
     AgentVM, AgentVMSpec, AgentVMStatus, Assignment, ModuleSource, Phase, RestartPolicy,
 };
+use agentvm_crds::conditions::ImageReason;
 use agentvm_policy::EndReason;
 
 use crate::backoff::Backoff;
+use crate::border::Warning;
 use crate::catalogue::{Catalogue, Change};
 use crate::environment::{self, ConfigMaps};
 use crate::mounts::{Content, Contents};
-use crate::observed::{Gone, Notice, Observed, Outcome, ReadyModule, Record, StartFailure};
-use crate::plan::{Action, Plan};
-use crate::problem::Problem;
+use crate::observed::{
+    Given, Gone, Held, Notice, Observed, Outcome, ReadyModule, Record, StartFailure,
+};
+use crate::plan::{Action, Plan, PutRules};
+use crate::problem::{Problem, StartReason};
 use crate::report::Report;
 
 pub(super) const NODE: &str = "node-a";
@@ -63,6 +68,22 @@ pub(super) struct World {
     pub(super) killed: bool,
     /// Runs that were started, by UID: epoch and attempt.
     pub(super) starts: BTreeMap<String, Vec<(u64, u32)>>,
+    /// The gateway's process, while one runs.
+    pub(super) gateway: Option<FakeGateway>,
+    /// Processes of the gateway so far.
+    pub(super) gateways: u32,
+    /// Denials that were told.
+    pub(super) denials: Vec<String>,
+}
+
+/// A gateway's process.
+#[derive(Debug)]
+pub(super) struct FakeGateway {
+    pub(super) instance: String,
+    /// The VMs that have rules there, with what each has used.
+    pub(super) vms: BTreeMap<String, (gateway::Vm, gateway::Usage)>,
+    /// How often it was given rules.
+    pub(super) puts: usize,
 }
 
 impl World {
@@ -93,6 +114,9 @@ impl World {
             starts: BTreeMap::new(),
             killed: false,
             born: BTreeSet::new(),
+            gateway: None,
+            gateways: 0,
+            denials: Vec::new(),
         };
         world.start_agent();
         world
@@ -127,6 +151,7 @@ impl World {
         if self.cell_runs {
             self.notice(self.cell_up());
         }
+        self.tell_gateway();
         self.notice(Notice::Surveyed {
             ended: self.ended_cells.clone(),
         });
@@ -329,11 +354,22 @@ impl World {
                     result: Ok(content.unwrap_or(Content::Missing)),
                 }
             }
-            Action::WarnOfFiles { message, .. } => {
-                self.done.push("WarnOfFiles");
-                self.warnings.push(message);
+            Action::Warn { warning, .. } => {
+                let told = match &warning {
+                    Warning::EgressDenied(_) => &mut self.denials,
+                    Warning::FilesNotUpdated(_) | Warning::KeysNotUpdated(_) => &mut self.warnings,
+                };
+                told.push(warning.message().into_owned());
                 return;
             }
+            Action::PutRules(put) => {
+                self.done.push("PutRules");
+                Outcome::RulesGiven {
+                    uid: put.want.uid.clone(),
+                    result: self.put_rules(&put),
+                }
+            }
+            Action::DropRules { uid } => self.drop_rules(uid),
             Action::StopVm { uid, cause, .. } => {
                 self.done.push("StopVm");
                 if self.cell.contains_key(&uid) {
@@ -368,6 +404,89 @@ impl World {
         };
         self.observed
             .finished(outcome, self.catalogue.desired(), self.now);
+    }
+
+    /// A gateway's process starts, or another one in its place.
+    pub(super) fn gateway_starts(&mut self, instance: &str) {
+        if self.gateway.take().is_some() {
+            self.notice(Notice::GatewayAway);
+        }
+        self.gateway = Some(FakeGateway {
+            instance: instance.to_owned(),
+            vms: BTreeMap::new(),
+            puts: 0,
+        });
+        self.tell_gateway();
+    }
+
+    /// The agent meets the gateway.
+    pub(super) fn tell_gateway(&mut self) {
+        if let Some(FakeGateway { instance, vms, .. }) = &self.gateway {
+            let used = vms.iter();
+            let used = used.map(|(uid, (_, used))| (uid.clone(), used.clone()));
+            let (instance, vms) = (instance.clone(), used.collect());
+            self.notice(Notice::GatewayUp { instance, vms });
+        }
+    }
+
+    /// The gateway's process ends.
+    pub(super) fn gateway_dies(&mut self) {
+        self.gateway = None;
+        self.notice(Notice::GatewayAway);
+    }
+
+    /// The gateway is asked what its VMs use.
+    pub(super) fn measure_network(&mut self) {
+        if let Some(FakeGateway { instance, vms, .. }) = &self.gateway {
+            let used = vms.iter();
+            let used = used.map(|(uid, (_, used))| (uid.clone(), used.clone()));
+            let (instance, vms) = (instance.clone(), used.collect());
+            self.notice(Notice::NetworkUsed { instance, vms });
+        }
+    }
+
+    /// The rules that the gateway has for a VM.
+    pub(super) fn rules(&self, uid: &str) -> Option<&gateway::Vm> {
+        Some(&self.gateway.as_ref()?.vms.get(uid)?.0)
+    }
+
+    fn drop_rules(&mut self, uid: String) -> Outcome {
+        self.done.push("DropRules");
+        let result = match &mut self.gateway {
+            Some(gateway) => Ok(gateway.vms.remove(&uid).map(|(_, used)| used)),
+            None => Err("no answer".to_owned()),
+        };
+        Outcome::RulesTaken { uid, result }
+    }
+
+    fn put_rules(&mut self, put: &PutRules) -> Given {
+        let away = || {
+            let reason = StartReason::Image(ImageReason::GatewayUnavailable);
+            Problem::new(reason, "the gateway does not answer")
+        };
+        let instance = put.instance.clone().ok_or_else(away)?;
+        let objects = put.terms.objects(&put.want.namespace);
+        let contents: Contents = objects
+            .into_iter()
+            .map(|object| {
+                let read = || self.contents.get(&object).cloned();
+                let content = put.known.get(&object).cloned().or_else(read);
+                (object, content.unwrap_or(Content::Missing))
+            })
+            .collect();
+        let (namespace, name) = (&put.want.namespace, &put.want.name);
+        let filled = put.terms.fill(namespace, name, &contents, put.run);
+        let gateway = self.gateway.as_mut().ok_or_else(away)?;
+        gateway.puts += 1;
+        let entry = gateway.vms.entry(put.want.uid.clone());
+        let entry = entry.or_insert_with(|| (filled.vm.clone(), gateway::Usage::default()));
+        entry.0 = filled.vm;
+        Ok(Held {
+            instance,
+            terms: put.terms.clone(),
+            contents,
+            lacking: filled.lacking,
+        })
     }
 
     fn whereabouts(&self, uid: &str) -> Gone {

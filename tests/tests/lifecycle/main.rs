@@ -14,19 +14,12 @@ mod placement;
 mod pressure;
 mod restarts;
 
-use std::sync::RwLock;
-
 use agentvm_tests::Result;
 use agentvm_tests::cluster::Cluster;
 use agentvm_tests::node::Node;
 use agentvm_tests::vm::{Namespace, text};
 use anyhow::Context;
 use serde_json::{Value, json};
-
-/// Taken for writing by whoever changes the leader, for reading by who must not meet that: a leader
-/// that sees a raised limit and dies before it has the VM leave a full node leaves nobody who knows
-/// that it was raised.
-static LEADER: RwLock<()> = RwLock::new(());
 
 /// Adds to a spec that it runs on this reserved node alone.
 fn only_on(node: &Node, mut spec: Value) -> Value {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use agentvm_tests::audit::AuditedWrite;
 use agentvm_tests::cluster::Cluster;
+use agentvm_tests::node::{Node, NodeSettings};
 use agentvm_tests::operator::Operator;
 use agentvm_tests::process::Process;
-use agentvm_tests::vm::{Namespace, manifest, text};
+use agentvm_tests::vm::{Namespace, condition, manifest, text};
 use agentvm_tests::wait::Look;
 use agentvm_tests::{Result, cluster, wait};
 use anyhow::Context;
@@ -17,7 +18,6 @@ use serde_json::{Value, json};
 fn k18_the_second_operator_waits_and_takes_over_when_the_first_is_killed() -> Result<()> {
     let cluster = cluster::shared()?;
     let namespace = Namespace::create(cluster.plane, "li-lead")?;
-    let _changes = crate::LEADER.write();
     let second = cluster.start_operator("operator-1")?;
     for number in 0..5 {
         namespace.run_probe(&format!("early-{number}"), "hello", &json!({}))?;
@@ -45,6 +45,7 @@ fn k18_the_second_operator_waits_and_takes_over_when_the_first_is_killed() -> Re
     drop(cluster.replace_operator(second));
     frozen_leader(cluster, &namespace)?;
 
+    let full = full_node(cluster, &namespace)?;
     let last = |operator: &Operator| {
         operator.process.signal(Signal::TERM)?;
         operator.process.wait_for_end(Duration::from_secs(20))
@@ -53,11 +54,40 @@ fn k18_the_second_operator_waits_and_takes_over_when_the_first_is_killed() -> Re
         cluster.operator(last)?.success(),
         "the operator ends cleanly"
     );
+    // Nobody leads who has seen the smaller limit.
+    namespace.change("grown", &json!({"limits": {"memory": "513Mi"}}))?;
     drop(cluster.replace_operator(cluster.start_operator("operator-3")?));
     namespace.run_probe("later", "hello", &json!({}))?;
     // An operator that ended cleanly has given up its Lease: no one waits for it to expire.
     namespace.wait_for_within(Duration::from_secs(10), "later", "placed", is_placed)?;
-    Ok(())
+    leaves_for_want_of_room(&namespace, &full)
+}
+
+/// A node of 4Gi whose VMs leave nothing of it.
+fn full_node(cluster: &Cluster, namespace: &Namespace<'_>) -> Result<Node> {
+    let node = cluster.add_node("li-full", &NodeSettings::reserved())?;
+    let half = ("beside", "512Mi");
+    let whole = ["one", "two", "three"].map(|vm| (vm, "1Gi"));
+    for (vm, memory) in whole.into_iter().chain([half, ("grown", "512Mi")]) {
+        let limits = json!({"memory": memory, "cpu": "10m"});
+        let spec = json!({"limits": limits, "restartPolicy": "Always"});
+        namespace.run_probe(vm, "stay", &crate::only_on(&node, spec))?;
+        let vm = namespace.wait_phase(vm, "Running")?;
+        assert_eq!(text(&vm, "/status/assignment/claimed/memory"), memory);
+    }
+    Ok(node)
+}
+
+/// What the next leader has to see by the object alone: the node never had what is asked for now.
+fn leaves_for_want_of_room(namespace: &Namespace<'_>, node: &Node) -> Result<()> {
+    let vm = namespace.wait_for("grown", "Unschedulable", |vm| {
+        condition(vm, "Placed").is_some_and(|found| found.reason == "Unschedulable")
+    })?;
+    assert_eq!(text(&vm, "/status/assignment/claimed/memory"), "512Mi");
+    let beside = namespace.vm("beside")?;
+    assert_eq!(text(&beside, "/status/assignment/nodeName"), node.name);
+    namespace.change("grown", &json!({"limits": {"memory": "512Mi"}}))?;
+    namespace.wait_phase("grown", "Running").map(|_| ())
 }
 
 /// What operators wrote of a VM's status. The API server logs a write only after everyone could see

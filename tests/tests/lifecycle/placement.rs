@@ -107,7 +107,6 @@ fn an_overcommitted_node_is_promised_what_it_says_and_no_more() -> Result<()> {
 #[test]
 fn a_vm_whose_memory_is_raised_beyond_its_node_leaves_and_comes_back_once_it_fits() -> Result<()> {
     let cluster = cluster::shared()?;
-    let _stays = crate::LEADER.read();
     // It offers 4Gi.
     let node = cluster.add_node("li-grow", &NodeSettings::reserved())?;
     let namespace = Namespace::create(cluster.plane, "li-grow")?;

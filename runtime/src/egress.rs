@@ -18,7 +18,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 pub(crate) use self::deadlines::Deadlines;
 pub(crate) use self::send::Way;
-pub(crate) use self::slot::Slot;
+pub(crate) use self::slot::Held;
 
 /// A body on its way, in pieces; it may end early, and says why.
 pub type Body = UnsyncBoxBody<Bytes, Code>;

@@ -6,7 +6,7 @@ bounds! {
     "One host call":
     CALL_BUFFERS = Count(1_024), "Buffers of one call of preview1 that are looked at", "a shorter count: the guest calls again";
     EXCHANGE_BYTES = Bytes(128 << 10), "What a request in flight counts of `limits.memory`: the headers and the pieces of bodies that the host holds", "`connection-limit-reached`";
-    PIPE_BYTES = Bytes(64 << 10), "Bytes of a request's body that a core module has written and nobody has taken", "EAGAIN, or waits";
+    PIPE_BYTES = Bytes(32 << 10), "Bytes of a request's body that a core module has written and nobody has taken", "EAGAIN, or waits";
     BODY_PIECE_BYTES = Bytes(16 << 10), "Bytes that a component writes to the body of a request at once", "a shorter count: the guest calls again";
     METHOD_CHARS = Count(16), "Characters of a method", "EINVAL; a component: the call fails";
     AUTHORITY_CHARS = Count(264), "Characters of a host and its port", "EINVAL; a component: the call fails";

@@ -1,4 +1,4 @@
-//! Bodies on their way: each holds the place of its exchange.
+//! Bodies on their way: each keeps the place of its exchange.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -12,19 +12,22 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::slot::Slot;
+use super::slot::{Carried, Held};
 
 type Piece = Option<Result<Frame<Bytes>, Code>>;
 
 /// The body of a request, as it is given to whoever carries it.
 pub(super) struct Sent {
     body: UnsyncBoxBody<Bytes, Code>,
-    _slot: Arc<Slot>,
+    _carried: Arc<Carried>,
 }
 
 impl Sent {
-    pub(super) fn new(body: UnsyncBoxBody<Bytes, Code>, slot: Arc<Slot>) -> Self {
-        Self { body, _slot: slot }
+    pub(super) fn new(body: UnsyncBoxBody<Bytes, Code>, carried: Arc<Carried>) -> Self {
+        Self {
+            body,
+            _carried: carried,
+        }
     }
 }
 
@@ -45,10 +48,25 @@ impl Body for Sent {
     }
 }
 
+/// The places that the body of an answer keeps.
+pub(super) struct Kept {
+    _held: Option<Held>,
+    _carried: Arc<Carried>,
+}
+
+impl Kept {
+    pub(super) fn new(held: Option<Held>, carried: Arc<Carried>) -> Self {
+        Self {
+            _held: held,
+            _carried: carried,
+        }
+    }
+}
+
 /// The body of an answer, which fails where a piece does not come in time.
 pub(super) struct Received {
     body: UnsyncBoxBody<Bytes, Code>,
-    _slot: Arc<Slot>,
+    _kept: Kept,
     idle: Option<Idle>,
 }
 
@@ -61,12 +79,12 @@ struct Idle {
 impl Received {
     pub(super) fn new(
         body: UnsyncBoxBody<Bytes, Code>,
-        slot: Arc<Slot>,
+        kept: Kept,
         idle: Option<Duration>,
     ) -> Self {
         Self {
             body,
-            _slot: slot,
+            _kept: kept,
             idle: idle.map(|most| Idle {
                 most,
                 over: Box::pin(sleep(most)),

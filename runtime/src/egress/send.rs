@@ -10,9 +10,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::body::{Received, Sent};
+use super::body::{Kept, Received, Sent};
 use super::deadlines::Deadlines;
-use super::slot::Slot;
+use super::slot::{Carried, Held};
 use super::{Body, Egress, headers};
 use crate::budget::{Budget, Closed};
 use crate::host::Host;
@@ -45,30 +45,32 @@ impl Host {
 }
 
 impl Way {
-    /// Sends `request`, which takes `slot`. What is returned resolves with the answer's headers;
-    /// it is for a task of its own, and dropping that gives the request up.
+    /// Sends `request`. What is returned resolves with the answer's headers; it is for a task of
+    /// its own, and dropping that gives the request up. It keeps `held`, and so does the answer's
+    /// body.
     pub(crate) fn send(
         &self,
         request: Request<Body>,
-        slot: &Arc<Slot>,
+        held: Option<Held>,
         deadlines: Deadlines,
     ) -> impl Future<Output = Result<Response<Body>, Code>> + Send + 'static {
-        let sent = Arc::clone(slot);
-        let received = Arc::clone(slot);
-        let request = request.map(|body| Sent::new(body, sent).boxed_unsync());
-        let egress = Arc::clone(&self.egress);
+        let Self { egress, budget } = self.clone();
         let answer = async move {
-            let answer = egress.send(request);
-            let answer = match deadlines.answer {
+            let carried = Carried::take(&budget).await;
+            let sent = Arc::clone(&carried);
+            let request = request.map(|body| Sent::new(body, sent).boxed_unsync());
+            let mut answer = egress.send(request).await?;
+            tidy(answer.headers_mut())?;
+            let kept = Kept::new(held, carried);
+            Ok(answer.map(|body| Received::new(body, kept, deadlines.idle).boxed_unsync()))
+        };
+        let answer = async move {
+            match deadlines.answer {
                 Some(within) => timeout(within, answer)
                     .await
-                    .unwrap_or(Err(Code::ResponseTimeout))?,
-                None => answer.await?,
-            };
-            let mut answer =
-                answer.map(|body| Received::new(body, received, deadlines.idle).boxed_unsync());
-            tidy(answer.headers_mut())?;
-            Ok(answer)
+                    .unwrap_or(Err(Code::ResponseTimeout)),
+                None => answer.await,
+            }
         };
         Charged {
             work: Box::pin(answer),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use agentvm_policy::{Grants, Limits};
 use agentvm_runtime::vfs::{Budget, Filesystem};
 use agentvm_runtime::{
-    Compiled, Ending, Engine, EngineSettings, Kept, LoadError, ModuleError, Output, Program, Usage,
-    Vm, VmConfig, VmHandle, compile, prepare,
+    Compiled, Egress, Ending, Engine, EngineSettings, Kept, LoadError, ModuleError, Output,
+    Program, Usage, Vm, VmConfig, VmHandle, compile, prepare,
 };
 use tokio::task::JoinHandle;
 
@@ -28,6 +28,7 @@ pub(crate) struct Guest {
     env: Vec<(String, String)>,
     grants: Grants,
     filesystem: Filesystem,
+    egress: Option<Arc<dyn Egress>>,
     stdout: Arc<dyn Output>,
     kept: Arc<Kept>,
 }
@@ -124,6 +125,7 @@ impl Guest {
                 ..Grants::default()
             },
             filesystem: Filesystem::new(Budget::default(), &[], 0).unwrap(),
+            egress: None,
             stdout: kept.clone(),
             kept,
         }
@@ -158,6 +160,12 @@ impl Guest {
         self
     }
 
+    /// Its requests go by `egress`, and it may make them.
+    pub(crate) fn network(mut self, egress: Arc<dyn Egress>) -> Self {
+        self.egress = Some(egress);
+        self.grants(|grants| grants.network = true)
+    }
+
     pub(crate) fn stdout(mut self, output: impl Output) -> Self {
         self.stdout = Arc::new(output);
         self
@@ -171,6 +179,7 @@ impl Guest {
             env,
             grants,
             filesystem,
+            egress,
             stdout,
             kept,
         } = self;
@@ -181,7 +190,7 @@ impl Guest {
                 env,
                 grants,
                 filesystem,
-                egress: None,
+                egress,
                 stdout,
                 stderr,
             },

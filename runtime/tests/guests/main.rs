@@ -21,4 +21,5 @@ mod mutants;
 mod parsing;
 mod preview1;
 mod proposals;
+mod requests;
 mod stopping;

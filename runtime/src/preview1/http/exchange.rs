@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use agentvm_policy::egress::Code;
@@ -13,7 +12,7 @@ use hyper::body::{Body as _, Frame};
 use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 
 use super::pipe::{Closed, Writer};
-use crate::egress::{Body, Slot};
+use crate::egress::{Body, Held};
 use crate::preview1::errno::{Answer as Done, Errno};
 
 /// The task that waits for the answer.
@@ -25,7 +24,7 @@ pub(in crate::preview1) struct Exchange {
     pub(in crate::preview1) nonblocking: bool,
     request: Writer,
     answer: Answer,
-    _slot: Arc<Slot>,
+    _held: Held,
 }
 
 enum Answer {
@@ -53,12 +52,12 @@ enum Reading {
 }
 
 impl Exchange {
-    pub(super) fn new(request: Writer, answer: Pending, slot: Arc<Slot>) -> Self {
+    pub(super) fn new(request: Writer, answer: Pending, held: Held) -> Self {
         Self {
             nonblocking: false,
             request,
             answer: Answer::Pending(answer),
-            _slot: slot,
+            _held: held,
         }
     }
 

@@ -11,7 +11,7 @@ use wasmtime_wasi::runtime::spawn;
 use super::MODULE;
 use super::exchange::Exchange;
 use super::pipe::{Reader, Writer, pipe};
-use crate::egress::{Deadlines, Slot, headers};
+use crate::egress::{Deadlines, Held, headers};
 use crate::host::Host;
 use crate::preview1::descriptors::Descriptor;
 use crate::preview1::errno::{Answer, Errno, code};
@@ -68,13 +68,13 @@ fn open(caller: &mut Caller<'_, Host>, asked: &Asked, fd_at: u32) -> Answer {
     let way = host.way_out().map_err(refusal)?;
     let (request, writer) = asked.read(&memory, host)?;
     host.descriptors.take_room()?;
-    let slot = Slot::take(&host.shared.budget).map_err(|code| {
+    let held = Held::take(&host.shared.budget).map_err(|code| {
         host.descriptors.give_room_back();
         refusal(code)
     })?;
     let request = request.map(BodyExt::boxed_unsync);
-    let answer = spawn(way.send(request, &slot, Deadlines::default()));
-    let mut exchange = Exchange::new(writer, answer, slot);
+    let answer = spawn(way.send(request, None, Deadlines::default()));
+    let mut exchange = Exchange::new(writer, answer, held);
     exchange.nonblocking = asked.flags & NONBLOCK != 0;
     let descriptor = Descriptor::Exchange(Box::new(exchange));
     let fd = host.descriptors.open(descriptor)?;
@@ -178,6 +178,9 @@ fn parse_headers(text: &[u8]) -> Result<HeaderMap, Code> {
 }
 
 fn parse_header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    if line.contains(&b'\r') {
+        return None; // which is part of no value, at the end of a line either
+    }
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, rest) = (line.get(..colon)?, line.get(colon + 1..)?);
     let name = HeaderName::from_bytes(name).ok()?;

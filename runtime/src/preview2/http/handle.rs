@@ -14,7 +14,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::weight::of_request;
 use super::{carried, code_of, told};
-use crate::egress::{Deadlines, Slot, Way, headers};
+use crate::egress::{Deadlines, Held, Way, headers};
 use crate::host::Host;
 
 /// The most bytes that one write to the body of a request takes.
@@ -31,7 +31,7 @@ impl outgoing_handler::Host for Host {
     ) -> HttpResult<Resource<HostFutureIncomingResponse>> {
         let weight = of_request(self.http().table.get(&request)?);
         let way = self.way_out();
-        let taken = way.and_then(|way| Ok((Slot::take(&self.shared.budget)?, way)));
+        let taken = way.and_then(|way| Ok((Held::take(&self.shared.budget)?, way)));
         let result = match taken {
             Ok(taken) => {
                 self.preview2().http.hooks.next = Some(taken);
@@ -52,7 +52,7 @@ impl outgoing_handler::Host for Host {
 #[derive(Default)]
 pub(super) struct Hooks {
     /// The place and the way of the request that is being sent.
-    next: Option<(Arc<Slot>, Way)>,
+    next: Option<(Held, Way)>,
 }
 
 impl WasiHttpHooks for Hooks {
@@ -74,11 +74,11 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _read: Ended,
     ) -> Box<dyn Future<Output = Answered> + Send> {
-        let Some((slot, way)) = self.next.take() else {
+        let Some((held, way)) = self.next.take() else {
             return Box::new(async { Err(carried(Code::Denied)) });
         };
         let request = request.map(|body| body.map_err(|error| code_of(&error)).boxed_unsync());
-        let sent = way.send(request, &slot, deadlines(options));
+        let sent = way.send(request, Some(held), deadlines(options));
         Box::new(async move {
             let answer = sent.await.map_err(carried)?;
             let ended: Ended = Box::new(async { Ok(()) });

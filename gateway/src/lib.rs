@@ -48,6 +48,7 @@ pub mod outcome;
 mod panics;
 mod pool;
 mod process;
+mod randomness;
 mod rate;
 pub mod refusal;
 mod reports;

@@ -25,7 +25,7 @@ use crate::resolve::Resolver;
 use crate::serve::Service;
 use crate::settings::Settings;
 use crate::sockets::{DirError, OwnUser, Sockets};
-use crate::{api, channels, fence, jail, name_servers, panics, roots};
+use crate::{api, channels, fence, jail, name_servers, panics, randomness, roots};
 
 /// How long what is in flight gets to end once the process is told to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -116,6 +116,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
     let roots = roots::read(settings.root_certificates.as_deref())?;
     let access_log = access_log::open(&settings.access_log).map_err(RunError::AccessLog)?;
     let memory = Memory::open()?;
+    randomness::draw()?;
     // tokio makes a socket pair for signals once for each process: now, or the jail forbids it.
     drop(
         tokio::runtime::Builder::new_current_thread()
@@ -135,11 +136,13 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
 
 async fn serve(prepared: Prepared) -> Result<(), RunError> {
     let Prepared {
-        sockets: Sockets {
-            api,
-            channels,
-            lock,
-        },
+        sockets:
+            Sockets {
+                api,
+                channels,
+                lock,
+                user,
+            },
         roots,
         name_servers,
         access_log,
@@ -167,13 +170,13 @@ async fn serve(prepared: Prepared) -> Result<(), RunError> {
     let service = Service::new(gateway).stopped_by(stop_rx);
     let tasks = TaskTracker::new();
     let accepting = channels::accept(
-        OwnUser::on(channels)?,
+        OwnUser::on(channels, user)?,
         process.channels.clone(),
         process.namespaces.clone(),
         service,
         tasks.clone(),
     );
-    let api = axum::serve(OwnUser::on(api)?, api::router(process.clone())).into_future();
+    let api = axum::serve(OwnUser::on(api, user)?, api::router(process.clone())).into_future();
     tracing::info!(instance = %process.instance, ?name_servers, "gateway serves");
     let mut api = pin!(api);
     let ended = tokio::select! {

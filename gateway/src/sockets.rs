@@ -50,6 +50,8 @@ pub(crate) struct Sockets {
     pub(crate) api: StdListener,
     pub(crate) channels: StdListener,
     pub(crate) lock: File,
+    /// Who may connect.
+    pub(crate) user: u32,
 }
 
 impl Sockets {
@@ -69,6 +71,7 @@ impl Sockets {
             api: listen(&dir.join(API)).map_err(system)?,
             channels: listen(&dir.join(CHANNELS)).map_err(system)?,
             lock,
+            user: rustix::process::geteuid().as_raw(),
         })
     }
 }
@@ -132,11 +135,11 @@ pub(crate) struct OwnUser {
 }
 
 impl OwnUser {
-    /// Takes connections from `listener`. Called within a runtime.
-    pub(crate) fn on(listener: StdListener) -> io::Result<Self> {
+    /// Takes connections of `user` from `listener`. Called within a runtime.
+    pub(crate) fn on(listener: StdListener, user: u32) -> io::Result<Self> {
         Ok(Self {
             listener: UnixListener::from_std(listener)?,
-            user: rustix::process::geteuid().as_raw(),
+            user,
         })
     }
 
@@ -223,7 +226,7 @@ mod tests {
     async fn a_connection_of_another_user_is_closed_unheard() {
         let dir = tempfile::tempdir().unwrap();
         let sockets = Sockets::open(dir.path()).unwrap();
-        let mut listener = OwnUser::on(sockets.channels).unwrap();
+        let mut listener = OwnUser::on(sockets.channels, sockets.user).unwrap();
         let path = dir.path().join(CHANNELS);
         let ours = UnixStream::connect(&path).await.unwrap();
         listener.next().await;

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Completion(CompletionArgs),
     /// The chores of the Helm chart's own pods.
     Cluster(ClusterArgs),
+    /// Carries the requests of the VMs that `run` runs to hosts outside.
+    Gateway(agentvm_gateway::Settings),
     /// The processes that `run` starts from this same binary.
     #[command(flatten)]
     Process(agentvm_cell::Command),
@@ -97,6 +99,7 @@ pub(crate) fn definition(program: Program) -> clap::Command {
     Cli::command()
         .bin_name(program.typed())
         .mut_subcommand("cluster", hide)
+        .mut_subcommand("gateway", hide)
         .mut_subcommand("warden", hide)
         .mut_subcommand("cell", hide)
         .mut_subcommand("compile", hide)

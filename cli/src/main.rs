@@ -35,6 +35,10 @@ fn perform(invocation: Invocation) -> anyhow::Result<ExitCode> {
         Command::Version(args) => version::version(&args),
         Command::Completion(args) => completion::completion(&args, invocation.program),
         Command::Cluster(args) => cluster::cluster(args),
+        Command::Gateway(settings) => {
+            run::tie_to_parent()?;
+            Ok(agentvm_gateway::run(&settings).map(|()| ExitCode::SUCCESS)?)
+        }
         Command::Process(process) => {
             run::tie_to_parent()?;
             agentvm_cell::run(process).map(|()| ExitCode::SUCCESS)

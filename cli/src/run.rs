@@ -5,6 +5,7 @@ mod board;
 mod copy;
 mod ending;
 mod files;
+mod gateway;
 mod output;
 mod parent;
 mod stage;
@@ -16,21 +17,26 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentvm_cell_api::client::WardenClient;
+use agentvm_cell_api::client::{GatewayClient, WardenClient};
+use agentvm_cell_api::gateway::Node;
+use agentvm_crds::AgentVM;
 use agentvm_node_agent::agent::{Agent, Input, Inputs};
+use agentvm_node_agent::border::Warning;
 use agentvm_node_agent::catalogue::Change;
 use agentvm_node_agent::execute::Executor;
 use agentvm_node_agent::metrics::Metrics;
 use agentvm_node_agent::registry::Registry;
-use agentvm_node_agent::serve;
+use agentvm_node_agent::{serve, watch_gateway};
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::board::Board;
 use self::copy::{Copies, CopyIn, CopyOut, Target};
 use self::ending::{End, Ending, Summary};
 use self::files::{Files, ModuleFile};
+use self::gateway::{Gateway, NetworkArgs};
 use self::output::Streams;
 use self::stage::Stage;
 use self::warden::Warden;
@@ -41,6 +47,9 @@ pub(crate) use self::parent::tie_to_parent;
 
 /// How often it is looked whether everything that was told to stop has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long the gateway may take to tell what it denied last.
+const DENIALS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the exit code says.
 const EXIT_CODES: &str = "\
@@ -112,8 +121,10 @@ pub(crate) struct RunArgs {
         default_value = "full"
     )]
     require_jail: String,
-    /// What is said on stderr: for a person, one line when a VM has nearly used up a limit, and at
-    /// the end one for each VM that did not end well; as JSON, the final status of every VM.
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// What is said on stderr: for a person, one line when a VM has nearly used up a limit or is
+    /// denied a request to a host, and at the end one for each VM that did not end well; as JSON, the final status of every VM.
     #[command(flatten)]
     output: Output,
 }
@@ -161,9 +172,19 @@ fn copies(args: &RunArgs, stage: &Stage) -> Result<Copies, copy::CopyError> {
 /// Runs everything and cleans up, whatever happens.
 async fn play(args: &RunArgs, stage: Stage, copies: Arc<Copies>) -> anyhow::Result<Summary> {
     let streams = Streams::new(stage.vms.len());
-    let mut warden = Warden::start(args.state_dir.as_deref(), &args.require_jail, streams).await?;
-    let ending = follow(args, &stage, copies, &mut warden).await;
+    let mut gateway = if stage.asks_for_network() {
+        Some(Gateway::start(&args.network, &args.require_jail, args.output).await?)
+    } else {
+        None
+    };
+    let dir = gateway.as_ref().map(Gateway::dir);
+    let state_dir = args.state_dir.as_deref();
+    let mut warden = Warden::start(state_dir, &args.require_jail, dir, streams).await?;
+    let ending = follow(args, &stage, copies, &mut warden, gateway.as_mut()).await;
     warden.stop().await;
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
+    }
     Ok(Summary::of(&stage, &ending?))
 }
 
@@ -173,18 +194,30 @@ async fn follow(
     stage: &Stage,
     copies: Arc<Copies>,
     warden: &mut Warden,
+    gateway: Option<&mut Gateway>,
 ) -> anyhow::Result<End> {
     let client = WardenClient::new(warden.socket());
     let objects = Arc::new(stage.objects());
     let registry = Registry::new(args.insecure_registries.clone(), objects.clone());
     let modules = Arc::new(Files::new(&args.modules, registry));
     let board = Arc::new(Board::new(args.output));
-    let executor = Executor::new(client.clone(), objects, modules, board.clone());
-    let agent = Agent::new(stage::NODE, executor.with_runs(copies.clone()));
+    let network = gateway.as_ref().map(|gateway| gateway.client());
+    let executor = Executor::new(client.clone(), objects, modules, board.clone())
+        .with_gateway(network.clone())
+        .with_runs(copies.clone());
+    let agent = Agent::new(stage::NODE, executor);
     let inputs = agent.inputs();
-    let metrics = Metrics::new(client.clone(), inputs.clone());
+    let metrics = Metrics::new(client.clone(), inputs.clone()).with_gateway(network.clone());
 
     let mut tasks = JoinSet::new();
+    let node = Node {
+        cluster: Vec::new(),
+        own: args.metrics.into_iter().collect(),
+    };
+    let (_node_tx, node_rx) = watch::channel(Some(node));
+    if let Some(network) = network.clone() {
+        tasks.spawn(watch_gateway::follow(network, node_rx, inputs.clone()));
+    }
     if let Some(address) = args.metrics {
         tasks.spawn(serve::serve(serve::listen(address).await?, metrics.clone()));
     }
@@ -204,7 +237,11 @@ async fn follow(
             Ending::Told(code)
         }
         () = warden.ended() => Ending::WardenDied,
+        () = kept(gateway) => Ending::WardenDied,
     };
+    if let Some(network) = network {
+        tell_denials(stage, &board, &network).await;
+    }
     tasks.shutdown().await;
     let mut not_copied = Vec::new();
     for (uid, namespace) in uids.iter().zip(stage.namespaces()) {
@@ -215,6 +252,36 @@ async fn follow(
         ending,
         not_copied,
     })
+}
+
+/// Keeps the gateway running, where there is one, for ever.
+async fn kept(gateway: Option<&mut Gateway>) {
+    match gateway {
+        Some(gateway) => gateway.keep().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells what was denied so late that nobody has heard of it yet.
+async fn tell_denials(stage: &Stage, board: &Board, network: &GatewayClient) {
+    let reports = tokio::time::timeout(DENIALS_WITHIN, network.reports(0, Duration::ZERO)).await;
+    let denials = reports
+        .ok()
+        .and_then(Result::ok)
+        .unwrap_or_default()
+        .denials;
+    for denial in denials {
+        let of_it = |vm: &&AgentVM| vm.metadata.uid.as_ref() == Some(&denial.uid);
+        if let Some(vm) = stage.vms.iter().find(of_it) {
+            let namespace = vm.metadata.namespace.as_deref().unwrap_or_default();
+            let name = vm.metadata.name.as_deref().unwrap_or_default();
+            board.remark(
+                (namespace, name),
+                &denial.uid.clone(),
+                &Warning::EgressDenied(denial),
+            );
+        }
+    }
 }
 
 /// Deletes every VM, which gives each its grace; a second signal ends the waiting.

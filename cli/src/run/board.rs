@@ -49,6 +49,15 @@ impl Board {
             .await;
     }
 
+    /// Says what someone should look at, each host and reason of a VM once.
+    pub(super) fn remark(&self, (namespace, name): (&str, &str), uid: &Uid, warning: &Warning) {
+        if self.is_news(uid, warning) {
+            let (reason, message) = (warning.reason(), warning.message());
+            let line = format!("agentvm: {namespace}/{name}: {reason}: {message}");
+            print::remark(self.output, &line);
+        }
+    }
+
     fn is_news(&self, uid: &Uid, warning: &Warning) -> bool {
         match warning {
             Warning::FilesNotUpdated(_) | Warning::KeysNotUpdated(_) => true,
@@ -90,14 +99,9 @@ impl StatusSink for Board {
     }
 
     /// What is mounted, and the keys of rules, come from files that are read once: of what changes
-    /// while a VM runs, only denials are left. Each host and reason is said once.
+    /// while a VM runs, only denials are left.
     fn warn<'a>(&'a self, want: &'a Arc<Want>, warning: &'a Warning) -> BoxFuture<'a, ()> {
-        if self.is_news(&want.uid, warning) {
-            let (namespace, name) = (&want.namespace, &want.name);
-            let (reason, message) = (warning.reason(), warning.message());
-            let line = format!("agentvm: {namespace}/{name}: {reason}: {message}");
-            print::remark(self.output, &line);
-        }
+        self.remark((&want.namespace, &want.name), &want.uid, warning);
         std::future::ready(()).boxed()
     }
 }

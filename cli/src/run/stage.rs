@@ -8,7 +8,8 @@ use agentvm_crds::agentvm::{Assignment, Phase};
 use agentvm_crds::validate::validate;
 use agentvm_crds::{AgentPolicy, AgentVM, AgentVMStatus, AskedMount, GROUP};
 use agentvm_node_agent::catalogue::{Catalogue, Change, Labels};
-use agentvm_node_agent::desired::{Ruling, Uid};
+use agentvm_node_agent::desired::{Ruling, Uid, Want};
+use agentvm_node_agent::egress::OfRun;
 use agentvm_node_agent::mounts;
 use agentvm_policy::Limits;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -64,6 +65,7 @@ pub(super) struct Stage {
     files: Vec<String>,
     /// In the order of the files.
     sights: Vec<Sight>,
+    asks_for_network: bool,
 }
 
 /// What is known of a VM before it runs.
@@ -86,6 +88,7 @@ impl Stage {
             secrets: BTreeMap::new(),
             files: Vec::new(),
             sights: Vec::new(),
+            asks_for_network: false,
         };
         for document in documents {
             stage.add(document, default_namespace)?;
@@ -134,6 +137,11 @@ impl Stage {
     /// The namespace of each VM, in the order of the files.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
         self.vms.iter().map(namespace_of)
+    }
+
+    /// Whether a VM may make requests, so that a gateway is needed.
+    pub(super) fn asks_for_network(&self) -> bool {
+        self.asks_for_network
     }
 
     /// What is known of each VM before it runs.
@@ -266,14 +274,41 @@ impl Stage {
         sights.collect()
     }
 
+    /// A key that is not in the files will never come.
+    fn check_keys(&self, want: &Want) -> Result<(), StageError> {
+        let Some(terms) = &want.terms else {
+            return Ok(());
+        };
+        let objects = self.objects();
+        let named = terms.objects(&want.namespace).into_iter();
+        let contents = named
+            .map(|object| {
+                let content = objects.find(&object);
+                (object, content)
+            })
+            .collect();
+        let run = OfRun::default();
+        let filled = terms.fill(&want.namespace, &want.name, &contents, run);
+        match filled.lacking.first() {
+            None => Ok(()),
+            Some(problem) => Err(StageError::Object {
+                object: format!("AgentVM {}/{}", want.namespace, want.name),
+                file: "with the Secrets of the files".to_owned(),
+                problem: problem.message.clone(),
+            }),
+        }
+    }
+
     /// What the policies refuse is said before anything is started. Yields what they leave.
-    fn check_policies(&self) -> Result<BTreeMap<Uid, Limits>, StageError> {
+    fn check_policies(&mut self) -> Result<BTreeMap<Uid, Limits>, StageError> {
         let mut catalogue = Catalogue::new(NODE);
         for change in self.changes() {
             catalogue.apply(change);
         }
         let mut granted = BTreeMap::new();
         for want in catalogue.desired().vms.values() {
+            self.asks_for_network |= want.terms.is_some();
+            self.check_keys(want)?;
             if let Some(grants) = want.grants() {
                 granted.insert(want.uid.clone(), grants.limits);
             }

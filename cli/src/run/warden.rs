@@ -1,5 +1,6 @@
 //! The warden of a standalone run: this same binary, in a private folder, ended with the run.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -35,10 +36,12 @@ pub(super) struct Warden {
 }
 
 impl Warden {
-    /// Starts a warden and waits until it answers. Guest output goes to `streams`.
+    /// Starts a warden and waits until it answers. Guest output goes to `streams`, and what guests
+    /// ask of hosts outside to the gateway in `gateway_dir`.
     pub(super) async fn start(
         state_dir: Option<&Path>,
         require_jail: &str,
+        gateway_dir: Option<&Path>,
         streams: Streams,
     ) -> anyhow::Result<Self> {
         let run_dir = tempfile::Builder::new()
@@ -46,6 +49,9 @@ impl Warden {
             .tempdir()
             .context("no folder for the warden's sockets")?;
         let cache_dir = compiled_dir(state_dir, run_dir.path())?;
+        let gateway_dir = gateway_dir.into_iter();
+        let gateway_dir =
+            gateway_dir.flat_map(|dir| [OsStr::new("--gateway-dir"), dir.as_os_str()]);
         let mut child = Command::new("/proc/self/exe")
             .arg("warden")
             .arg("--run-dir")
@@ -55,6 +61,8 @@ impl Warden {
             .arg("--log-dir")
             .arg(run_dir.path().join("logs"))
             .args(["--require-jail", require_jail])
+            .args(gateway_dir)
+            .env_remove("AGENTVM_GATEWAY_DIR")
             .env(PARENT, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -162,7 +170,7 @@ async fn print_lines(stdout: impl AsyncRead + Unpin, mut streams: Streams) {
 }
 
 /// Keeps the last lines of the log; shows them all where somebody asked for a log.
-async fn keep_lines(stderr: impl AsyncRead + Unpin) -> Vec<String> {
+pub(super) async fn keep_lines(stderr: impl AsyncRead + Unpin) -> Vec<String> {
     let is_shown = std::env::var_os("AGENTVM_LOG").is_some();
     let mut lines = BufReader::new(stderr).lines();
     let mut kept = Vec::new();

@@ -45,9 +45,8 @@ pub fn missing(program: &OsStr) -> String {
         "curl" => "run `apt-get install curl`",
         "python3" => "run `apt-get install python3 python3-pip`",
         "go" => "install Go from https://go.dev/dl",
-        "agentvm" | "agentvm-operator" | "agentvm-node-agent" | "agentvm-cell" => {
-            "run `cargo build --workspace --bins`"
-        }
+        "agentvm" | "agentvm-operator" | "agentvm-node-agent" | "agentvm-cell"
+        | "agentvm-gateway" => "run `cargo build --workspace --bins`",
         _ => "see CONTRIBUTING.md for what tests need",
     };
     format!("could not run `{name}`: if it is not installed, {install}")

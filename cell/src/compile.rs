@@ -18,7 +18,7 @@ use crate::warden::jail_level;
 const MAX_OPEN_FILES: u64 = agentvm_policy::budget::COMPILER_OPEN_FILES.value;
 
 /// How much less of the CPU a compiler gets than cells do.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 15;
 
 /// The longest message about a module, in characters.
 const MAX_MESSAGE_CHARS: usize = agentvm_policy::budget::MODULE_MESSAGE_CHARS.usize();

@@ -37,6 +37,8 @@ pub(crate) enum Guard {
     ShareByQuota,
     /// A guest that slept does not make up for it.
     SleepEarnsNothing,
+    /// A task that slept goes to a thread that goes before those of the busy ones.
+    SleepersFirst,
     /// What a run writes in all is bounded.
     LogTotal,
     /// The lines of VMs that write all they can leave room for those of others.

@@ -8,10 +8,11 @@
 //! | thread | input | output |
 //! | --- | --- | --- |
 //! | `guest`: one for each core | the task that has used the least | its next poll |
-//! | `guest-late` | a task that waits while each of those is in a long poll | its next poll |
+//! | `guest-first` | a task that is behind all that are busy, or one that waits while each of those is in a long poll | its next poll |
 //! | `guest-timers` | tokio's timers of the guests | wakers |
 //!
-//! Between the cells of a node, which have as many threads each, the kernel shares.
+//! Between the cells of a node, which have as many threads each, the kernel shares. It prefers their
+//! first threads: who computes now and then goes before those that compute all the time.
 
 mod order;
 mod queue;
@@ -34,7 +35,10 @@ use queue::Queue;
 use task::Task;
 
 /// How much less of the CPU guests get than the tasks that control them.
-pub(in crate::cell) const GUEST_NICENESS: i32 = 5;
+pub(in crate::cell) const GUEST_NICENESS: i32 = 10;
+
+/// The same for those of them that are behind: three times as much as the others get.
+const FIRST_NICENESS: i32 = 5;
 
 /// Owns the threads: when it is dropped, the tasks go at once, and each thread with the poll that
 /// it is in.
@@ -52,16 +56,26 @@ impl Scheduler {
             queue: Arc::default(),
         };
         for _ in 0..workers {
-            scheduler.thread("guest", &timers, Queue::next)?;
+            scheduler.thread("guest", GUEST_NICENESS, &timers, Queue::next)?;
         }
-        scheduler.thread("guest-late", &timers, Queue::next_late)?;
+        scheduler.thread("guest-first", FIRST_NICENESS, &timers, Queue::next_first)?;
         Ok(scheduler)
     }
 
-    fn thread(&self, name: &str, timers: &Arc<Timers>, next: Next) -> io::Result<()> {
+    fn thread(
+        &self,
+        name: &str,
+        niceness: i32,
+        timers: &Arc<Timers>,
+        next: Next,
+    ) -> io::Result<()> {
         let (queue, timers) = (self.queue.clone(), timers.clone());
         let thread = std::thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || work(&queue, &timers, next))?;
+        thread.spawn(move || {
+            // Niceness is a thread's own on Linux. Without it guests are only less polite.
+            let _nice = rustix::process::setpriority_process(None, niceness);
+            work(&queue, &timers, next);
+        })?;
         Ok(())
     }
 
@@ -180,8 +194,6 @@ type Next = fn(&Queue, Option<Arc<Task>>) -> Option<Arc<Task>>;
 
 /// What each thread of the guests does until the scheduler is dropped.
 fn work(queue: &Queue, timers: &Timers, next: Next) {
-    // Niceness is a thread's own on Linux. Without it guests are only less polite.
-    let _nice = rustix::process::setpriority_process(None, GUEST_NICENESS);
     let _timers = timers.0.as_ref().map(Runtime::enter);
     let mut task = next(queue, None);
     let mut before = thread_cpu();

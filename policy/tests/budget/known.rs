@@ -155,6 +155,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
             "cell::cell::reclaim::LARGE_BYTES",
             "cell::cell::reclaim::LATER",
             "cell::cell::reclaim::SOON",
+            "cell::cell::schedule::FIRST_NICENESS",
             "cell::cell::schedule::GUEST_NICENESS",
             "cell::cell::schedule::order::SLACK",
             "cell::cell::schedule::queue::LATE",

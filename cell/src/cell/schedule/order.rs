@@ -8,7 +8,7 @@ use crate::guards::{Guard, is_on};
 
 /// How far behind those that were busy a task may be that was not: enough to go before them when
 /// it wakes, and too little to keep them waiting for long.
-const SLACK: Duration = Duration::from_millis(5);
+const SLACK: Duration = Duration::from_millis(16);
 
 /// What is ready, ordered by the CPU time that it has used.
 ///
@@ -40,6 +40,11 @@ impl<T> Order<T> {
         } else {
             used
         }
+    }
+
+    /// Whether somebody who counts as having `used` so much is behind all that were busy.
+    pub(super) fn is_behind(&self, used: Duration) -> bool {
+        used < self.floor
     }
 
     /// `what` is ready and counts as having `used` so much.
@@ -79,9 +84,9 @@ impl<T> Order<T> {
         found
     }
 
-    /// True where nothing is ready.
-    pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty()
+    /// How many are ready.
+    pub(super) fn len(&self) -> usize {
+        self.ready.len()
     }
 }
 

@@ -1,4 +1,8 @@
 //! The tasks of a scheduler, those that are ready among them, and the threads that wait for one.
+//!
+//! A task that is behind, since it slept, goes to a thread of its own, which the kernel prefers to
+//! the workers of every cell: what it does it has done before those that compute all the time get
+//! on. Once it has caught up with them it is one of them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,9 +11,10 @@ use std::time::Duration;
 
 use super::order::Order;
 use super::task::{Boxed, Share, Task};
+use crate::guards::{Guard, is_on};
 
 /// How long the workers may keep a ready task waiting, all of them in one poll each, before the
-/// stand-in takes it.
+/// first thread stands in for them.
 const LATE: Duration = Duration::from_millis(2);
 
 /// Shared by the scheduler, its threads and every task.
@@ -17,14 +22,16 @@ const LATE: Duration = Duration::from_millis(2);
 pub(super) struct Queue {
     state: Mutex<State>,
     ready: Condvar,
-    /// Wakes the stand-in.
-    late: Condvar,
+    /// Wakes the first thread.
+    first: Condvar,
     panics: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     order: Order<Arc<Task>>,
+    /// Those that are behind all of them.
+    behind: Order<Arc<Task>>,
     /// Every task that has not ended, by its number.
     tasks: BTreeMap<u64, Arc<Task>>,
     started: u64,
@@ -32,11 +39,23 @@ struct State {
     idle: usize,
     /// Tasks that workers have taken.
     taken: u64,
-    /// What that was when the stand-in found all of them stuck.
+    /// What that was when the first thread found all of them stuck.
     stuck_at: Option<u64>,
-    /// The stand-in waits for a task that no worker waits for.
-    stand_in_waits: bool,
+    /// What the first thread does.
+    first: First,
     stopped: bool,
+}
+
+/// What the first thread does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum First {
+    /// It polls a task, or looks for one.
+    #[default]
+    Busy,
+    /// It waits for a task that is behind, or that no worker waits for.
+    Waits,
+    /// It was woken for a task that is behind, and has not come yet: one is left for it.
+    Called,
 }
 
 impl Queue {
@@ -61,15 +80,18 @@ impl Queue {
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, task: Arc<Task>) {
-        let (worker, stand_in) = (state.idle > 0, state.stand_in_waits);
-        if !state.stopped {
-            state.put(task);
+        let worker = state.idle > 0;
+        let mut first = state.first == First::Waits;
+        if !state.stopped && state.put(task) && first {
+            state.first = First::Called;
+        } else {
+            first &= !worker;
         }
         drop(state);
-        if worker {
+        if first {
+            self.first.notify_one();
+        } else if worker {
             self.ready.notify_one();
-        } else if stand_in {
-            self.late.notify_one();
         }
     }
 
@@ -85,7 +107,7 @@ impl Queue {
             if state.stopped {
                 return None;
             }
-            if let Some(task) = state.order.pop() {
+            if let Some(task) = state.take() {
                 state.taken += 1;
                 return Some(task);
             }
@@ -98,16 +120,24 @@ impl Queue {
         }
     }
 
-    /// Waits for the next task that the stand-in polls: one that is ready while every worker is
-    /// stuck, and that is not known to take long itself. `again` as for [`Self::next`].
-    pub(super) fn next_late(&self, again: Option<Arc<Task>>) -> Option<Arc<Task>> {
-        if let Some(again) = again {
-            self.ready(again);
-        }
+    /// Waits for the next task that the first thread polls: one that is behind; or one that is ready
+    /// while every worker is stuck. Neither is known to take long itself. `again` as for
+    /// [`Self::next`].
+    pub(super) fn next_first(&self, again: Option<Arc<Task>>) -> Option<Arc<Task>> {
         let mut state = self.lock();
+        if let Some(again) = again
+            && !state.put(again)
+            && state.idle > 0
+        {
+            self.ready.notify_one();
+        }
         loop {
             if state.stopped {
                 return None;
+            }
+            state.first = First::Busy;
+            if let Some(task) = state.behind.pop() {
+                return Some(task);
             }
             if state.stuck_at == Some(state.taken)
                 && let Some(task) = state.order.pop_where(|task| !task.is_long())
@@ -118,25 +148,24 @@ impl Queue {
         }
     }
 
-    /// Waits for [`LATE`], and before it until something is ready.
+    /// Waits for [`LATE`], and before it until something is ready. Ends where a task is behind.
     fn wait_until_stuck<'queue>(
         &self,
         mut state: MutexGuard<'queue, State>,
     ) -> MutexGuard<'queue, State> {
         state.stuck_at = None;
-        if state.order.is_empty() {
-            state.stand_in_waits = true;
+        state.first = First::Waits;
+        if state.order.len() == 0 {
             state = self
-                .late
+                .first
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
-            state.stand_in_waits = false;
         }
         let taken = state.taken;
-        let is_over = |state: &mut State| !state.stopped;
+        let goes_on = |state: &mut State| !state.stopped && state.behind.len() == 0;
         let (mut state, _timed_out) = self
-            .late
-            .wait_timeout_while(state, LATE, is_over)
+            .first
+            .wait_timeout_while(state, LATE, goes_on)
             .unwrap_or_else(PoisonError::into_inner);
         state.stuck_at = (state.taken == taken).then_some(taken);
         state
@@ -153,11 +182,14 @@ impl Queue {
         let mut state = self.lock();
         state.stopped = true;
         let tasks = std::mem::take(&mut state.tasks);
-        let order = std::mem::take(&mut state.order);
+        let ready = (
+            std::mem::take(&mut state.order),
+            std::mem::take(&mut state.behind),
+        );
         drop(state);
         self.ready.notify_all();
-        self.late.notify_all();
-        drop(order);
+        self.first.notify_all();
+        drop(ready);
         for task in tasks.into_values() {
             task.end(self);
         }
@@ -167,6 +199,12 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn tasks(&self) -> usize {
         self.lock().tasks.len()
+    }
+
+    /// Those that are left for the first thread.
+    #[cfg(test)]
+    pub(super) fn behind(&self) -> usize {
+        self.lock().behind.len()
     }
 
     pub(super) fn count_panic(&self) {
@@ -183,9 +221,26 @@ impl Queue {
 }
 
 impl State {
-    fn put(&mut self, task: Arc<Task>) {
+    /// A task is ready; true where that is one for the first thread.
+    fn put(&mut self, task: Arc<Task>) -> bool {
         let used = self.order.counted(task.used());
         task.set_used(used);
-        self.order.push(task, used);
+        let is_behind =
+            is_on(Guard::SleepersFirst) && self.order.is_behind(used) && !task.is_long();
+        if is_behind {
+            self.behind.push(task, used);
+        } else {
+            self.order.push(task, used);
+        }
+        is_behind
+    }
+
+    /// The next task for a worker.
+    fn take(&mut self) -> Option<Arc<Task>> {
+        let left = usize::from(self.first == First::Called);
+        if self.behind.len() > left {
+            return self.behind.pop();
+        }
+        self.order.pop()
     }
 }

@@ -114,15 +114,19 @@ impl<B> Bounded<B> {
     /// Counts what has come, and takes its part of the VM's rate.
     fn admit(&mut self, data: &Bytes, now: Instant) -> Result<(), Stopped> {
         let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let left = self.left.checked_sub(bytes);
         let (too_large, counted) = match self.way {
-            Way::Sent => (Code::RequestBodySize, self.exchange.send(bytes)),
+            Way::Sent => (
+                Code::RequestBodySize,
+                left.is_some() && self.exchange.send(bytes),
+            ),
             Way::Received(_) => {
                 self.exchange.receive(bytes);
                 (Code::ResponseBodySize, true)
             }
         };
         self.exchange.vm().take(bytes, now);
-        match self.left.checked_sub(bytes).filter(|_| counted) {
+        match left.filter(|_| counted) {
             Some(left) => {
                 self.left = left;
                 Ok(())

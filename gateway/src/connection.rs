@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::body::Outgoing;
-use crate::connect::{Tls, connect};
+use crate::connect::{Stream, Tls, connect};
 
 /// A connection; dropping it closes it.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Drop for Task {
 }
 
 impl Connection {
-    /// Connects to one of `addresses` for `request`, in whose direction `buffer` bytes may wait.
+    /// Connects to one of `addresses` for `request`; `buffer` bytes may wait each way.
     pub(crate) async fn open(
         tls: &Tls,
         request: &Request,
@@ -37,6 +37,15 @@ impl Connection {
         buffer: usize,
     ) -> Result<Self, Code> {
         let (stream, address) = connect(tls, request.scheme, &request.host, addresses).await?;
+        Self::over(stream, address, buffer).await
+    }
+
+    /// Speaks by `stream`, at whose other end is `address`.
+    pub(crate) async fn over(
+        stream: Box<dyn Stream>,
+        address: SocketAddr,
+        buffer: usize,
+    ) -> Result<Self, Code> {
         let (sender, connection) = http1::Builder::new()
             .max_headers(budget::HEADERS.usize())
             .max_buf_size(buffer)

@@ -161,8 +161,11 @@ impl Exchange {
 
     /// Counts bytes that are sent; false where the VM has sent all that it may.
     pub(crate) fn send(&self, bytes: u64) -> bool {
-        self.sent.fetch_add(bytes, Ordering::Relaxed);
-        self.vm.send(bytes)
+        let may = self.vm.send(bytes);
+        if may {
+            self.sent.fetch_add(bytes, Ordering::Relaxed);
+        }
+        may
     }
 
     /// Counts bytes that came back.

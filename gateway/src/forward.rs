@@ -55,7 +55,7 @@ struct Head {
 
 /// What became of a request on one connection.
 enum Sending {
-    Answered(Response<Incoming>, Connection),
+    Answered(Box<Response<Incoming>>, Connection),
     /// Nothing of it has arrived, or it does no harm to send it again.
     Again(Box<Request<Outgoing>>),
 }
@@ -130,7 +130,7 @@ impl Gateway {
         let purpose = Purpose::new(permit, decided.epoch);
         if let Some(idle) = exchange.vm().pool().take(&purpose, &addresses) {
             match send(exchange, &decided.head, idle, sent, Use::Another).await? {
-                Sending::Answered(answer, connection) => return Ok((answer, connection)),
+                Sending::Answered(answer, connection) => return Ok((*answer, connection)),
                 Sending::Again(request) => sent = *request,
             }
         }
@@ -141,7 +141,7 @@ impl Gateway {
         };
         let connection = within(connected, Code::ConnectionTimeout, opening).await?;
         match send(exchange, &decided.head, connection, sent, Use::First).await? {
-            Sending::Answered(answer, connection) => Ok((answer, connection)),
+            Sending::Answered(answer, connection) => Ok((*answer, connection)),
             Sending::Again(_) => Err(Code::Protocol.into()),
         }
     }
@@ -210,7 +210,7 @@ async fn send(
     exchange.goes_by(&connection);
     let sending = async { Ok(connection.sender.try_send_request(request).await) };
     let mut failed = match within(first_byte, Code::ResponseTimeout, sending).await? {
-        Ok(answer) => return Ok(Sending::Answered(answer, connection)),
+        Ok(answer) => return Ok(Sending::Answered(Box::new(answer), connection)),
         Err(failed) => failed,
     };
     if which == Use::Another && !exchange.has_failed() {

@@ -80,9 +80,15 @@ pub fn of_request(given: &HeaderMap) -> Result<HeaderMap, Code> {
 ///
 /// # Errors
 ///
-/// [`Code::ResponseHeaderSize`] where they are too many or too long.
+/// [`Code::ResponseHeaderSize`] where they are too many or too long, [`Code::Protocol`] where two
+/// parsers would find the end of the answer at two places.
 pub fn of_response(given: &HeaderMap) -> Result<HeaderMap, Code> {
     bounded(given).map_err(|TooLarge| Code::ResponseHeaderSize)?;
+    let is_framed_twice =
+        given.contains_key(TRANSFER_ENCODING) && given.contains_key(CONTENT_LENGTH);
+    if is_framed_twice && is_on(Guard::OneLength) {
+        return Err(Code::Protocol);
+    }
     let mut handed = handed_on(given);
     // It invites to ports and protocols that the guest can't use.
     handed.remove(http::header::ALT_SVC);
@@ -269,6 +275,9 @@ mod tests {
         let two = [("content-length", "5"), ("content-length", "6")];
         assert!(without(Guard::OneLength, &two));
         assert!(without(Guard::HeaderBounds, &[("a", "b"); 101]));
+        let both = headers(&[("content-length", "5"), ("transfer-encoding", "chunked")]);
+        assert_eq!(of_response(&both), Err(Code::Protocol));
+        assert!(switch_off(Guard::OneLength, || of_response(&both)).is_ok());
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn nanos(time: Duration) -> u64 {
 fn cost_ns(bytes: u64, per_second: u64) -> u64 {
     let second = Duration::from_secs(1).as_nanos();
     let cost = u128::from(bytes) * second / u128::from(per_second.max(1));
-    let hour = Duration::from_secs(3_600).as_nanos();
+    let hour = Duration::from_hours(1).as_nanos();
     u64::try_from(cost.min(hour)).unwrap_or(u64::MAX)
 }
 
@@ -76,12 +76,11 @@ mod tests {
         let began = Instant::now();
         let (rate, mut now, mut bytes) = (Rate::new(began), began, 0);
         while now < began + Duration::from_secs(10) {
-            match rate.waits_until(now) {
-                Some(until) => now = until,
-                None => {
-                    rate.take(16 * KIB, 1_024 * KIB, now);
-                    bytes += 16 * KIB;
-                }
+            if let Some(until) = rate.waits_until(now) {
+                now = until;
+            } else {
+                rate.take(16 * KIB, 1_024 * KIB, now);
+                bytes += 16 * KIB;
             }
         }
         let fair = 10 * 1_024 * KIB;
@@ -108,7 +107,7 @@ mod tests {
         let rate = Rate::new(began);
         rate.take(u64::MAX, 0, began);
         let until = rate.waits_until(began).unwrap();
-        assert!(until <= began + Duration::from_secs(3_600));
-        assert_eq!(rate.waits_until(began + Duration::from_secs(3_601)), None);
+        assert!(until <= began + Duration::from_hours(1));
+        assert_eq!(rate.waits_until(began + Duration::from_mins(61)), None);
     }
 }

@@ -44,6 +44,7 @@ fn f18_an_answer_that_two_parsers_would_read_differently_is_none() {
         "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         "HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
         "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         "SSH-2.0-x\r\n\r\n",
         "\0\0\0",
     ] {

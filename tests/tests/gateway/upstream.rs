@@ -8,8 +8,10 @@ use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
+
+use crate::message::{Message, Reader};
 
 /// What has arrived.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +20,11 @@ pub(crate) struct Seen(Arc<Mutex<Connections>>);
 #[derive(Debug, Default)]
 struct Connections {
     accepted: usize,
+    closed: usize,
     bytes: Vec<Vec<u8>>,
+    readers: Vec<Reader>,
+    /// Bytes that were written to all of them.
+    written: usize,
 }
 
 impl Seen {
@@ -34,22 +40,57 @@ impl Seen {
         all.bytes.iter().map(text).collect()
     }
 
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> usize {
+        let all = self.0.lock().unwrap();
+        all.accepted - all.closed
+    }
+
+    /// Every request, by connection.
+    pub(crate) fn messages(&self) -> Vec<Vec<Message>> {
+        let all = self.0.lock().unwrap();
+        let of = |reader: &Reader| reader.messages().to_vec();
+        all.readers.iter().map(of).collect()
+    }
+
+    /// How many requests came by each connection that spoke.
+    pub(crate) fn counts(&self) -> Vec<usize> {
+        self.messages().iter().map(Vec::len).collect()
+    }
+
+    /// Bytes that could be written.
+    pub(crate) fn written(&self) -> usize {
+        self.0.lock().unwrap().written
+    }
+
     fn accept(&self) {
         self.0.lock().unwrap().accepted += 1;
+    }
+
+    fn close(&self) {
+        self.0.lock().unwrap().closed += 1;
     }
 
     fn begin(&self) -> usize {
         let mut all = self.0.lock().unwrap();
         all.bytes.push(Vec::new());
+        all.readers.push(Reader::default());
         all.bytes.len() - 1
     }
 
-    fn add(&self, connection: usize, bytes: &[u8]) {
-        self.0.lock().unwrap().bytes[connection].extend(bytes);
+    fn add(&self, connection: usize, bytes: &[u8]) -> usize {
+        let mut all = self.0.lock().unwrap();
+        all.bytes[connection].extend(bytes);
+        all.readers[connection].push(bytes)
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.0.lock().unwrap().written += bytes;
     }
 }
 
-/// What is sent once a request's headers are there: pieces, with a rest before each.
+/// What is sent once a request's headers are there, for each request of a connection: pieces, with
+/// a rest before each.
 pub(crate) type Script = Vec<(Duration, Vec<u8>)>;
 
 /// An answer that is sent at once, as it is.
@@ -75,10 +116,31 @@ pub(crate) async fn secure(address: &str, script: Script, acceptor: TlsAcceptor)
     listen(address, script, Some(acceptor)).await
 }
 
+/// Listens in the clear; closes a connection when its second request comes.
+pub(crate) async fn once(address: &str, script: Script) -> Seen {
+    let seen = Seen::default();
+    let listener = bind(address);
+    let told = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            told.accept();
+            let (told, script) = (told.clone(), script.clone());
+            tokio::spawn(async move {
+                talk(
+                    stream,
+                    vec![script, vec![(Duration::ZERO, CLOSE.to_vec())]],
+                    &told,
+                )
+                .await;
+                told.close();
+            });
+        }
+    });
+    seen
+}
+
 async fn listen(address: &str, script: Script, tls: Option<TlsAcceptor>) -> Seen {
-    let listener = TcpListener::bind(address.parse::<SocketAddr>().unwrap())
-        .await
-        .unwrap();
+    let listener = bind(address);
     let seen = Seen::default();
     let told = seen.clone();
     tokio::spawn(async move {
@@ -87,52 +149,91 @@ async fn listen(address: &str, script: Script, tls: Option<TlsAcceptor>) -> Seen
             let (told, script, tls) = (told.clone(), script.clone(), tls.clone());
             tokio::spawn(async move {
                 match tls {
-                    None => talk(stream, script, told).await,
+                    None => talk(stream, vec![script], &told).await,
                     Some(tls) => {
                         if let Ok(stream) = tls.accept(stream).await {
-                            talk(stream, script, told).await;
+                            talk(stream, vec![script], &told).await;
                         }
                     }
                 }
+                told.close();
             });
         }
     });
     seen
 }
 
-/// Takes down what comes, and plays the script when the headers are there.
-async fn talk(stream: impl AsyncRead + AsyncWrite, script: Script, seen: Seen) {
+/// A listener whose kernel buffers are small, so that what is written has almost arrived.
+fn bind(address: &str) -> TcpListener {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }
+    .unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_send_buffer_size(16 << 10).unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    socket.bind(address).unwrap();
+    socket.listen(1_024).unwrap()
+}
+
+/// A piece of a script that closes the connection.
+pub(crate) const CLOSE: &[u8] = b"(close)";
+
+/// Takes down what comes, and plays a script for each request when its headers are there: one after
+/// the other, and the last one for good.
+async fn talk(stream: impl AsyncRead + AsyncWrite, scripts: Vec<Script>, seen: &Seen) {
     let (mut from, mut to) = tokio::io::split(stream);
     let connection = seen.begin();
-    let (ready_tx, ready_rx) = tokio::sync::oneshot::channel();
+    let (ready_tx, mut ready_rx) = tokio::sync::mpsc::unbounded_channel();
     let reading = async {
-        let (mut buffer, mut head) = ([0; 4096], Vec::<u8>::new());
-        let mut ready_tx = Some(ready_tx);
+        let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            seen.add(connection, &buffer[..length]);
-            head.extend(&buffer[..length]);
-            if head.windows(4).any(|end| end == b"\r\n\r\n")
-                && let Some(ready_tx) = ready_tx.take()
-            {
+            for _ in 0..seen.add(connection, &buffer[..length]) {
                 let _gone = ready_tx.send(());
             }
         }
     };
     let writing = async {
-        if ready_rx.await.is_ok() {
+        let mut number = 0;
+        while let Some(()) = ready_rx.recv().await {
+            let script = &scripts[number.min(scripts.len() - 1)];
+            number += 1;
             for (rest, piece) in script {
-                tokio::time::sleep(rest).await;
-                if to.write_all(&piece).await.is_err() || to.flush().await.is_err() {
-                    break;
+                tokio::time::sleep(*rest).await;
+                if piece == CLOSE {
+                    return;
+                }
+                for part in piece.chunks(16 << 10) {
+                    if to.write_all(part).await.is_err() || to.flush().await.is_err() {
+                        return;
+                    }
+                    seen.wrote(part.len());
                 }
             }
         }
-        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = reading => {}
         () = writing => {}
     }
+}
+
+/// Listens in the clear, and reads nothing at all.
+pub(crate) async fn deaf(address: &str) -> Seen {
+    let listener = bind(address);
+    let seen = Seen::default();
+    let told = seen.clone();
+    tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            told.accept();
+            all.push(stream);
+        }
+    });
+    seen
 }
 
 /// An authority, and certificates of it.

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use crate::{Result, cache, workspace};
 
-pub use compiled::{c, go};
+pub use compiled::{c, go, go_for_vms, go_with_package};
 pub use component::{js_component, python_component};
 pub use tcc::{Tcc, tcc};
 

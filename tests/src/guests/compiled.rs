@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{sources, wheel};
 use crate::program::stdout_of;
-use crate::{Result, cache};
+use crate::{Result, cache, workspace};
 
 /// The Go program in `guests/NAME`, as a core module.
 pub fn go(name: &str) -> Result<PathBuf> {
@@ -27,6 +27,37 @@ pub fn go(name: &str) -> Result<PathBuf> {
             stdout_of(&mut go).map(drop)
         },
     )
+}
+
+/// The Go program in `guests/NAME`, which makes requests with the package for guests.
+pub fn go_for_vms(name: &str) -> Result<PathBuf> {
+    go_with_package(name, &sources().join(name))
+}
+
+/// The Go program in `folder`, which makes requests with the package for guests.
+pub fn go_with_package(name: &str, folder: &Path) -> Result<PathBuf> {
+    let mut files = Vec::new();
+    for dir in [folder, &workspace::root().join("guest/go/agentvm")] {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|kind| kind == "go" || kind == "mod")
+            {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    compiled(name, &files, |out| {
+        let mut go = Command::new("go");
+        go.args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
+            .arg(out)
+            .arg(".")
+            .current_dir(folder)
+            .envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOWORK", "off")]);
+        stdout_of(&mut go).map(drop)
+    })
 }
 
 /// The C program `guests/c/NAME.c`, as a core module.

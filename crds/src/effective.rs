@@ -8,6 +8,8 @@ use crate::conditions::sentence;
 
 /// The most refusals that a status lists: a status stays below 16 KiB whatever happens.
 pub(crate) const MAX_REFUSALS: usize = 8;
+/// The most bytes of all of them together, which is room for one whatever it says.
+const MAX_REFUSED_BYTES: usize = 1_280;
 
 impl From<&Verdict> for EffectiveStatus {
     /// The limits are left out where anything is refused: nothing is granted then.
@@ -19,6 +21,12 @@ impl From<&Verdict> for EffectiveStatus {
             audited,
         } = verdict;
         let messages = refused.iter().chain(audited).take(MAX_REFUSALS);
+        let mut room = MAX_REFUSED_BYTES;
+        let fits = |message: &String| {
+            let left = room.checked_sub(message.len());
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
         Self {
             limits: if refused.is_empty() {
                 LimitsSpec::from(&grants.limits)
@@ -29,7 +37,10 @@ impl From<&Verdict> for EffectiveStatus {
                 .clock
                 .map(|clock| human::duration_ns(clock.resolution_ns)),
             egress: lines(egress),
-            refused: messages.map(|refusal| sentence(&refusal.message)).collect(),
+            refused: messages
+                .map(|refusal| sentence(&refusal.message))
+                .take_while(fits)
+                .collect(),
         }
     }
 }

@@ -415,12 +415,13 @@ fn h07_the_largest_status_fits_in_16_kib() {
             .collect(),
         ..agentvm_policy::Verdict::default()
     };
-    let status = AgentVMStatus {
+    let effective = [EffectiveStatus::from(&verdict), audited_network()];
+    let status = |effective| AgentVMStatus {
         observed_generation: Some(i64::MAX),
         phase: Some(Phase::Failed),
-        conditions,
+        conditions: conditions.clone(),
         assignment: Some(Assignment {
-            node_name: node,
+            node_name: node.clone(),
             epoch: i64::MAX,
             evict: Some("e".repeat(1024)),
             claimed: Some(Claimed {
@@ -428,7 +429,7 @@ fn h07_the_largest_status_fits_in_16_kib() {
                 cpu: Quantity("9".repeat(32)),
             }),
         }),
-        effective: Some(EffectiveStatus::from(&verdict)),
+        effective: Some(effective),
         reported_uid: Some("0".repeat(36)),
         released_epoch: Some(i64::MAX),
         module_digest: Some(format!("sha256:{}", "f".repeat(64))),
@@ -440,13 +441,44 @@ fn h07_the_largest_status_fits_in_16_kib() {
             fault: Some(Fault::Platform),
             field: Some("spec.limits.timeout".to_owned()),
             message: super::sentence(&hostile),
-            finished_at: Some(noon),
+            finished_at: Some(noon.clone()),
             cpu_millis: Some(i64::MAX),
             memory_peak_bytes: Some(i64::MAX),
         }),
     };
-    let bytes = serde_json::to_string(&status).unwrap().len();
-    assert!((8_000..=16 << 10).contains(&bytes), "{bytes}");
+    for effective in effective {
+        let bytes = serde_json::to_string(&status(effective)).unwrap().len();
+        assert!((8_000..=16_000).contains(&bytes), "{bytes}");
+    }
+}
+
+/// As many and as long rules as there can be, all of which an `Audit` policy would refuse.
+fn audited_network() -> crate::agentvm::EffectiveStatus {
+    let rule = |number: usize| {
+        let path = |other: usize| format!("/{number}/{other}/{}", "a".repeat(1_000));
+        let host = format!("{number}.{}", "a.".repeat(110) + "example.com");
+        agentvm_policy::egress::RuleText {
+            paths: (0..32).map(path).collect(),
+            ..agentvm_policy::egress::RuleText::new(&host, &["*"], &[])
+        }
+    };
+    let ask = |rule| agentvm_policy::EgressAsk {
+        rule,
+        injects: false,
+    };
+    let policy = agentvm_policy::PolicyRules {
+        name: "p".repeat(253),
+        mode: agentvm_policy::Mode::Audit,
+        egress: Some((0..32).map(|number| rule(number + 100)).collect()),
+        ..agentvm_policy::PolicyRules::default()
+    };
+    let request = agentvm_policy::Request {
+        egress: (0..32).map(rule).map(ask).collect(),
+        ..agentvm_policy::Request::default()
+    };
+    let verdict = agentvm_policy::effective(&request, &[policy]);
+    assert_eq!((verdict.refused.len(), verdict.audited.len()), (0, 32));
+    crate::agentvm::EffectiveStatus::from(&verdict)
 }
 
 fn refusal(policy: &str) -> agentvm_policy::Refusal {

@@ -21,8 +21,8 @@ bounds! {
     TEMPLATE_CHARS = Count(256), "Characters of its template", "the manifest is refused";
     POLICY_NETWORKS = Count(32), "Items of an AgentPolicy's `capabilities.network.networks`", "the manifest is refused";
     NETWORK_CHARS = Count(43), "Characters of a network", "the manifest is refused";
-    EFFECTIVE_RULES = Count(16), "Rules that `status.effective.egress` shows", "the others are counted";
-    EFFECTIVE_RULE_CHARS = Count(256), "Characters of each of them", "cut off";
+    EFFECTIVE_RULES = Count(8), "Rules that `status.effective.egress` shows", "the others are counted";
+    EFFECTIVE_RULE_CHARS = Count(96), "Characters of each of them", "cut off";
     STOP_GRACE = Milliseconds(HOUR), "`spec.terminationGracePeriod`", "the manifest is refused";
     KEPT_AFTER_END = Milliseconds(30 * 24 * HOUR), "`spec.ttlAfterFinished`", "the manifest is refused";
     CONDITION_BYTES = Bytes(1_024), "Bytes of a condition's message", "cut off";

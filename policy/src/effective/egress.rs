@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{Refusal, Verdict};
 use crate::egress::{Cidr, EgressGrant, Rule, RuleText, Scheme};
 use crate::guards::{Guard, is_on};
-use crate::{BadAsk, EgressAsk, Mode, PolicyRules};
+use crate::{BadAsk, EgressAsk, Mode, PolicyRules, budget};
 
 const FIELD: &str = "spec.capabilities.network.egress";
 /// The most values of one field that a message names.
@@ -43,6 +43,7 @@ fn decide_rule(path: &str, ask: &EgressAsk, policies: &[&PolicyRules], verdict: 
         return;
     }
     if policies.is_empty() {
+        let rule = shown(&rule.to_string());
         let why = format!(
             "asks for {rule}, no AgentPolicy selects the namespace, and without one no VM has a network"
         );
@@ -83,7 +84,7 @@ fn outside(rule: &Rule, text: &RuleText, policy: &PolicyRules) -> Option<Outside
     let whole = |open: &str| {
         Some(Outside {
             field: "",
-            asked: rule.to_string(),
+            asked: shown(&rule.to_string()),
             open: open.to_owned(),
         })
     };
@@ -115,8 +116,11 @@ fn outside(rule: &Rule, text: &RuleText, policy: &PolicyRules) -> Option<Outside
                 probes.iter().flat_map(|(_, own)| values(own)).collect();
             return Some(Outside {
                 field,
-                asked: some(values(text)),
-                open: format!("allows {}{there}", some(allowed.into_iter().collect())),
+                asked: some(&values(text)),
+                open: format!(
+                    "allows {}{there}",
+                    some(&allowed.into_iter().collect::<Vec<_>>())
+                ),
             });
         }
         if there.is_empty() {
@@ -178,10 +182,19 @@ fn scheme(text: &RuleText) -> &str {
     text.scheme.as_deref().unwrap_or("https")
 }
 
+/// As much of a text as a message has room for: refusals stand in a status.
+fn shown(text: &str) -> String {
+    text.chars().take(budget::SHOWN_CHARS.usize()).collect()
+}
+
 /// The first few of `values`.
-fn some(values: Vec<String>) -> String {
+fn some(values: &[String]) -> String {
     let more = values.len().saturating_sub(NAMED);
-    let named: Vec<String> = values.into_iter().take(NAMED).collect();
+    let named: Vec<String> = values
+        .iter()
+        .take(NAMED)
+        .map(|value| shown(value))
+        .collect();
     let named = named.join(", ");
     if more == 0 {
         named

@@ -102,6 +102,11 @@ const MISTAKES: [(&str, &str, &str); 29] = [
         "want object",
     ),
     (
+        "defaultPolicy.capabilities.network.egress[0].host=api.example.com",
+        "/defaultPolicy/capabilities/network/egress/0",
+        "'methods', 'paths'",
+    ),
+    (
         "defaultPolicy.limits.max.storage=1GB",
         "/defaultPolicy/limits/max/storage",
         "'1GB' does not match",
@@ -245,6 +250,7 @@ fn the_default_policys_schema_knows_the_fields_of_the_crd() -> Result<()> {
         "/capabilities",
         "/capabilities/clock",
         "/capabilities/secretMounts",
+        "/capabilities/network",
     ] {
         let path: String = path
             .split('/')

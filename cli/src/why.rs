@@ -24,7 +24,7 @@ pub(crate) struct WhyArgs {
     namespace: String,
     /// The request's method, such as GET.
     method: String,
-    /// The request's URL, such as https://api.example.com/v1/models.
+    /// The request's URL, such as `https://api.example.com/v1/models`.
     url: String,
     #[command(flatten)]
     output: Output,

@@ -233,3 +233,88 @@ fn key_of_a_mount_that_an_object_of_the_files_lacks_is_noted() {
         assert!(out.contains(&note), "{out}");
     }
 }
+
+const NETWORK: &str = "apiVersion: agentvm.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: net}
+spec:
+  namespaceSelector: {}
+  capabilities:
+    network: {egress: [{host: '*.example.com', methods: [GET], paths: ['*']}]}
+---
+";
+
+/// A VM that may ask `host` for everything by `method`, with a key.
+fn asking(host: &str, method: &str) -> String {
+    vm(&format!(
+        "  capabilities: {{network: {{egress: [{{host: {host}, methods: [{method}], paths: ['*'], inject: [{{header: X-Key, secretKeyRef: {{name: keys, key: token}}}}]}}]}}}}\n"
+    ))
+}
+
+#[test]
+fn what_a_vm_may_ask_of_the_network_is_part_of_what_it_gets() {
+    let (code, out, _) = validate(&[NETWORK, &asking("api.example.com", "GET")].concat(), &[]);
+    assert!(
+        out.contains("clock 1ms, connections 32, egress 100Mi, egress rate 10Mi; may ask GET https://api.example.com:443 /*\n"),
+        "{out}"
+    );
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn f32_a_rule_that_no_policy_allows_is_refused_with_its_field() {
+    let rule = "-: AgentVM team/a: refused: spec.capabilities.network.egress[0]";
+    let cases = [
+        (
+            asking("api.example.com", "GET"),
+            "",
+            "no AgentPolicy selects the namespace",
+        ),
+        (
+            asking("api.example.com", "POST"),
+            NETWORK,
+            ".methods: asks for POST, AgentPolicy \"net\" allows GET there",
+        ),
+        (
+            asking("api.example.org", "GET"),
+            NETWORK,
+            ".host: asks for api.example.org, AgentPolicy \"net\" allows *.example.com",
+        ),
+        (
+            asking("localhost", "GET"),
+            NETWORK,
+            ".host: the host \"localhost\" has one label",
+        ),
+    ];
+    for (vm, policy, said) in cases {
+        let (code, out, _) = validate(&[policy, &vm].concat(), &[]);
+        assert!(out.contains(rule) && out.contains(said), "{out}");
+        assert_eq!(code, Some(1));
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_refused_itself() {
+    let wide = "apiVersion: agentvm.dev/v1alpha1
+kind: AgentPolicy
+metadata: {name: wide}
+spec: {namespaceSelector: {}, capabilities: {network: {networks: [10.0.0.0/7]}}}
+";
+    let (code, out, _) = validate(wide, &[]);
+    let said = "-: AgentPolicy wide: refused: spec.capabilities.network.networks[0]: 10.0.0.0/7 can't be opened";
+    assert!(out.starts_with(said), "{out}");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_key_that_is_not_in_the_secret_beside_it_is_noted() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys, namespace: team}\nstringData: {other: x}\n---\n";
+    let (_, out, _) = validate(
+        &[NETWORK, secret, &asking("api.example.com", "GET")].concat(),
+        &[],
+    );
+    assert!(
+        out.contains("note: Secret \"keys\" of these files has no key \"token\""),
+        "{out}"
+    );
+}

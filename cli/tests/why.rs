@@ -1,6 +1,7 @@
 //! `agentvm why` as a user calls it: files and a request in, the verdict and an exit code out.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "helpers of tests: a panic is the report"
 )]
 

@@ -70,7 +70,7 @@ pub(super) fn judge(documents: &[Document], asked: &Asked<'_>) -> Result<Answer,
         notes: cluster.notes(namespace),
         ..Answer::of(name, &request)
     };
-    decide(&mut answer, &verdict, &asked_rules, request);
+    decide(&mut answer, &verdict, &asked_rules, &request);
     Ok(answer)
 }
 
@@ -127,7 +127,7 @@ fn one_vm<'a>(documents: &'a [Document], asked: &Asked<'_>) -> Result<&'a Docume
 }
 
 /// Fills in what becomes of `request`.
-fn decide(answer: &mut Answer, verdict: &Verdict, asked: &[AskedEgress], request: Request) {
+fn decide(answer: &mut Answer, verdict: &Verdict, asked: &[AskedEgress], request: &Request) {
     let texts: Vec<&RuleText> = asked.iter().map(|asked| &asked.rule).collect();
     let rules = read(texts);
     let address = match &request.host {
@@ -155,7 +155,7 @@ fn decide(answer: &mut Answer, verdict: &Verdict, asked: &[AskedEgress], request
             None,
         )),
         (Err(denial), _) => {
-            answer.closest = closest(&rules, &request, *denial);
+            answer.closest = closest(&rules, request, *denial);
             Some((denial.to_string(), Some(Code::Denied)))
         }
         (Ok(_), Address::Closed { .. }) => Some((
@@ -204,7 +204,7 @@ fn header(inject: &AskedInject) -> Header {
         secret,
     } = inject;
     Header {
-        header: header.clone(),
+        name: header.clone(),
         template: template.clone(),
         secret: secret.name.clone(),
         key: secret.key.clone(),

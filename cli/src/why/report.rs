@@ -63,7 +63,9 @@ pub(super) struct Ruled {
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Header {
-    pub(super) header: String,
+    /// Its name, as the manifest has it.
+    #[serde(rename = "header")]
+    pub(super) name: String,
     pub(super) template: String,
     pub(super) secret: String,
     pub(super) key: String,
@@ -187,14 +189,14 @@ impl fmt::Display for Ruled {
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            header,
+            name,
             template,
             secret,
             key,
         } = self;
         write!(
             f,
-            "{header}: {template}, where {{}} is key {key:?} of Secret {secret:?}"
+            "{name}: {template}, where {{}} is key {key:?} of Secret {secret:?}"
         )
     }
 }

@@ -94,7 +94,8 @@ pub struct Node {
     /// Ranges of the cluster: Services, Pods, nodes, API server.
     #[serde(default)]
     pub cluster: Vec<Cidr>,
-    /// Where the platform itself listens.
+    /// Where the platform itself listens. An unspecified address (`0.0.0.0`, `::`) is each one of
+    /// the network that the gateway is in.
     #[serde(default)]
     pub own: Vec<SocketAddr>,
 }

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use crate::interfaces;
 use crate::namespaces::Refused;
 use crate::process::Process;
 use refusal::{Refusal, no_such_method, no_such_route};
@@ -45,6 +46,7 @@ async fn info(State(process): State<Arc<Process>>) -> Json<Info> {
 
 async fn put_node(State(process): State<Arc<Process>>, body: Body) -> Result<StatusCode, Refusal> {
     let node: Node = read(body).await?;
+    let node = interfaces::expand(node, &process.addresses);
     process.namespaces.set_node(node);
     Ok(StatusCode::NO_CONTENT)
 }

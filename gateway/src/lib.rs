@@ -38,6 +38,7 @@ pub mod forward;
 mod guards;
 pub mod headers;
 pub mod inject;
+mod interfaces;
 mod jail;
 mod ledger;
 pub mod limits;

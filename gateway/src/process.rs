@@ -1,6 +1,7 @@
 //! What the whole process shares: the VMs, their reports, and facts about itself.
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(crate) struct Process {
     pub(crate) channels: Arc<Channels>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) memory: Memory,
+    /// The addresses of its network.
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 impl Process {

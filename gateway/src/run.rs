@@ -25,7 +25,7 @@ use crate::resolve::Resolver;
 use crate::serve::Service;
 use crate::settings::Settings;
 use crate::sockets::{DirError, OwnUser, Sockets};
-use crate::{api, channels, fence, jail, name_servers, panics, randomness, roots};
+use crate::{api, channels, fence, interfaces, jail, name_servers, panics, randomness, roots};
 
 /// How long what is in flight gets to end once the process is told to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -96,6 +96,7 @@ pub struct Prepared {
     name_servers: Vec<std::net::SocketAddr>,
     access_log: Option<access_log::Output>,
     memory: Memory,
+    addresses: Vec<std::net::IpAddr>,
     threads: usize,
     jail: Jail,
 }
@@ -129,6 +130,7 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, RunError> {
         name_servers,
         access_log,
         memory,
+        addresses: interfaces::addresses(),
         threads: cores.min(budget::GATEWAY_THREADS.usize()),
         jail: jail::enter(settings.require_jail)?,
     })
@@ -147,6 +149,7 @@ async fn serve(prepared: Prepared) -> Result<(), RunError> {
         name_servers,
         access_log,
         memory,
+        addresses,
         threads: _,
         jail,
     } = prepared;
@@ -164,6 +167,7 @@ async fn serve(prepared: Prepared) -> Result<(), RunError> {
         channels: Arc::default(),
         ledger: ledger.clone(),
         memory,
+        addresses,
     });
     let mut told = Told::new()?;
     let (stop_tx, stop_rx) = watch::channel(false);

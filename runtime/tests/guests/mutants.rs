@@ -10,7 +10,7 @@ use agentvm_runtime::{Engine, EngineSettings, Guard, compile, switch_off};
 use crate::files::script::Attack;
 use crate::files::{access, cost, descriptors, links, mounts, names, paths, quota};
 use crate::harness::{Guest, Ran, load_on, say};
-use crate::{components, cpu, memory, modules};
+use crate::{components, cpu, memory, modules, requests};
 
 /// Runs `guest` with and without `guard`, on this very thread.
 fn with_and_without(guard: Guard, guest: impl Fn() -> Guest) -> (Ran, Ran) {
@@ -158,6 +158,46 @@ fn c07_without_the_bound_a_component_has_any_number_of_timers() {
     let (with, without) = with_and_without(Guard::HandleBound, || components::timers(2_000));
     assert_eq!(
         (with.ending.exit_code, without.ending.exit_code),
+        (None, Some(0))
+    );
+}
+
+#[test]
+fn f01_without_the_guard_a_vm_without_a_network_makes_requests() {
+    let (with, without) = with_and_without(Guard::NoNetwork, || {
+        requests::opens_without_a_network(requests::nowhere())
+    });
+    assert_eq!(
+        (with.ending.exit_code, without.ending.exit_code),
+        (Some(2), Some(0))
+    );
+}
+
+#[test]
+fn f27_without_the_bound_any_number_of_requests_is_in_flight() {
+    let core = with_and_without(Guard::ExchangeBound, || {
+        requests::opens(9).network(requests::nowhere())
+    });
+    let component = with_and_without(Guard::ExchangeBound, || {
+        requests::asks(5).network(requests::nowhere())
+    });
+    let codes =
+        [core, component].map(|(with, without)| (with.ending.exit_code, without.ending.exit_code));
+    assert_eq!(codes, [(Some(41), Some(0)), (Some(11), Some(100))]);
+}
+
+#[test]
+fn d04_without_the_charge_requests_are_free() {
+    let exchanges = with_and_without(Guard::HostMemoryCharge, || {
+        requests::opens_with_little_memory(requests::nowhere())
+    });
+    assert_eq!(
+        (exchanges.0.ending.exit_code, exchanges.1.ending.exit_code),
+        (Some(41), Some(0))
+    );
+    let headers = with_and_without(Guard::HostMemoryCharge, requests::hoards_headers);
+    assert_eq!(
+        (headers.0.ending.exit_code, headers.1.ending.exit_code),
         (None, Some(0))
     );
 }

@@ -1,8 +1,10 @@
 //! What a core module does with requests that no honest one does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentvm_policy::EndReason;
+use agentvm_runtime::Egress;
 
 use super::exchanges::{BODY, NONBLOCK};
 use super::text::{FD, call, guest, is, open, opened};
@@ -33,16 +35,16 @@ pub(crate) fn opens(times: u32) -> Guest {
 
 /// A guest that opens one and exits with the error; it has somebody to carry its requests, and
 /// may make none.
-pub(crate) fn opens_without_a_network(upstream: &Upstream) -> Guest {
+pub(crate) fn opens_without_a_network(way: Arc<dyn Egress>) -> Guest {
     opens(1)
-        .network(upstream.way())
+        .network(way)
         .grants(|grants| grants.network = false)
 }
 
 #[tokio::test]
 async fn f01_without_a_network_nothing_is_asked_and_every_attempt_counts() {
     let upstream = Upstream::start().await;
-    for guest in [opens_without_a_network(&upstream), opens(1)] {
+    for guest in [opens_without_a_network(upstream.way()), opens(1)] {
         let ran = guest.run().await;
         assert_eq!(ran.ending.exit_code, Some(ACCES));
         assert_eq!(ran.usage.denials.get("network"), Some(&1));
@@ -86,11 +88,16 @@ async fn f27_a_hundred_thousand_attempts_hold_nothing() {
     assert!(upstream.asked() <= 8, "{}", upstream.asked());
 }
 
+/// A guest that opens as many exchanges as it may, with memory for three.
+pub(crate) fn opens_with_little_memory(way: Arc<dyn Egress>) -> Guest {
+    let guest = opens(8).network(way);
+    guest.limits(|limits| limits.memory_bytes = 512 << 10)
+}
+
 #[tokio::test]
 async fn d04_what_the_host_holds_of_exchanges_is_the_guests_memory() {
     let upstream = Upstream::start().await;
-    let little = opens(8).network(upstream.way());
-    let little = little.limits(|limits| limits.memory_bytes = 512 << 10);
+    let little = opens_with_little_memory(upstream.way());
     assert_eq!(little.exit_code().await, NFILE);
 }
 

@@ -31,11 +31,7 @@ pub const MAX_TTL: Duration = agentvm_policy::budget::KEPT_AFTER_END.duration();
 impl AgentVM {
     /// What the manifest asks for. Call `agentvm_policy::effective` with it.
     pub fn request(&self) -> Result<Request, FieldError> {
-        let limits = self
-            .spec
-            .limits
-            .as_ref()
-            .map(|limits| limit_request("spec.limits", limits));
+        let limits = self.limits()?;
         let clock = self
             .spec
             .capabilities
@@ -44,7 +40,7 @@ impl AgentVM {
         let clock =
             clock.map(|clock| clock_step("spec.capabilities.clock.resolution", &clock.resolution));
         Ok(Request {
-            limits: limits.transpose()?.unwrap_or_default(),
+            limits,
             clock_resolution_ns: clock.transpose()?,
             secret_mounts: self
                 .mounts()?
@@ -53,6 +49,13 @@ impl AgentVM {
                 .collect(),
             egress: self.egress()?.iter().map(EgressAsk::from).collect(),
         })
+    }
+
+    /// The limits that it names, whatever is wrong with the rest.
+    pub fn limits(&self) -> Result<LimitRequest, FieldError> {
+        let limits = self.spec.limits.as_ref();
+        let limits = limits.map(|limits| limit_request("spec.limits", limits));
+        Ok(limits.transpose()?.unwrap_or_default())
     }
 
     /// Time between closing stdin and the stop; [`DEFAULT_GRACE`] where the manifest names none.

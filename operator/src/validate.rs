@@ -78,11 +78,7 @@ pub fn validate(object: &Dereferenced) -> Validated {
 /// Where nothing is granted any more, it is what the manifest names, else the built-in default.
 /// One that can't be read may have files.
 pub fn resources(vm: &Decoded<AgentVM>, policies: &[PolicyRules]) -> Resources {
-    let request =
-        vm.0.as_ref()
-            .ok()
-            .and_then(|vm| vm.request().ok())
-            .unwrap_or_default();
+    let request = vm.0.as_ref().map(countable).unwrap_or_default();
     let has_files = vm.0.as_ref().map_or(true, |vm| !vm.spec.mounts.is_empty());
     let verdict = effective(&request, policies);
     if verdict.refused.is_empty() {
@@ -90,6 +86,14 @@ pub fn resources(vm: &Decoded<AgentVM>, policies: &[PolicyRules]) -> Resources {
     } else {
         Resources::of_one(&as_asked(&request), has_files)
     }
+}
+
+/// What a spec asks for; of one that is unsound, its limits alone: it may run with them still.
+fn countable(vm: &AgentVM) -> Request {
+    vm.request().unwrap_or_else(|_unsound| Request {
+        limits: vm.limits().unwrap_or_default(),
+        ..Request::default()
+    })
 }
 
 /// Everything about a spec that needs no policy.

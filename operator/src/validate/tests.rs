@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agentvm_crds::AgentVM;
 use agentvm_crds::conditions::AcceptedReason;
+use agentvm_policy::egress::RuleText;
 use agentvm_policy::{LimitRequest, Mode, PolicyRules};
 use serde_json::{Value, json};
 
@@ -126,6 +127,9 @@ fn an_assigned_vm_counts_for_what_it_may_use() {
     let with_files = vm(&json!({"image": "r/a", "mounts": files, "limits": {"storage": "8Mi"}}));
     let secret = json!([{"path": "/key", "secret": {"secretName": "key"}}]);
     let refused = vm(&json!({"image": "r/a", "mounts": secret, "limits": {"storage": "8Mi"}}));
+    let egress = json!([{"host": "localhost", "methods": ["GET"], "paths": ["*"]}]);
+    let unsound = vm(&json!({"image": "r/a", "limits": {"memory": "96Mi"},
+        "capabilities": {"network": {"egress": egress}}}));
     let cases = [
         (&asks, vec![], 96),
         (&silent, vec![], 64),
@@ -137,6 +141,8 @@ fn an_assigned_vm_counts_for_what_it_may_use() {
         (&with_files, vec![], 72),
         (&with_files, vec![ceiling(32, Mode::Enforce)], 40),
         (&refused, vec![], 72),
+        // Live fields that can't be read any more: it runs with the others.
+        (&unsound, vec![], 96),
     ];
     for (vm, policies, memory_mib) in cases {
         let counted = resources(vm, &policies);
@@ -169,6 +175,33 @@ fn a_mount_of_a_secret_is_refused_unless_a_policy_allows_it() {
     };
     assert!(demand.has_files);
     assert_eq!(demand.resources.memory_bytes, 128 * MIB);
+}
+
+#[test]
+fn f32_a_rule_of_the_network_is_refused_unless_it_can_be_read_and_a_policy_allows_it() {
+    let asks = |host: &str| {
+        json!({"image": "r/a", "capabilities": {"network": {"egress":
+            [{"host": host, "methods": ["GET"], "paths": ["*"]}]}}})
+    };
+    let (reason, message) = refusal(validate(&object(&asks("0x7f.1"), vec![])));
+    assert_eq!(reason, AcceptedReason::InvalidSpec);
+    let field = "spec.capabilities.network.egress[0]";
+    assert!(message.starts_with(&format!("{field}.host: ")), "{message}");
+    let spec = asks("api.example.com");
+    let (reason, message) = refusal(validate(&object(&spec, vec![])));
+    assert_eq!(reason, AcceptedReason::PolicyRefused);
+    assert!(
+        message.starts_with(&format!("{field} asks for")),
+        "{message}"
+    );
+    let allows = PolicyRules {
+        egress: Some(vec![RuleText::new("*", &["*"], &["*"])]),
+        ..ceiling(64, Mode::Enforce)
+    };
+    let Validated::Accepted { effective, .. } = validate(&object(&spec, vec![allows])) else {
+        panic!("refused");
+    };
+    assert_eq!(effective.egress, ["GET https://api.example.com:443 /*"]);
 }
 
 #[test]

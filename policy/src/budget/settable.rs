@@ -64,17 +64,17 @@ pub const fn at_limit(field: LimitField) -> AtLimit {
         LimitField::Connections => AtLimit {
             guest: "waits, then `connection-timeout`",
             end: None,
-            series: "agentvm_vm_denials_total",
+            series: "agentvm_vm_network_requests_in_flight",
         },
         LimitField::Egress => AtLimit {
             guest: "`HTTP-request-body-size`",
             end: None,
-            series: "agentvm_vm_denials_total",
+            series: "agentvm_vm_network_sent_bytes_total",
         },
         LimitField::EgressRate => AtLimit {
             guest: "a delay",
             end: None,
-            series: "agentvm_vm_denials_total",
+            series: "agentvm_vm_network_throttled_seconds_total",
         },
     }
 }

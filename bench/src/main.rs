@@ -10,6 +10,7 @@ mod group;
 mod in_process;
 mod metering;
 mod neighbour;
+mod network;
 mod node;
 mod peers;
 mod report;

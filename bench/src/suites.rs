@@ -12,7 +12,7 @@ use crate::in_process::Bench;
 use crate::peers::{Metering, Peers};
 use crate::report::Row;
 use crate::samples::Samples;
-use crate::{cluster, files, metering, neighbour, node, socket, spin};
+use crate::{cluster, files, metering, neighbour, network, node, socket, spin};
 
 /// The scratch folder of the peers: what one suite has fetched, the next finds.
 const PEERS: &str = "bench-peers";
@@ -42,6 +42,8 @@ pub(crate) enum Suite {
     Spin,
     /// From `apply` to Running, many at once, and a thousand parked.
     Cluster,
+    /// The gateway beside forward proxies. Needs root.
+    Network,
     /// A release on a real node, and a hundred VMs beside a hundred Pods. Needs root.
     Node,
 }
@@ -62,6 +64,8 @@ pub(crate) fn run(only: &[Suite], effort: Effort) -> Result<Vec<Row>> {
                 // The harness brings its own runtime.
                 Suite::Spin => on_its_own_thread(move || spin::rows(effort))?,
                 Suite::Cluster => on_its_own_thread(cluster::rows)?,
+                // Moves its thread into a network of its own.
+                Suite::Network => on_its_own_thread(move || network::rows(effort))?,
                 // Moves its thread into the node's network, so it comes last.
                 Suite::Node => on_its_own_thread(node::rows)?,
             });

@@ -14,7 +14,7 @@ pub(crate) struct BenchArgs {
 }
 
 /// What the peers and the cluster need besides Rust.
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 6] = [
     machine::GO,
     Tool {
         program: "runc",
@@ -25,6 +25,16 @@ const TOOLS: [Tool; 4] = [
         program: "docker-registry",
         purpose: "a real OCI registry",
         source: Source::Debian("docker-registry"),
+    },
+    Tool {
+        program: "squid",
+        purpose: "a forward proxy beside the gateway",
+        source: Source::Debian("squid"),
+    },
+    Tool {
+        program: "tinyproxy",
+        purpose: "another one",
+        source: Source::Debian("tinyproxy-bin"),
     },
     Tool {
         program: "pip3",

@@ -10,9 +10,9 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --package agentvm --package agentvm-cell \
-        --package agentvm-node-agent --package agentvm-operator \
+        --package agentvm-gateway --package agentvm-node-agent --package agentvm-operator \
  && mkdir /image \
- && for program in agentvm agentvm-cell agentvm-node-agent agentvm-operator; do \
+ && for program in agentvm agentvm-cell agentvm-gateway agentvm-node-agent agentvm-operator; do \
         strip -o "/image/$program" target/*/release/"$program" || exit 1; \
     done
 

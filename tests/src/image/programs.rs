@@ -13,9 +13,10 @@ use crate::Result;
 use crate::program::stdout_of;
 
 /// The programs, in the root of the image.
-pub const PROGRAMS: [&str; 4] = [
+pub const PROGRAMS: [&str; 5] = [
     "agentvm",
     "agentvm-cell",
+    "agentvm-gateway",
     "agentvm-node-agent",
     "agentvm-operator",
 ];

@@ -49,6 +49,62 @@ fn out_go_dns_the_api_server_and_registries_and_in_come_scrapes() -> Result<()> 
     Ok(())
 }
 
+/// The blocks of addresses that the node's pods may reach at any port, with what is left out.
+fn blocks(args: &[&str]) -> Result<Vec<(String, Vec<String>)>> {
+    let objects = chart::objects("steep", args)?;
+    let policy = chart::find(&objects, "NetworkPolicy", "agentvm-node")?;
+    let rules = policy.pointer("/spec/egress").and_then(Value::as_array);
+    let open = rules
+        .into_iter()
+        .flatten()
+        .filter(|rule| rule.get("ports").is_none());
+    let peers = open.filter_map(|rule| rule.get("to")?.as_array()).flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let blocks = peers.filter_map(|peer| {
+        let block = peer.get("ipBlock")?;
+        let but = block.get("except").and_then(Value::as_array);
+        Some((
+            text(block.get("cidr")?),
+            but.into_iter().flatten().map(text).collect(),
+        ))
+    });
+    Ok(blocks.collect())
+}
+
+#[test]
+fn f02_f05_a_nodes_pod_reaches_the_internet_and_no_private_network_that_is_not_named() -> Result<()>
+{
+    let all = blocks(&[])?;
+    let [(v4, not_v4), (v6, not_v6)] = all.as_slice() else {
+        anyhow::bail!("{all:?}")
+    };
+    assert_eq!((v4.as_str(), v6.as_str()), ("0.0.0.0/0", "::/0"));
+    for closed in [
+        "10.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+    ] {
+        assert!(not_v4.iter().any(|cidr| cidr == closed), "{closed}");
+    }
+    for closed in ["fc00::/7", "fe80::/10"] {
+        assert!(not_v6.iter().any(|cidr| cidr == closed), "{closed}");
+    }
+    let named = [
+        "--set",
+        "networkPolicy.privateNetworks={10.20.0.0/16}",
+        "--set",
+        "gateway.nameServers={10.96.0.10:5353,fd00::a}",
+    ];
+    let more: Vec<String> = blocks(&named)?
+        .into_iter()
+        .skip(2)
+        .map(|(cidr, _)| cidr)
+        .collect();
+    assert_eq!(more, ["10.20.0.0/16", "10.96.0.10/32", "fd00::a/128"]);
+    Ok(())
+}
+
 #[test]
 fn a_pod_monitor_keeps_the_labels_of_vms_and_is_there_only_if_asked_for() -> Result<()> {
     let without = chart::objects("steep", &[])?;

@@ -99,32 +99,68 @@ fn the_token_reaches_one_container_of_a_pod_and_never_the_cells() -> Result<()> 
             .collect();
         assert_eq!(holders.len(), 1, "{owner}");
         assert!(!holders.contains(&"cells"), "{owner}");
+        assert!(!holders.contains(&"gateway"), "{owner}");
     }
     Ok(())
 }
 
 #[test]
-fn nothing_but_its_own_end_restarts_the_cells() -> Result<()> {
+fn nothing_but_their_own_end_restarts_the_cells_and_the_gateway() -> Result<()> {
     let pods = pods(&[])?;
     let (_, node) = pods
         .iter()
         .find(|(owner, _)| owner == "DaemonSet/agentvm-node")
         .context("a node pod")?;
-    let cells = containers(node)
-        .find(|one| name(one) == "cells")
-        .context("cells")?;
-    for probe in [
-        "livenessProbe",
-        "startupProbe",
-        "readinessProbe",
-        "lifecycle",
-    ] {
-        assert_eq!(cells.get(probe), None, "{probe}");
+    for container in ["cells", "gateway"] {
+        let container = containers(node)
+            .find(|one| name(one) == container)
+            .context("it")?;
+        for probe in [
+            "livenessProbe",
+            "startupProbe",
+            "readinessProbe",
+            "lifecycle",
+        ] {
+            assert_eq!(container.get(probe), None, "{probe}");
+        }
     }
     let agent = containers(node)
         .find(|one| name(one) == "agent")
         .context("agent")?;
     assert!(agent.get("livenessProbe").is_some());
+    Ok(())
+}
+
+#[test]
+fn the_gateway_is_given_its_directory_its_authorities_and_nothing_else() -> Result<()> {
+    let roots = ["--set", "gateway.rootCertificates.configMap=roots"];
+    for (args, mounts) in [
+        (&[][..], json!(["gateway"])),
+        (&roots[..], json!(["gateway", "roots"])),
+    ] {
+        let pods = pods(args)?;
+        let (_, node) = pods
+            .iter()
+            .find(|(owner, _)| owner == "DaemonSet/agentvm-node")
+            .context("a node pod")?;
+        let gateway = containers(node).find(|one| name(one) == "gateway");
+        let gateway = gateway.context("a gateway")?;
+        let mounted = gateway.get("volumeMounts").and_then(Value::as_array);
+        let mounted: Vec<&str> = mounted.into_iter().flatten().map(name).collect();
+        assert_eq!(json!(mounted), mounts);
+        assert_eq!(gateway.get("ports"), None, "it listens on no port");
+        for reader in containers(node).filter(|one| name(one) != "gateway") {
+            let mounts = reader.get("volumeMounts").and_then(Value::as_array);
+            let directory = mounts
+                .into_iter()
+                .flatten()
+                .find(|one| name(one) == "gateway");
+            let directory = directory.context("the gateway's directory")?;
+            assert_eq!(directory.get("readOnly"), Some(&json!(true)), "{reader}");
+            let says = reader.to_string().contains("/run/gateway/node");
+            assert!(says, "{}: where the gateway is", name(reader));
+        }
+    }
     Ok(())
 }
 

@@ -64,6 +64,10 @@ fn every_flag_and_variable_of_the_chart_is_one_that_its_program_knows() -> Resul
         "namespaces={teal}",
         "--set",
         "node.insecureRegistries={reg:5000}",
+        "--set",
+        "gateway.clusterCidrs={10.96.0.0/12},gateway.nameServers={10.96.0.10}",
+        "--set",
+        "gateway.rootCertificates.configMap=roots",
     ];
     for (owner, pod) in pods(&more)? {
         for container in containers(&pod) {

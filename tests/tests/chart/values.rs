@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 /// Mistakes in values, each with what Helm's error has to name.
-const MISTAKES: [(&str, &str, &str); 29] = [
+const MISTAKES: [(&str, &str, &str); 33] = [
     ("operator.replica=3", "/operator", "'replica' not allowed"),
     ("operators.replicas=3", "", "'operators' not allowed"),
     ("operator.replicas=0", "/operator/replicas", "want 1"),
@@ -121,6 +121,17 @@ const MISTAKES: [(&str, &str, &str); 29] = [
         "/defaultPolicy",
         "'namespaceSelector' required",
     ),
+    (
+        "gateway.clusterCidrs={10.96.0.0}",
+        "/gateway/clusterCidrs/0",
+        "'10.96.0.0' does not match",
+    ),
+    (
+        "gateway.nameServers={dns.example}",
+        "/gateway/nameServers/0",
+        "'dns.example' does not match",
+    ),
+    ("gateway.accessLog=-", "/gateway/accessLog", "want boolean"),
     (
         "priorityClass.name=system-mine",
         "/priorityClass/name",

@@ -185,6 +185,14 @@ fn the_api_server_refuses_policies_that_rule_nothing_sensible() -> Result<()> {
             "spec.capabilities.secretMounts",
         ),
         (
+            json!({"capabilities": {"network": {"egress": ["*"]}}, "namespaceSelector": {}}),
+            "spec.capabilities.network.egress[0]",
+        ),
+        (
+            json!({"capabilities": {"network": {"networks": ["*"]}}, "namespaceSelector": {}}),
+            "spec.capabilities.network.networks[0]",
+        ),
+        (
             json!({"limits": {"max": {"storage": "2Gi"}}, "namespaceSelector": {}}),
             "spec.limits.max.storage",
         ),
@@ -225,7 +233,7 @@ type Case = (
 /// `PROBE` after `module:` stands for a ConfigMap with that probe; `REGISTRY` answers, `NOBODY`
 /// does not. `LONG` is 200 letters of two bytes each, which the API server counts as 200.
 #[rustfmt::skip]
-const ENDINGS: [Case; 24] = [
+const ENDINGS: [Case; 27] = [
     ("missing-image", "image: REGISTRY/no/such:1", "BackOff", "ImageReady", "ImagePullFailed", "REGISTRY/no/such:1"),
     ("no-registry", "image: NOBODY/no/registry:1", "BackOff", "ImageReady", "ImagePullFailed", "NOBODY/no/registry:1"),
     ("missing-map", "module: {configMap: {name: ghost, key: a}}", "BackOff", "ImageReady", "ConfigMapNotFound", "ghost"),
@@ -250,6 +258,13 @@ const ENDINGS: [Case; 24] = [
      "Failed", "Accepted", "InvalidSpec", "spec.mounts[0].configMap.items[1].path a/b"),
     ("long-name", "{module: hello, mounts: [{path: /LONG, emptyDir: {}}]}", "Failed", "Accepted", "InvalidSpec",
      "spec.mounts[0].path 255"),
+    ("f32-rule-unreadable", "{module: hello, capabilities: {network: {egress: [{host: localhost, methods: [GET], paths: ['*']}]}}}",
+     "Failed", "Accepted", "InvalidSpec", "spec.capabilities.network.egress[0].host localhost label"),
+    ("f32-dot-segment",
+     "{module: hello, capabilities: {network: {egress: [{host: api.example.com, methods: [GET], paths: [/a, /v1/../b]}]}}}",
+     "Failed", "Accepted", "InvalidSpec", "spec.capabilities.network.egress[0].paths[1]"),
+    ("f32-rule-refused", "{module: hello, capabilities: {network: {egress: [{host: '*', methods: ['*'], paths: ['*']}]}}}",
+     "Failed", "Accepted", "PolicyRefused", "small-vms spec.capabilities.network.egress[0] is not set"),
     ("missing-files", "{module: hello, mounts: [{path: /a, configMap: {name: ghost}}]}",
      "BackOff", "ImageReady", "ConfigMapNotFound", "ghost"),
     ("missing-file", "{module: hello, mounts: [{path: /a, configMap: {name: hello, items: [{key: ghost, path: a}]}}]}",

@@ -165,6 +165,19 @@ fn the_gateway_is_given_its_directory_its_authorities_and_nothing_else() -> Resu
 }
 
 #[test]
+fn a_release_from_before_there_was_a_gateway_is_upgraded_with_its_values() -> Result<()> {
+    let before = ["--set", "gateway=null,networkPolicy.privateNetworks=null"];
+    let pods = pods(&before)?;
+    let gateways = pods.iter().flat_map(|(_, pod)| containers(pod));
+    let gateway = gateways.into_iter().find(|one| name(one) == "gateway");
+    let gateway = gateway.context("a gateway")?;
+    let memory = gateway.pointer("/resources/limits/memory");
+    assert_eq!(memory, Some(&json!("256Mi")));
+    assert!(gateway.to_string().contains("--access-log=-"));
+    Ok(())
+}
+
+#[test]
 fn capacity_is_read_from_the_limits_of_the_cells() -> Result<()> {
     let pods = pods(&[])?;
     let (_, node) = pods

@@ -264,28 +264,40 @@ fn add(added: &[Injection], headers: &mut HeaderMap) {
     }
 }
 
+/// The request as it is sent: what was permitted, and nothing else.
+///
+/// # Errors
+///
+/// Where it can't be written: never, for what has a canonical form.
+pub fn outgoing<B>(
+    canonical: &Canonical,
+    mut headers: HeaderMap,
+    body: B,
+) -> Result<Request<B>, Refusal> {
+    let failed = |_not_possible: &dyn std::error::Error| Refusal::from(Code::Internal);
+    let host = HeaderValue::from_str(&canonical.authority()).map_err(|error| failed(&error))?;
+    headers.insert(HOST, host);
+    let mut request = Request::builder()
+        .method(canonical.method.as_str())
+        .uri(canonical.target.to_string())
+        .version(Version::HTTP_11)
+        .body(body)
+        .map_err(|error| failed(&error))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
 impl Head {
-    /// The request as it is sent: what was permitted, and nothing else.
     fn with(
         self,
         body: Either<Incoming, Empty<Bytes>>,
         exchange: &Arc<Exchange>,
     ) -> Result<Request<Outgoing>, Refusal> {
-        let Self {
-            canonical,
-            mut headers,
-        } = self;
-        let failed = |_not_possible: &dyn std::error::Error| Refusal::from(Code::Internal);
-        let host = HeaderValue::from_str(&canonical.authority()).map_err(|error| failed(&error))?;
-        headers.insert(HOST, host);
-        let mut request = Request::builder()
-            .method(canonical.method.as_str())
-            .uri(canonical.target.to_string())
-            .version(Version::HTTP_11)
-            .body(Outgoing::request(body, exchange))
-            .map_err(|error| failed(&error))?;
-        *request.headers_mut() = headers;
-        Ok(request)
+        outgoing(
+            &self.canonical,
+            self.headers,
+            Outgoing::request(body, exchange),
+        )
     }
 
     /// Whether it does no harm to send it twice (RFC 9110, section 9.2.1).

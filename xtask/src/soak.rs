@@ -10,9 +10,9 @@ use crate::step;
 /// The version of cargo-fuzz that is installed where there is none.
 const CARGO_FUZZ: &str = "0.13.2";
 /// The fuzz targets, in the order in which they run.
-const TARGETS: [&str; 2] = ["files", "modules"];
+const TARGETS: [&str; 3] = ["files", "modules", "network"];
 /// Tests that look at `AGENTVM_SOAK`.
-const LONG_TESTS: [&str; 4] = ["attacks", "filesystem", "guests", "seeds"];
+const LONG_TESTS: [&str; 5] = ["attacks", "decisions", "filesystem", "guests", "seeds"];
 
 /// How long to look for what nobody thought of.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 
 mod bound;
 mod calls;
+mod channel;
 mod document;
 mod files;
 mod manifest;
@@ -17,6 +18,7 @@ mod vm;
 
 pub use bound::{Bound, Section, Unit};
 pub use calls::*;
+pub use channel::*;
 pub use document::document;
 pub use files::*;
 pub use manifest::*;
@@ -28,13 +30,15 @@ pub use settable::{AtLimit, at_limit};
 pub use vm::*;
 
 /// The fixed bounds, by what they bound.
-pub const SECTIONS: [&Section; 7] = [
+pub const SECTIONS: [&Section; 9] = [
     &module::SECTION,
     &vm::SECTION,
     &calls::SECTION,
+    &network::SECTION,
     &files::SECTION,
     &output::SECTION,
     &process::SECTION,
+    &channel::SECTION,
     &manifest::SECTION,
 ];
 

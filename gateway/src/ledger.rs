@@ -158,3 +158,67 @@ fn asked(request: &Request) -> Asked {
         port: request.port,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use agentvm_policy::egress::Denial;
+
+    use super::*;
+
+    const CANARY: &str = "CANARY-77";
+
+    fn outcome(refusal: Option<Refusal>) -> Outcome {
+        let target = format!("/{CANARY}?key={CANARY}");
+        let request = Request::parse("GET", "https", "a.example", &target).unwrap();
+        Outcome {
+            request: Some(request),
+            rule: None,
+            status: None,
+            refusal,
+            sent_bytes: 1,
+            received_bytes: 2,
+            throttled: Duration::ZERO,
+            took: Duration::from_millis(3),
+        }
+    }
+
+    #[test]
+    fn h07_neither_log_nor_report_has_a_path_or_a_query() {
+        let outcome = outcome(Some(Refusal::Denied(Denial::Path)));
+        let line = line(
+            Identity::new("heron", "crane", "u"),
+            &outcome,
+            Timestamp::UNIX_EPOCH,
+        );
+        let line = serde_json::to_string(&line).unwrap();
+        assert_eq!(
+            line,
+            r#"{"time":"1970-01-01T00:00:00Z","namespace":"heron","vm":"crane","uid":"u","method":"GET","scheme":"https","host":"a.example","port":443,"code":"HTTP-request-denied","sentBytes":1,"receivedBytes":2,"ms":3}"#
+        );
+        let (what, message) = denial(&outcome).unwrap();
+        assert_eq!(what.host, "a.example");
+        assert_eq!(
+            message,
+            "GET https://a.example:443 was denied: a rule allows the host with this method, and not for this path"
+        );
+    }
+
+    #[test]
+    fn what_has_no_canonical_form_is_not_quoted() {
+        let bad = Request::parse("GET", "https", "a.example", &format!("/{CANARY}/../x"));
+        let mut outcome = outcome(Some(bad.unwrap_err().into()));
+        outcome.request = None;
+        let (what, message) = denial(&outcome).unwrap();
+        assert_eq!(what.host, "");
+        assert!(!message.contains(CANARY), "{message}");
+    }
+
+    #[test]
+    fn a_host_that_is_down_and_an_answer_are_no_denials() {
+        assert_eq!(denial(&outcome(None)), None);
+        let down = outcome(Some(Code::ConnectionRefused.into()));
+        assert_eq!(denial(&down), None);
+    }
+}

@@ -52,7 +52,7 @@ impl Reports {
 
     /// Counts no more for a VM that is gone.
     pub(crate) fn forget(&self, uid: &str) {
-        self.lock().windows.remove(uid);
+        self.lock().forget(uid);
     }
 
     /// Ends windows as their time comes. Never ends.
@@ -90,14 +90,10 @@ pub(crate) struct What {
 struct State {
     number: u64,
     ready: VecDeque<(u64, Denial)>,
-    windows: BTreeMap<String, Windows>,
-}
-
-/// The windows of one VM, and what found no room in them.
-#[derive(Debug, Default)]
-struct Windows {
-    open: BTreeMap<What, Window>,
-    lost: u64,
+    /// By VM.
+    windows: BTreeMap<String, BTreeMap<What, Window>>,
+    /// What found no room, by VM.
+    lost: BTreeMap<String, u64>,
 }
 
 #[derive(Debug)]
@@ -109,51 +105,51 @@ struct Window {
 
 impl State {
     fn deny(&mut self, now: Instant, uid: &str, what: What, message: String) {
-        let mut windows = self.windows.remove(uid).unwrap_or_default();
-        self.roll_one(now, uid, &mut windows);
-        let is_full = windows.open.len() >= budget::REPORTED_PER_VM.usize();
-        match windows.open.get_mut(&what) {
+        self.roll_one(now, uid);
+        let windows = self.windows.entry(uid.to_owned()).or_default();
+        let is_full = windows.len() >= budget::REPORTED_PER_VM.usize();
+        match windows.get_mut(&what) {
             Some(window) => window.more += 1,
-            None if is_full => windows.lost += 1,
+            None if is_full => self.lose(uid, 1),
             None => {
-                let count = 1 + std::mem::take(&mut windows.lost);
-                self.publish(uid, &what, message.clone(), count);
                 let window = Window {
                     ends: now + budget::REPORT_WINDOW.duration(),
-                    message,
+                    message: message.clone(),
                     more: 0,
                 };
-                windows.open.insert(what, window);
+                windows.insert(what.clone(), window);
+                self.publish(uid, &what, message, 1);
             }
         }
-        self.windows.insert(uid.to_owned(), windows);
     }
 
     fn roll(&mut self, now: Instant) {
-        let mut all = std::mem::take(&mut self.windows);
-        for (uid, windows) in &mut all {
-            self.roll_one(now, uid, windows);
+        let is_over = |windows: &BTreeMap<What, Window>| windows.values().any(|it| it.ends <= now);
+        let over = self.windows.iter().filter(|(_, windows)| is_over(windows));
+        let over: Vec<String> = over.map(|(uid, _)| uid.clone()).collect();
+        for uid in over {
+            self.roll_one(now, &uid);
         }
-        all.retain(|_, windows| !windows.open.is_empty());
-        // Reports that found no room meanwhile opened windows of their own.
-        for (uid, windows) in std::mem::take(&mut self.windows) {
-            all.entry(uid).or_default().lost += windows.lost;
-        }
-        self.windows = all;
     }
 
     /// Ends the windows of a VM that are over.
-    fn roll_one(&mut self, now: Instant, uid: &str, windows: &mut Windows) {
+    fn roll_one(&mut self, now: Instant, uid: &str) {
+        let Some(windows) = self.windows.get_mut(uid) else {
+            return;
+        };
         let is_over = |_: &What, window: &mut Window| window.ends <= now;
-        let over: Vec<_> = windows.open.extract_if(.., is_over).collect();
+        let over: Vec<_> = windows.extract_if(.., is_over).collect();
+        if windows.is_empty() {
+            self.windows.remove(uid);
+        }
         for (what, window) in over {
-            let count = window.more + std::mem::take(&mut windows.lost);
-            if count > 0 {
-                self.publish(uid, &what, window.message, count);
+            if window.more > 0 || self.lost.contains_key(uid) {
+                self.publish(uid, &what, window.message, window.more);
             }
         }
     }
 
+    /// Makes a report of `count`, and of what found no room before it.
     fn publish(&mut self, uid: &str, what: &What, message: String, count: u64) {
         self.number += 1;
         let denial = Denial {
@@ -161,14 +157,27 @@ impl State {
             host: what.host.clone(),
             code: what.code.as_str().to_owned(),
             message,
-            count,
+            count: count + self.lost.remove(uid).unwrap_or_default(),
         };
         self.ready.push_back((self.number, denial));
         if self.ready.len() > budget::REPORTS_KEPT.usize()
             && let Some((_, unread)) = self.ready.pop_front()
         {
-            self.windows.entry(unread.uid).or_default().lost += unread.count;
+            self.lose(&unread.uid, unread.count);
         }
+    }
+
+    fn lose(&mut self, uid: &str, count: u64) {
+        // Where nobody reads for long, VMs come and go: the metrics still have every denial.
+        let has_room = self.lost.len() < budget::REPORTS_KEPT.usize();
+        if has_room || self.lost.contains_key(uid) {
+            *self.lost.entry(uid.to_owned()).or_default() += count;
+        }
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.windows.remove(uid);
+        self.lost.remove(uid);
     }
 
     fn forget_read(&mut self, since: u64) {
@@ -182,5 +191,113 @@ impl State {
         let since = if since > self.number { 0 } else { since };
         let later = self.ready.iter().filter(|(number, _)| *number > since);
         later.map(|(_, denial)| denial.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn what(host: &str) -> What {
+        What {
+            host: host.to_owned(),
+            code: Code::Denied,
+        }
+    }
+
+    fn deny(state: &mut State, now: Instant, uid: &str, host: &str) {
+        state.deny(now, uid, what(host), format!("{host} was denied"));
+    }
+
+    fn told(state: &State, since: u64) -> Vec<(String, String, u64)> {
+        let all = state.after(since).into_iter();
+        all.map(|denial| (denial.uid, denial.host, denial.count))
+            .collect()
+    }
+
+    fn tuple(uid: &str, host: &str, count: u64) -> (String, String, u64) {
+        (uid.to_owned(), host.to_owned(), count)
+    }
+
+    #[test]
+    fn the_first_is_told_at_once_and_the_rest_of_its_window_as_one() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for _ in 0..100 {
+            deny(&mut state, now, "u", "a.example");
+        }
+        deny(&mut state, now, "u", "b.example");
+        deny(&mut state, now, "v", "a.example");
+        let first = [
+            tuple("u", "a.example", 1),
+            tuple("u", "b.example", 1),
+            tuple("v", "a.example", 1),
+        ];
+        assert_eq!(told(&state, 0), first);
+        let end = now + budget::REPORT_WINDOW.duration();
+        state.roll(end.checked_sub(Duration::from_millis(1)).unwrap());
+        assert_eq!(told(&state, 3), []);
+        state.roll(end);
+        assert_eq!(told(&state, 3), [tuple("u", "a.example", 99)]);
+        assert!(state.windows.is_empty());
+        deny(&mut state, end, "u", "a.example");
+        assert_eq!(told(&state, 4), [tuple("u", "a.example", 1)]);
+    }
+
+    #[test]
+    fn h07_a_guest_that_names_a_thousand_hosts_makes_so_many_reports_and_each_denial_counts() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for number in 0..1000 {
+            deny(&mut state, now, "u", &format!("h{number}.example"));
+        }
+        let most = budget::REPORTED_PER_VM.usize();
+        assert_eq!(told(&state, 0).len(), most);
+        assert_eq!(state.windows["u"].len(), most);
+        state.roll(now + budget::REPORT_WINDOW.duration());
+        let all = told(&state, 0);
+        assert_eq!(all.len(), most + 1);
+        assert_eq!(all.iter().map(|(_, _, count)| count).sum::<u64>(), 1000);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_bounded_and_counted_in_its_vms_next_report() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let kept = budget::REPORTS_KEPT.value;
+        for number in 0..=kept {
+            deny(&mut state, now, &format!("u{number}"), "a.example");
+        }
+        assert_eq!(told(&state, 0).len(), budget::REPORTS_KEPT.usize());
+        deny(&mut state, now, "u0", "b.example");
+        let last = told(&state, 0).pop().unwrap();
+        assert_eq!(last, tuple("u0", "b.example", 2));
+        for number in 0..=kept {
+            state.forget(&format!("u{number}"));
+        }
+        assert!(state.windows.is_empty() && state.lost.is_empty());
+    }
+
+    #[test]
+    fn what_was_read_is_forgotten_and_another_processs_number_asks_for_all() {
+        let (mut state, now) = (State::default(), Instant::now());
+        deny(&mut state, now, "u", "a.example");
+        deny(&mut state, now, "u", "b.example");
+        state.forget_read(700);
+        assert_eq!(told(&state, 700).len(), 2);
+        state.forget_read(1);
+        assert_eq!(told(&state, 0), [tuple("u", "b.example", 1)]);
+    }
+
+    #[tokio::test]
+    async fn who_asks_waits_for_a_report_and_not_for_longer_than_asked() {
+        let reports = Reports::default();
+        let short = Duration::from_millis(20);
+        assert_eq!(reports.after(0, short).await, (0, Vec::new()));
+        let asking = reports.after(0, Duration::from_secs(60));
+        let denying = async {
+            tokio::time::sleep(short).await;
+            reports.deny(Instant::now(), "u", what("a.example"), String::new());
+        };
+        let ((number, denials), ()) = tokio::join!(asking, denying);
+        assert_eq!((number, denials.len()), (1, 1));
+        assert_eq!(reports.after(1, short).await.1, []);
     }
 }

@@ -97,23 +97,22 @@ impl Client {
                 is_proxy,
                 idle,
             } => {
-                let kept = idle.lock().await.pop().filter(|kept| !kept.is_closed());
-                let mut sender = match kept {
-                    Some(sender) => sender,
-                    None => connect(*address).await?,
-                };
                 let target = if *is_proxy {
                     format!("http://{HOST}{path}")
                 } else {
                     path.to_owned()
                 };
-                let request = Request::get(target).header("host", HOST.to_string());
-                // A proxy may have closed it meanwhile.
-                if sender.ready().await.is_err() {
-                    sender = connect(*address).await?;
+                let kept = idle.lock().await.pop();
+                if let Some(mut kept) = kept
+                    && let Ok(answer) = get(&mut kept, &target).await
+                {
+                    let bytes = bytes_of(answer).await?;
+                    idle.lock().await.push(kept);
+                    return Ok(bytes);
                 }
-                let answer = sender.send_request(request.body(Empty::new())?).await?;
-                let bytes = bytes_of(answer).await?;
+                // There was none, or the other end has closed it meanwhile.
+                let mut sender = connect(*address).await?;
+                let bytes = bytes_of(get(&mut sender, &target).await?).await?;
                 idle.lock().await.push(sender);
                 Ok(bytes)
             }
@@ -142,6 +141,12 @@ async fn connect(address: SocketAddr) -> Result<Sender> {
     tokio::spawn(connection);
     sender.ready().await?;
     Ok(sender)
+}
+
+async fn get(sender: &mut Sender, target: &str) -> Result<Response<Incoming>> {
+    sender.ready().await?;
+    let request = Request::get(target).header("host", HOST.to_string());
+    Ok(sender.send_request(request.body(Empty::new())?).await?)
 }
 
 async fn bytes_of(answer: Response<Incoming>) -> Result<usize> {

@@ -1,6 +1,5 @@
 //! What the fuzzer does for hours, for some seconds: requests made of pieces that parsers read
 //! differently. `AGENTVM_SOAK=1` makes it a hundred times as many.
-#![expect(clippy::unwrap_used, reason = "tests: a panic is the report")]
 
 use agentvm_fuzz_requests::{Became, check};
 use proptest::prelude::*;

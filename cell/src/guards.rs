@@ -37,6 +37,8 @@ pub(crate) enum Guard {
     ShareByQuota,
     /// A guest that slept does not make up for it.
     SleepEarnsNothing,
+    /// Work that is done for a VM elsewhere counts where it is decided who is next.
+    WorkElsewhereCounts,
     /// A task that slept goes to a thread that goes before those of the busy ones.
     SleepersFirst,
     /// What a run writes in all is bounded.

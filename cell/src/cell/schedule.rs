@@ -32,6 +32,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use queue::Queue;
+pub(super) use task::Account;
 use task::Task;
 
 /// How much less of the CPU guests get than the tasks that control them.
@@ -102,11 +103,11 @@ pub(super) struct Spawner {
 impl Spawner {
     /// Runs `future` to its end, whether or not somebody waits for that.
     ///
-    /// `millicores` tells what it is promised of a core now: where there is not enough for all,
-    /// each gets as much of that as the others do.
+    /// `account` tells what it is promised of a core now: where there is not enough for all, each
+    /// gets as much of that as the others do.
     pub(super) fn spawn<F>(
         &self,
-        millicores: impl Fn() -> u64 + Send + Sync + 'static,
+        account: impl Fn() -> Account + Send + Sync + 'static,
         future: F,
     ) -> Running<F::Output>
     where
@@ -121,7 +122,7 @@ impl Spawner {
             // Whoever started it may not care.
             let _unheard = ended_tx.send(ended.map_err(|panic| message(&*panic)));
         });
-        Queue::add(&self.queue, Box::new(millicores), Box::pin(future));
+        Queue::add(&self.queue, Box::new(account), Box::pin(future));
         Running(ended_rx)
     }
 

@@ -16,7 +16,7 @@ use super::mounts;
 use super::network::VmNetwork;
 use super::programs::Loaded;
 use super::routes::Cell;
-use super::schedule::Running;
+use super::schedule::{Account, Running};
 use super::vms::{Entry, Put, Vms};
 
 /// Starts the VM, or updates the one that is there.
@@ -65,8 +65,11 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     let put = cell.vms.insert(uid, entry, &spec)?;
     if let Put::Started(_) = &put {
         let promised = handle.clone();
-        let millicores = move || promised.cpu_millicores();
-        let guest = cell.guests.spawn(millicores, vm.run());
+        let account = move || Account {
+            millicores: promised.cpu_millicores(),
+            charged: promised.usage().cpu,
+        };
+        let guest = cell.guests.spawn(account, vm.run());
         let (vms, reclaim, uid) = (cell.vms.clone(), cell.reclaim.clone(), uid.to_owned());
         tokio::spawn(async move {
             let ending = follow(&vms, &uid, guest, &handle).await;

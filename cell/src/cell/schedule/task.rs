@@ -19,8 +19,18 @@ const LONG: Duration = Duration::from_millis(3);
 /// A task's future; it takes its output elsewhere.
 pub(super) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The part of a core that a task is promised, in thousandths; asked for after each poll.
-pub(super) type Share = Box<dyn Fn() -> u64 + Send + Sync>;
+/// What is known of a task outside of the scheduler.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cell) struct Account {
+    /// The part of a core that it is promised, in thousandths.
+    pub(in crate::cell) millicores: u64,
+    /// The CPU time that it was charged so far: that of its polls, and of work done for it
+    /// elsewhere.
+    pub(in crate::cell) charged: Duration,
+}
+
+/// Asked for after each poll.
+pub(super) type AskAccount = Box<dyn Fn() -> Account + Send + Sync>;
 
 /// A whole core.
 const CORE: u64 = 1_000;
@@ -28,11 +38,13 @@ const CORE: u64 = 1_000;
 /// One task; also its waker.
 pub(super) struct Task {
     number: u64,
-    share: Share,
+    account: AskAccount,
     stage: Mutex<Stage>,
     /// CPU time that it counts as having used, in nanoseconds, as if it were promised a whole core.
     /// Written by who holds the task: the queue or the thread that polls it.
     used_ns: AtomicU64,
+    /// What it had been charged after its last poll, in nanoseconds.
+    charged_ns: AtomicU64,
     /// Whether its last poll took long.
     is_long: AtomicBool,
     queue: Arc<Queue>,
@@ -62,12 +74,18 @@ pub(super) enum Polled {
 
 impl Task {
     /// A task that stands in the queue.
-    pub(super) fn new(number: u64, share: Share, future: Boxed, queue: Arc<Queue>) -> Arc<Self> {
+    pub(super) fn new(
+        number: u64,
+        account: AskAccount,
+        future: Boxed,
+        queue: Arc<Queue>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             number,
-            share,
+            account,
             stage: Mutex::new(Stage::Queued(future)),
             used_ns: AtomicU64::new(0),
+            charged_ns: AtomicU64::new(0),
             is_long: AtomicBool::new(false),
             queue,
         })
@@ -114,11 +132,22 @@ impl Task {
         }
     }
 
-    /// Adds the CPU time of a poll: the less a task is promised, the more it counts.
+    /// Adds the CPU time of a poll, and of what was done for the task elsewhere since the last one:
+    /// threads that write what it says take the same processors. The less a task is promised, the
+    /// more it counts.
     pub(super) fn charge(&self, used: Duration) {
-        let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        let Account {
+            millicores,
+            charged,
+        } = (self.account)();
+        let charged = nanos(charged);
+        let before = self.charged_ns.swap(charged, Ordering::Relaxed);
+        let mut nanos = nanos(used);
+        if is_on(Guard::WorkElsewhereCounts) {
+            nanos = nanos.max(charged.saturating_sub(before));
+        }
         let share = if is_on(Guard::ShareByQuota) {
-            (self.share)().max(1)
+            millicores.max(1)
         } else {
             CORE
         };
@@ -143,8 +172,7 @@ impl Task {
     }
 
     pub(super) fn set_used(&self, used: Duration) {
-        let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-        self.used_ns.store(nanos, Ordering::Relaxed);
+        self.used_ns.store(nanos(used), Ordering::Relaxed);
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -235,6 +263,10 @@ impl fmt::Debug for Stage {
             Self::Ended => "Ended",
         })
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn free(future: Boxed, queue: &Queue) {

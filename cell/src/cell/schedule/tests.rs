@@ -31,8 +31,15 @@ const fn ms(value: u64) -> Duration {
 }
 
 /// Promised a whole core.
-const fn core() -> u64 {
-    1_000
+const fn core() -> Account {
+    promised(1_000)
+}
+
+const fn promised(millicores: u64) -> Account {
+    Account {
+        millicores,
+        charged: Duration::ZERO,
+    }
 }
 
 #[track_caller]
@@ -81,7 +88,7 @@ fn the_promised_core_is_had() -> bool {
     let task = |number, millicores| {
         Task::new(
             number,
-            Box::new(move || millicores),
+            Box::new(move || promised(millicores)),
             Box::pin(async {}),
             queue.clone(),
         )
@@ -104,6 +111,45 @@ fn the_promised_core_is_had() -> bool {
 fn c12_where_there_is_not_enough_each_gets_as_much_of_what_it_is_promised() {
     assert!(the_promised_core_is_had());
     assert!(!switch_off(Guard::ShareByQuota, the_promised_core_is_had));
+}
+
+/// Whether one for which as much is done elsewhere as it does itself gets half of what the other
+/// gets here.
+fn work_elsewhere_counts() -> bool {
+    let mut order = Order::default();
+    let queue = Arc::new(Queue::default());
+    let charged = Arc::new(AtomicUsize::new(0));
+    let told = charged.clone();
+    let written = move || Account {
+        charged: ms(told.load(SeqCst).try_into().unwrap()),
+        ..core()
+    };
+    let flood = Task::new(0, Box::new(written), Box::pin(async {}), queue.clone());
+    let quiet = Task::new(1, Box::new(core), Box::pin(async {}), queue);
+    for task in [flood, quiet] {
+        order.push(task, Duration::ZERO);
+    }
+    let mut polls = [0; 2];
+    for _ in 0..90 {
+        let task = order.pop().unwrap();
+        polls[usize::try_from(task.number()).unwrap()] += 1;
+        if task.number() == 0 {
+            charged.fetch_add(2, SeqCst);
+        }
+        task.charge(ms(1));
+        let used = order.counted(task.used());
+        order.push(task, used);
+    }
+    (28..=32).contains(&polls[0])
+}
+
+#[test]
+fn b11_what_others_do_for_a_flood_counts_as_its_own() {
+    assert!(work_elsewhere_counts());
+    assert!(!switch_off(
+        Guard::WorkElsewhereCounts,
+        work_elsewhere_counts
+    ));
 }
 
 #[test]

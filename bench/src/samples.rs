@@ -8,8 +8,8 @@ pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
     /// No values yet.
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
     }
 
     /// Adds a duration in microseconds.

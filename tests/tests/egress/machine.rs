@@ -14,7 +14,7 @@ use agentvm_policy::egress::RuleText;
 use agentvm_policy::{Grants, LimitField, Limits};
 use agentvm_tests::built::binary;
 use agentvm_tests::process::Process;
-use agentvm_tests::{guests, scratch};
+use agentvm_tests::{cache, guests, scratch};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
@@ -102,7 +102,7 @@ impl Machine {
             for (flag, dir) in [
                 ("--run-dir", dir.join("run")),
                 ("--log-dir", dir.join("log")),
-                ("--cache-dir", scratch::dir("code").unwrap()),
+                ("--cache-dir", cache::dir().unwrap().join("egress-code")),
             ] {
                 command.arg(flag).arg(dir);
             }
@@ -305,6 +305,12 @@ pub(crate) fn asking(args: &[&str]) -> Given {
     }
 }
 
+/// The flag of `nsenter` for the network of this thread.
+pub(crate) fn here() -> String {
+    let (process, thread) = (std::process::id(), rustix::thread::gettid());
+    format!("--net=/proc/{process}/task/{thread}/ns/net")
+}
+
 /// Starts a program in the network of this thread.
 fn start(
     dir: &Path,
@@ -312,8 +318,7 @@ fn start(
     program: &str,
     describe: impl FnOnce(&mut std::process::Command) -> &mut std::process::Command,
 ) -> Process {
-    let (process, thread) = (std::process::id(), rustix::thread::gettid());
-    let network = format!("--net=/proc/{process}/task/{thread}/ns/net");
+    let network = here();
     Process::start(name, dir, "nsenter", |command| {
         command.arg(network).arg("--").arg(binary(program).unwrap());
         describe(command)

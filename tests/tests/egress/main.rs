@@ -10,6 +10,7 @@ mod authority;
 #[expect(dead_code, reason = "the tests of the gateway script it further")]
 #[path = "../gateway/dns.rs"]
 mod dns;
+mod examples;
 mod faults;
 mod keys;
 mod machine;

@@ -27,6 +27,8 @@ async fn every_curl_line_in_the_document_answers_what_it_says() {
     let lines: Vec<&str> = document
         .lines()
         .filter_map(|line| line.strip_prefix("$ "))
+        // The gateway's are run by its own crate.
+        .filter(|line| !line.contains("$GATEWAY"))
         .collect();
     assert!(lines.len() > 15, "the document has lost its lines");
     for line in lines {

@@ -88,7 +88,8 @@ impl Hosts {
             assert_eq!(self.world.dns.asked().len(), asked, "{shown:?}");
             return false;
         }
-        let permitted = permitted.unwrap_or_else(|| panic!("{parts:?} was sent"));
+        assert!(permitted.is_some(), "{shown:?} was sent");
+        let permitted = permitted.unwrap();
         let request = permitted.request();
         let host = &self.ours[usize::from(request.port == 8080)];
         assert_eq!(self.arrived(), arrived + 1, "{shown:?}");
@@ -97,7 +98,8 @@ impl Hosts {
             .into_iter()
             .filter_map(|all| all.last().cloned())
             .find(|message| message.line() == line(request));
-        let last = last.unwrap_or_else(|| panic!("{parts:?} came as something else"));
+        assert!(last.is_some(), "{shown:?} came as something else");
+        let last = last.unwrap();
         assert_eq!(last.header("host"), [request.authority()], "{shown:?}");
         assert!(last.body.is_empty() && last.is_whole, "{shown:?}");
         true

@@ -117,6 +117,10 @@ pub(crate) async fn secure(address: &str, script: Script, acceptor: TlsAcceptor)
 }
 
 /// Listens in the clear; closes a connection when its second request comes.
+#[expect(
+    clippy::unused_async,
+    reason = "it needs a runtime, and its kin may wait"
+)]
 pub(crate) async fn once(address: &str, script: Script) -> Seen {
     let seen = Seen::default();
     let listener = bind(address);
@@ -139,6 +143,10 @@ pub(crate) async fn once(address: &str, script: Script) -> Seen {
     seen
 }
 
+#[expect(
+    clippy::unused_async,
+    reason = "it needs a runtime, and its kin may wait"
+)]
 async fn listen(address: &str, script: Script, tls: Option<TlsAcceptor>) -> Seen {
     let listener = bind(address);
     let seen = Seen::default();

@@ -331,7 +331,9 @@ pub struct Claimed {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectiveStatus {
-    /// Every limit, decided.
+    /// Every limit, decided; absent where the VM is refused.
+    // As an empty object it would become null, and so invalid, where limits were applied before.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub limits: LimitsSpec,
     /// The clock's step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -345,6 +347,10 @@ pub struct EffectiveStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
     pub refused: Vec<String>,
+}
+
+fn is_empty(limits: &LimitsSpec) -> bool {
+    *limits == LimitsSpec::default()
 }
 
 /// How a run ended.
@@ -380,6 +386,27 @@ pub struct ExitStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub memory_peak_bytes: Option<i64>,
+    /// What the run asked of hosts outside; absent where it asked nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkUsage>,
+}
+
+/// What a run asked of hosts outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkUsage {
+    /// Requests that a host answered.
+    #[schemars(range(min = 0))]
+    pub answered: i64,
+    /// Requests that got no answer, for whatever reason.
+    #[schemars(range(min = 0))]
+    pub refused: i64,
+    /// Bytes of bodies that it sent.
+    #[schemars(range(min = 0))]
+    pub sent_bytes: i64,
+    /// Bytes of bodies that it got.
+    #[schemars(range(min = 0))]
+    pub received_bytes: i64,
 }
 
 impl ExitStatus {

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agentvm_cell_api::gateway;
+use agentvm_crds::agentvm::NetworkUsage;
 use agentvm_crds::conditions::ImageReason;
 use agentvm_crds::network::SecretKey;
 use agentvm_crds::{AskedEgress, AskedInject, ObjectKind};
-use agentvm_policy::egress::{Cidr, EgressGrant};
+use agentvm_policy::egress::{Cidr, Code, EgressGrant};
 use agentvm_policy::{Limits, Verdict};
 
 use crate::mounts::{Content, Contents, Object};
@@ -127,6 +128,31 @@ pub fn sum(past: &gateway::Usage, run: &gateway::Usage) -> gateway::Usage {
         sent_bytes: past.sent_bytes.saturating_add(run.sent_bytes),
         received_bytes: past.received_bytes.saturating_add(run.received_bytes),
         throttled_ns: past.throttled_ns.saturating_add(run.throttled_ns),
+    }
+}
+
+/// What is told of a run's use, in its status; `None` where it asked nothing.
+pub fn told(used: &gateway::Usage) -> Option<NetworkUsage> {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let refused = used.refused.values().copied().fold(0, u64::saturating_add);
+    (used.answered > 0 || refused > 0).then(|| NetworkUsage {
+        answered: number(used.answered),
+        refused: number(refused),
+        sent_bytes: number(used.sent_bytes),
+        received_bytes: number(used.received_bytes),
+    })
+}
+
+/// What was told of a run's use, as far as it can be read back: what refused a request is not.
+pub fn read_back(told: &NetworkUsage) -> gateway::Usage {
+    let number = |value: i64| u64::try_from(value).unwrap_or_default();
+    gateway::Usage {
+        answered: number(told.answered),
+        refused: BTreeMap::from([(Code::Internal.to_string(), number(told.refused))]),
+        in_flight: 0,
+        sent_bytes: number(told.sent_bytes),
+        received_bytes: number(told.received_bytes),
+        throttled_ns: 0,
     }
 }
 

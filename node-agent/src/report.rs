@@ -25,6 +25,7 @@ use agentvm_cell_api::cell::{End, Usage, VmState};
 pub use self::key::{Key, News};
 use crate::clock::Moment;
 use crate::desired::{Ruling, Want};
+use crate::egress;
 use crate::observed::{Record, Run, Verb};
 use crate::stop::must_stop;
 
@@ -105,7 +106,10 @@ pub fn report(want: &Want, record: &Record, now: Moment) -> Option<Report> {
         module_digest: module.map(|module| format!("sha256:{}", module.sha256)),
         restarts: i32::try_from(record.restarts).unwrap_or(i32::MAX),
         started_at: record.started_unix_ms.and_then(time),
-        exit: record.exit.as_ref().map(exit),
+        exit: record.exit.as_ref().map(|end| ExitStatus {
+            network: egress::told(&record.network.last),
+            ..exit(end)
+        }),
     })
 }
 

@@ -444,6 +444,12 @@ fn h07_the_largest_status_fits_in_16_kib() {
             finished_at: Some(noon.clone()),
             cpu_millis: Some(i64::MAX),
             memory_peak_bytes: Some(i64::MAX),
+            network: Some(crate::agentvm::NetworkUsage {
+                answered: i64::MAX,
+                refused: i64::MAX,
+                sent_bytes: i64::MAX,
+                received_bytes: i64::MAX,
+            }),
         }),
     };
     for effective in effective {

@@ -15,6 +15,7 @@ use super::{Observed, ReadyModule, Record, Run, Told};
 use crate::backoff::{Backoff, RESTART};
 use crate::clock::Moment;
 use crate::desired::{Ruling, Want};
+use crate::egress;
 use crate::problem::{Problem, StartReason};
 use crate::report::Key;
 
@@ -94,9 +95,17 @@ impl Record {
     fn remember_last_run(&mut self, key: &Key, status: &AgentVMStatus) {
         let end = status.exit.as_ref().and_then(end);
         let told = end.filter(|end| key.is_running() || key.reason() == end.reason.as_str());
+        self.remember_network(status);
         self.exit = self.exit.take().or(told);
         let started = status.started_at.as_ref().and_then(unix_ms);
         self.started_unix_ms = self.started_unix_ms.or(started);
+    }
+
+    fn remember_network(&mut self, status: &AgentVMStatus) {
+        let told = status.exit.as_ref().and_then(|exit| exit.network.as_ref());
+        if let Some(told) = told {
+            self.network.last = egress::read_back(told);
+        }
     }
 
     /// Takes over an end, so that what is told of it later is still the same.
@@ -104,6 +113,7 @@ impl Record {
         self.finished = true;
         self.started_unix_ms = status.started_at.as_ref().and_then(unix_ms);
         self.exit = status.exit.as_ref().and_then(end);
+        self.remember_network(status);
         if self.exit.is_none() {
             self.problem = problem(key, status);
         }

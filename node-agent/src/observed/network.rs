@@ -12,7 +12,7 @@ use super::{LimitsPressure, Observed, Record, Retry, Run, outcome::next_retry};
 use crate::backoff::{Backoff, CALL, FETCH};
 use crate::clock::Moment;
 use crate::desired::{Desired, Uid};
-use crate::egress::{OfRun, Terms};
+use crate::egress::{self, OfRun, Terms};
 use crate::mounts::{Content, Contents, Object};
 use crate::problem::{Problem, StartReason};
 
@@ -58,6 +58,8 @@ pub struct Network {
     pub stale: bool,
     /// What the run has used, as it was last heard.
     pub usage: Usage,
+    /// What the run has used that no gateway counts any more.
+    pub so_far: Usage,
     /// What the last run had used that is over.
     pub last: Usage,
     /// Bytes that it sent in runs that are over, or through a gateway that has ended.
@@ -153,16 +155,20 @@ impl Network {
                 held.contents.clear();
             }
             None => {
+                self.over = true;
                 self.settle(None);
             }
         }
     }
 
-    /// What a run has used in the end, as far as that is known.
+    /// No gateway counts for the run any more: what it has used there, as far as that is known.
     fn settle(&mut self, used: Option<Usage>) -> Usage {
         let used = used.unwrap_or_else(|| self.usage.clone());
         self.sent_bytes = self.sent_bytes.saturating_add(used.sent_bytes);
-        self.last = used.clone();
+        self.so_far = egress::sum(&self.so_far, &used);
+        if self.over {
+            self.last = std::mem::take(&mut self.so_far);
+        }
         self.usage = Usage::default();
         self.held = None;
         self.over = false;
@@ -212,6 +218,7 @@ impl Observed {
                 Some(_) => {
                     let used = std::mem::take(&mut network.usage);
                     network.sent_bytes = network.sent_bytes.saturating_add(used.sent_bytes);
+                    network.so_far = egress::sum(&network.so_far, &used);
                     self.used.push((uid.clone(), used));
                 }
                 None => {}

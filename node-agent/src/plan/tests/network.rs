@@ -309,7 +309,9 @@ fn after_its_end_the_gateway_has_nothing_of_a_vm_and_what_it_used_is_known() {
     world.ends("u1", EndReason::Completed);
     world.settle();
     assert!(world.rules("u1").is_none());
-    assert_eq!(world.record("u1").network.last.sent_bytes, 7);
+    let status = world.objects["u1"].status.as_ref().unwrap();
+    let told = status.exit.as_ref().unwrap().network.clone().unwrap();
+    assert_eq!((told.answered, told.sent_bytes), (1, 7));
     assert_eq!(
         world.observed.take_used(),
         [(
@@ -353,6 +355,14 @@ fn what_was_sent_counts_over_runs_and_gateways() {
     let used = world.observed.take_used();
     let sent: Vec<u64> = used.iter().map(|(_, used)| used.sent_bytes).collect();
     assert_eq!(sent, [7, 4]);
+    world.has_used("u1", 2);
+    world.ends("u1", EndReason::Error);
+    world.settle();
+    let last = &world.record("u1").network.last;
+    assert_eq!(
+        last.sent_bytes, 6,
+        "of the last run alone, by both gateways"
+    );
 }
 
 #[test]

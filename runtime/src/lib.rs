@@ -6,7 +6,8 @@
 //! [`Ending`] while a [`VmHandle`] meters, limits and stops it from outside.
 //!
 //! A guest is denied everything but computing, its arguments and environment, a clock of
-//! 1 ms, random bytes, writing to stdout and stderr, and the files that are mounted for it.
+//! 1 ms, random bytes, writing to stdout and stderr, the files that are mounted for it, and
+//! requests where somebody carries them ([`VmConfig::egress`]).
 //! Its stdin stays open and silent until [`VmHandle::stop`] closes it: this is how a guest
 //! learns that it shall end. A guest that has other things to do meanwhile polls its stdin,
 //! which turns readable with the stop:
@@ -20,8 +21,16 @@
 //! files it has open at once is bounded. Both guest interfaces stand over the same [`vfs::Node`]s,
 //! one in `preview1`, one in `preview2`, and neither knows more of a file than they tell.
 //!
-//! Nothing here opens a file of the host, a socket or a process for a guest. The one task is the
-//! future of [`Vm::run`]; whoever polls it owns it, and dropping it frees everything.
+//! A request is handed to [`Egress`] with its canonical form still to be made and its rule still
+//! to be found: nothing here decides on it. A component asks by `wasi:http`, a core module by
+//! `agentvm:http/requests`, whose exchanges are descriptors of preview1. In flight they count of
+//! `limits.connections`, what the host holds of them of `limits.memory`; their bodies wait on both
+//! sides until the other one reads.
+//!
+//! Nothing here opens a file of the host, a socket or a process for a guest. The future of
+//! [`Vm::run`] is the guest, and each request has a task that waits for its answer, at the guest's
+//! expense; whoever polls the future owns it, and dropping it frees everything and ends those
+//! tasks.
 
 mod budget;
 mod charge;

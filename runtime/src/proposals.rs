@@ -5,7 +5,8 @@ use wasmtime::Config;
 
 use crate::guards::{Guard, is_on};
 
-/// What programs made by Go, C, Rust, Python and JavaScript toolchains use.
+/// What programs made by Go, C, Rust, Python and JavaScript toolchains use. Of reference types,
+/// functions alone can be referred to: `externref` takes a garbage collector, which is closed.
 const ACCEPTED: [WasmFeatures; 13] = [
     WasmFeatures::MUTABLE_GLOBAL,
     WasmFeatures::SATURATING_FLOAT_TO_INT,

@@ -10,6 +10,7 @@ bounds! {
     BODY_PIECE_BYTES = Bytes(16 << 10), "Bytes that a component writes to the body of a request at once", "a shorter count: the guest calls again";
     METHOD_CHARS = Count(16), "Characters of a method", "EINVAL; a component: the call fails";
     AUTHORITY_CHARS = Count(264), "Characters of a host and its port", "EINVAL; a component: the call fails";
+    SHORTEST_WAIT = Milliseconds(1), "The shortest time for which a component waits for an answer, whatever it says", "that time";
     SUBSCRIPTIONS = Count(1_024), "Subscriptions of one `poll_oneoff`", "EINVAL";
     WRITE_BYTES = Bytes(64 << 10), "Bytes that one call writes to stdout or stderr, and that a stream of a component reads or writes", "a shorter count: the guest calls again";
     RANDOM_BYTES = Bytes(64 << 10), "Random bytes of one call of a component", "traps";

@@ -68,6 +68,8 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
             "runtime::preview1::errno::*",
             "runtime::preview1::fd::allocation::ADVICES",
             "runtime::preview1::fd::directory::HEADER_BYTES",
+            "runtime::preview1::http::open::BODY",
+            "runtime::preview1::http::open::NONBLOCK",
             "runtime::preview1::fd::stat::ALL_FLAGS",
             "runtime::preview1::fd::stat::APPEND",
             "runtime::preview1::fd::stat::NONBLOCK",
@@ -111,6 +113,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
     (
         Why::Charge,
         &[
+            "runtime::preview2::http::weight::PIECES",
             "vfs::tree::blocks::BLOCK_COST",
             "vfs::tree::blocks::FREED_STEP_BYTES",
             "vfs::tree::blocks::STEP_BYTES",

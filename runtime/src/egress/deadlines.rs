@@ -8,7 +8,7 @@ const CONNECT_WITHIN: Duration = budget::CONNECT_WITHIN.duration();
 const FIRST_BYTE_WITHIN: Duration = budget::FIRST_BYTE_WITHIN.duration();
 const BODY_IDLE: Duration = budget::BODY_IDLE.duration();
 /// The shortest wait: a guest that waits for nothing still gets what is there.
-const SHORTEST: Duration = Duration::from_millis(1);
+const SHORTEST: Duration = budget::SHORTEST_WAIT.duration();
 
 /// When a guest gives a request up; `None` leaves it to whoever carries it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

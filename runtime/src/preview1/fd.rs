@@ -22,10 +22,9 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     allocation::link(linker)?;
     directory::link(linker)?;
     position::link(linker)?;
-    read::link(linker)?;
     stat::link(linker)?;
     times::link(linker)?;
-    write::link(linker)?;
+    transfer::link(linker)?;
     link_table(linker)
 }
 

@@ -194,6 +194,7 @@ impl Entry {
     pub(super) fn update(&mut self, spec: &VmSpec) -> Result<(), Problem> {
         let limits = spec.grants.limits;
         self.handle.set_cpu_millicores(limits.cpu_millicores);
+        self.handle.set_connections(limits.connections);
         self.log.set_limits(&limits);
         if let Some(network) = &self.network {
             network.set_limits(&limits);

@@ -3,48 +3,15 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Caller, Linker};
+use wasmtime::Caller;
 
 use super::transfer::{Piece, Place, Transfer};
 use crate::host::Host;
-use crate::preview1::MODULE;
 use crate::preview1::descriptors::{Descriptor, OpenFile, Stream};
 use crate::preview1::errno::{Answer, Errno, code};
 use crate::preview1::http;
 use crate::preview1::iovec;
 use crate::preview1::memory::{GuestMemory, split};
-
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap_async(
-        MODULE,
-        "fd_read",
-        |mut caller: Caller<'_, Host>, (fd, list, count, done_at): (u32, u32, u32, u32)| {
-            let call = call(fd, list, count, done_at, Place::Position);
-            Box::new(async move { read(&mut caller, call).await })
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "fd_pread",
-        |mut caller: Caller<'_, Host>,
-         (fd, list, count, offset, done_at): (u32, u32, u32, u64, u32)| {
-            let call = call(fd, list, count, done_at, Place::Offset(offset));
-            Box::new(async move { read(&mut caller, call).await })
-        },
-    )?;
-    Ok(())
-}
-
-fn call(fd: u32, list: u32, count: u32, done_at: u32, place: Place) -> Transfer {
-    Transfer {
-        fd,
-        list,
-        count,
-        done_at,
-        place,
-        step,
-    }
-}
 
 /// What a call reads from.
 enum Input {
@@ -53,7 +20,7 @@ enum Input {
     File,
 }
 
-async fn read(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
+pub(super) async fn read(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
     match input(caller.data(), &call) {
         Ok(Input::File) => call.run(caller).await,
         Ok(Input::Exchange) => Ok(code(http::read(caller, call.buffers()).await)),
@@ -83,7 +50,7 @@ fn input(host: &Host, call: &Transfer) -> Result<Input, Errno> {
     }
 }
 
-fn step(
+pub(super) fn step(
     memory: &mut GuestMemory<'_>,
     _: &Host,
     file: &OpenFile,

@@ -1,10 +1,12 @@
 //! Moves bytes between a guest's buffers and a file, once, and pausing in between.
 
-use wasmtime::{AsContextMut, Caller};
+use wasmtime::{AsContextMut, Caller, Linker};
 
+use super::{read, write};
 use crate::charge::settle;
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
+use crate::preview1::MODULE;
 use crate::preview1::descriptors::OpenFile;
 use crate::preview1::errno::{Errno, code};
 use crate::preview1::iovec::{Buffers, MAX_BUFFERS, entry, list_bytes, total};
@@ -14,6 +16,66 @@ use crate::preview1::memory::{GuestMemory, offset, split};
 const CHUNK_BYTES: u32 = agentvm_policy::budget::CHUNK_BYTES.u32();
 /// The most bytes of one call; Linux has the same limit.
 const MAX_BYTES: u32 = agentvm_policy::budget::TRANSFER_BYTES.u32();
+
+/// Links the calls that move bytes, at the descriptor's position and at an offset.
+pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    for (name, direction) in [("fd_read", Direction::Read), ("fd_write", Direction::Write)] {
+        linker.func_wrap_async(
+            MODULE,
+            name,
+            move |mut caller: Caller<'_, Host>,
+                  (fd, list, count, done_at): (u32, u32, u32, u32)| {
+                let call = direction.call(fd, list, count, done_at, Place::Position);
+                Box::new(async move { direction.run(&mut caller, call).await })
+            },
+        )?;
+    }
+    for (name, direction) in [
+        ("fd_pread", Direction::Read),
+        ("fd_pwrite", Direction::Write),
+    ] {
+        linker.func_wrap_async(
+            MODULE,
+            name,
+            move |mut caller: Caller<'_, Host>,
+                  (fd, list, count, offset, done_at): (u32, u32, u32, u64, u32)| {
+                let call = direction.call(fd, list, count, done_at, Place::Offset(offset));
+                Box::new(async move { direction.run(&mut caller, call).await })
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Where the bytes go, seen from the guest.
+#[derive(Clone, Copy)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    fn call(self, fd: u32, list: u32, count: u32, done_at: u32, place: Place) -> Transfer {
+        Transfer {
+            fd,
+            list,
+            count,
+            done_at,
+            place,
+            step: match self {
+                Self::Read => read::step,
+                Self::Write => write::step,
+            },
+        }
+    }
+
+    async fn run(self, caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
+        match self {
+            Self::Read => read::read(caller, call).await,
+            Self::Write => write::write(caller, call).await,
+        }
+    }
+}
 
 /// One read or write of a file.
 #[derive(Clone, Copy, Debug)]

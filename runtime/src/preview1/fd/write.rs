@@ -1,49 +1,16 @@
 //! Writing stdout and stderr, at most 64 KiB a call, and writing files and requests.
 
-use wasmtime::{Caller, Linker};
+use wasmtime::Caller;
 
 use super::stat::APPEND;
 use super::transfer::{Piece, Place, Transfer};
 use super::unwritable;
 use crate::host::Host;
-use crate::preview1::MODULE;
 use crate::preview1::descriptors::{Descriptor, OpenFile, Stream};
 use crate::preview1::errno::{Answer, Errno, code};
 use crate::preview1::http;
 use crate::preview1::iovec;
 use crate::preview1::memory::{GuestMemory, split};
-
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap_async(
-        MODULE,
-        "fd_write",
-        |mut caller: Caller<'_, Host>, (fd, list, count, done_at): (u32, u32, u32, u32)| {
-            let call = call(fd, list, count, done_at, Place::Position);
-            Box::new(async move { write(&mut caller, call).await })
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "fd_pwrite",
-        |mut caller: Caller<'_, Host>,
-         (fd, list, count, offset, done_at): (u32, u32, u32, u64, u32)| {
-            let call = call(fd, list, count, done_at, Place::Offset(offset));
-            Box::new(async move { write(&mut caller, call).await })
-        },
-    )?;
-    Ok(())
-}
-
-fn call(fd: u32, list: u32, count: u32, done_at: u32, place: Place) -> Transfer {
-    Transfer {
-        fd,
-        list,
-        count,
-        done_at,
-        place,
-        step,
-    }
-}
 
 /// What a call writes to.
 enum Target {
@@ -52,7 +19,7 @@ enum Target {
     File,
 }
 
-async fn write(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
+pub(super) async fn write(caller: &mut Caller<'_, Host>, call: Transfer) -> wasmtime::Result<i32> {
     match target(caller.data(), &call) {
         Ok(Target::File) => call.run(caller).await,
         Ok(Target::Exchange) => Ok(code(http::write(caller, call.buffers()).await)),
@@ -77,7 +44,7 @@ fn target(host: &Host, call: &Transfer) -> Result<Target, Errno> {
 }
 
 /// With APPEND, both calls write at the end, as on Linux.
-fn step(
+pub(super) fn step(
     memory: &mut GuestMemory<'_>,
     host: &Host,
     file: &OpenFile,

@@ -144,13 +144,14 @@ impl Asked {
     }
 }
 
-/// A URL with scheme and authority; whether it has a canonical form is for others to say.
+/// A URL with one of the two schemes and an authority; whether it has a canonical form is for others to say.
 fn parse_url(url: &[u8]) -> Result<Uri, Errno> {
     if url.contains(&b'#') {
         return Err(Errno::INVAL); // which would be dropped in silence
     }
     let url = Uri::try_from(url).or(Err(Errno::INVAL))?;
-    let whole = url.scheme().is_some() && url.authority().is_some();
+    let known = [Some("http"), Some("https")].contains(&url.scheme_str());
+    let whole = known && url.authority().is_some();
     whole.then_some(url).ok_or(Errno::INVAL)
 }
 
@@ -291,6 +292,7 @@ mod tests {
             "/path",
             "example.com",
             "http://",
+            "ftp://a.example/",
             "http://a.example#@b.example",
             "http://a b/",
             "http://a.example/\u{7f}",

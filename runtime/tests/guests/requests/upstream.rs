@@ -90,7 +90,8 @@ type Reply = http_body_util::combinators::UnsyncBoxBody<Bytes, hyper::Error>;
 async fn answer(request: Request<Incoming>, seen: Seen) -> Result<Response<Reply>, Infallible> {
     seen.asked.fetch_add(1, Ordering::SeqCst);
     let full = |text: String| Full::new(Bytes::from(text)).map_err(never).boxed_unsync();
-    let reply = match request.uri().path() {
+    let request_path = request.uri().path().to_owned();
+    let reply = match request_path.as_str() {
         "/echo" => request.into_body().boxed_unsync(),
         "/headers" => full(format!("{:?}", request.headers())),
         "/never" => {
@@ -108,6 +109,11 @@ async fn answer(request: Request<Incoming>, seen: Seen) -> Result<Response<Reply
         path => full(format!("{} {path}", request.method())),
     };
     let mut response = Response::new(reply);
+    if request_path == "/redirect" {
+        *response.status_mut() = http::StatusCode::FOUND;
+        let to = http::HeaderValue::from_static("/hello");
+        response.headers_mut().insert(http::header::LOCATION, to);
+    }
     let header = http::HeaderValue::from_static("yes");
     response.headers_mut().insert("x-upstream", header);
     let trailer = http::HeaderValue::from_static("x-sum");

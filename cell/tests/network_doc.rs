@@ -19,7 +19,7 @@ fn table(document: &str, header: &str) -> BTreeMap<String, Vec<String>> {
     let lines = document.lines().skip_while(|line| *line != header).skip(2);
     let rows = lines.take_while(|line| line.starts_with('|'));
     let cells = rows.map(|row| {
-        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim());
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
         let first = cells.next().unwrap_or_default().trim_matches('`');
         (first.to_owned(), cells.map(str::to_owned).collect())
     });

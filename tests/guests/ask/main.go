@@ -6,6 +6,8 @@
 //	FORGE URL         a request in the name of another VM
 //	RETRY URL         GET until it is answered: the gateway may be away, or know no rules yet
 //	CROWD N URL       N at once
+//	ABANDON N URL     N in crowds, each given up as soon as it is sent
+//	PESTER N URL      POST of 64 KiB, N times, whatever the answer
 //	BIG BYTES URL     POST of so many bytes
 //	DIAL ADDRESS      a connection without HTTP
 //	LOOKUP NAME       the addresses of a name
@@ -13,6 +15,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,6 +58,16 @@ func perform(what string, words []string) string {
 		return retry(words[0])
 	case "CROWD":
 		return crowd(words[0], words[1])
+	case "ABANDON":
+		n, _ := strconv.Atoi(words[0])
+		abandon(n, words[1])
+		return "done"
+	case "PESTER":
+		n, _ := strconv.Atoi(words[0])
+		for range n {
+			ask("POST", words[1], io.LimitReader(endless{}, 64<<10))
+		}
+		return "done"
 	case "BIG":
 		bytes, _ := strconv.ParseInt(words[0], 10, 64)
 		return ask("POST", words[1], io.LimitReader(endless{}, bytes))
@@ -100,6 +113,26 @@ func retry(url string) string {
 			return answer
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func abandon(count int, url string) {
+	for left := count; left > 0; left -= 30 {
+		ctx, giveUp := context.WithCancel(context.Background())
+		var all sync.WaitGroup
+		for range min(left, 30) {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				request, _ := http.NewRequestWithContext(ctx, "GET", url, nil)
+				if response, err := client.Do(request); err == nil {
+					response.Body.Close()
+				}
+			}()
+		}
+		time.Sleep(time.Millisecond)
+		giveUp()
+		all.Wait()
 	}
 }
 

@@ -96,7 +96,15 @@ fn example(language: &'static str, make: fn(&Path) -> PathBuf, says: &'static st
         assert_eq!(dns.asked(), ["example.com"]);
 
         let access = fs::read_to_string(dir.join("access.log")).unwrap();
-        assert_eq!(access.lines().count(), DENIED.len() + 1, "{access}");
+        let accesses: Vec<serde_json::Value> = access
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(accesses.len(), DENIED.len() + 1, "{access}");
+        assert_eq!(accesses[0]["status"], 200, "{access}");
+        for denied in &accesses[1..] {
+            assert_eq!(denied["code"], "HTTP-request-denied", "{access}");
+        }
         for said in [&stdout, &stderr, &access] {
             assert!(!said.contains(KEY), "{said}");
         }
@@ -128,5 +136,9 @@ fn the_example_in_javascript_gets_what_it_may_and_nothing_else() {
         let folder = guests.join("fetch-javascript");
         guests::javascript("fetch-javascript", &folder, &["fetch-event"]).unwrap()
     };
-    example("javascript", make, "");
+    example(
+        "javascript",
+        make,
+        "NetworkError when attempting to fetch resource",
+    );
 }

@@ -96,6 +96,29 @@ fn a_warden_that_was_told_of_no_gateway_gives_no_channel() {
 }
 
 #[test]
+fn what_a_vm_gives_up_or_goes_on_sending_closes_nobodys_channel() {
+    alone(async || {
+        let (machine, slow) = with_two_hosts("eg-abandon").await;
+        for uid in ["u-1", "u-2"] {
+            allow(&machine, uid).await;
+        }
+        let hold = ["HOLD http://slow.example.com/"];
+        let neighbour = machine.begin("u-1", asking(&hold)).await;
+        until("its answer has begun", async || slow.written() > 0).await;
+        // More than HTTP/2 forgives on one connection by default.
+        let args = [
+            "ABANDON 600 http://slow.example.com/",
+            "PESTER 1100 https://api.example.com/denied",
+            "GET https://api.example.com/",
+        ];
+        let lines = machine.ask("u-2", &args).await;
+        assert!(lines[2].ends_with(": 200  fine"), "{lines:?}");
+        assert_eq!(machine.lines(&neighbour, "u-1").await, ["holding"]);
+        assert_eq!(machine.gateway().info().await.unwrap().channels, 1);
+    });
+}
+
+#[test]
 fn f27_a_vm_with_all_the_requests_that_it_may_have_stalls_no_other() {
     alone(async || {
         let (machine, slow) = with_two_hosts("eg-crowd").await;

@@ -77,7 +77,7 @@ impl Vm {
 
     fn of(terms: Terms, observer: Option<Arc<dyn Observe>>) -> Self {
         Self {
-            slots: Slots::new(terms.limits.requests),
+            slots: Slots::new(terms.limits.in_flight()),
             terms: RwLock::new(Arc::new(terms)),
             rate: Rate::new(Instant::now()),
             used: Used::default(),
@@ -98,7 +98,7 @@ impl Vm {
         }
         *held = terms.clone();
         self.pool.renew();
-        self.slots.resize(terms.limits.requests);
+        self.slots.resize(terms.limits.in_flight());
         drop(held);
         for exchange in self.in_flight() {
             exchange.judge(&terms);

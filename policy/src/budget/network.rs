@@ -26,7 +26,7 @@ bounds! {
     EGRESS_RATE = Bytes(10 << 20), "Bytes of bodies, both ways, that a VM moves in a second", "waits";
     EGRESS_BURST = Milliseconds(200), "How far ahead of that rate it may be", "waits";
     REQUESTS_WAITING = Count(64), "Requests of one VM that wait until fewer are in flight", "`connection-limit-reached`";
-    VM_STREAMS = Count(96), "Requests of one VM in flight whose bodies hold no more than the next row says", "waits";
+    VM_STREAMS = Count(96), "Requests of one VM that the gateway has in flight, whatever `limits.connections` allows: their bodies hold no more than the next row says", "waits, then `connection-timeout`";
     VM_HELD_BYTES = Bytes(8 << 20), "Bytes of bodies of one VM that the gateway holds", "waits";
     STREAM_HELD_BYTES = Bytes(1 << 20), "Bytes of both bodies of one request that the gateway holds", "waits";
     BUFFER_BYTES = Bytes(64 << 10), "Of these, at each place where they wait", "waits";

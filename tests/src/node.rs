@@ -1,4 +1,5 @@
-//! One node: a Node object, its warden and its node agent as real processes.
+//! One node: a Node object, its warden and its node agent as real processes, and its gateway where
+//! a test asks for one.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub struct Node {
     pub name: String,
     /// The first process of the `cells` container.
     pub warden: Process,
+    gateway: Mutex<Option<Process>>,
     agent: Mutex<Process>,
     call: AgentCall,
 }
@@ -57,6 +59,19 @@ pub struct NodeSettings {
     pub vms_per_cell: u32,
     /// Where its warden finds control groups, if not where the machine has them.
     pub cgroups: Option<PathBuf>,
+    /// Where its gateway works; it has none where this is none.
+    pub outside: Option<Outside>,
+}
+
+/// The network in which a node's gateway works: a test's own, so that nothing else is reached.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The file that stands for it.
+    pub network: PathBuf,
+    /// Who resolves names in it.
+    pub name_server: SocketAddr,
+    /// The authorities that its hosts are verified by.
+    pub root_certificates: PathBuf,
 }
 
 impl NodeSettings {
@@ -71,6 +86,7 @@ impl NodeSettings {
             through: None,
             vms_per_cell: 64,
             cgroups: None,
+            outside: None,
         }
     }
 
@@ -86,6 +102,7 @@ impl NodeSettings {
             through: None,
             vms_per_cell: 64,
             cgroups: None,
+            outside: None,
         }
     }
 
@@ -106,7 +123,12 @@ impl Node {
         let dir = site.dir.join(name);
         fs::create_dir_all(&dir)?;
         let cgroups = settings.cgroups.clone();
-        let warden = start_warden_of(&dir, settings.vms_per_cell, cgroups.as_deref())?;
+        let outside = settings.outside.clone();
+        let gateway = outside.as_ref().map(|outside| start_gateway(&dir, outside));
+        let gateway = gateway.transpose()?;
+        let has_gateway = HasGateway::of(outside.as_ref());
+        let cells = settings.vms_per_cell;
+        let warden = start_warden_of(&dir, cells, cgroups.as_deref(), has_gateway)?;
         let agent = AgentCall {
             kubeconfig: kubeconfig(site.plane, name, settings)?,
             listen: http::loopback(http::free_port()?),
@@ -115,12 +137,14 @@ impl Node {
             overcommit_percent: settings.overcommit_percent,
             vms_per_cell: settings.vms_per_cell,
             cgroups,
+            outside,
             node: name.to_owned(),
             dir,
         };
         let node = Self {
             name: name.to_owned(),
             warden,
+            gateway: Mutex::new(gateway),
             agent: Mutex::new(agent.start()?),
             call: agent,
         };
@@ -157,6 +181,26 @@ impl Node {
         Ok(())
     }
 
+    /// Kills the gateway as a crash would.
+    pub fn crash_gateway(&self) -> Result<()> {
+        let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        gateway.take().context("there is no gateway")?.crash()
+    }
+
+    /// Starts another gateway in the place of one that has ended.
+    pub fn restart_gateway(&self) -> Result<()> {
+        let outside = self.call.outside.as_ref();
+        let outside = outside.context("the node has no gateway")?;
+        let new = start_gateway(&self.call.dir, outside)?;
+        *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        Ok(())
+    }
+
+    /// The agent's socket of the gateway.
+    pub fn gateway_socket(&self) -> PathBuf {
+        gateway_dir(&self.call.dir).join("gateway.sock")
+    }
+
     /// Starts a second agent for this node, with a warden of its own.
     pub fn start_twin(&self) -> Result<Twin> {
         let dir = self.call.dir.join("twin");
@@ -164,6 +208,7 @@ impl Node {
         let call = AgentCall {
             listen: http::loopback(http::free_port()?),
             dir,
+            outside: None,
             ..self.call.clone()
         };
         Ok(Twin {
@@ -179,9 +224,11 @@ impl Node {
             dir,
             vms_per_cell,
             cgroups,
+            outside,
             ..
         } = &self.call;
-        self.warden = start_warden_of(dir, *vms_per_cell, cgroups.as_deref())?;
+        let has_gateway = HasGateway::of(outside.as_ref());
+        self.warden = start_warden_of(dir, *vms_per_cell, cgroups.as_deref(), has_gateway)?;
         Ok(())
     }
 
@@ -319,10 +366,58 @@ fn run_dir(dir: &Path) -> PathBuf {
 /// Starts a warden with its files in `dir`. Compiled code is shared by all wardens of all tests:
 /// `CPython` takes seconds to compile.
 pub fn start_warden(dir: &Path, vms_per_cell: u32) -> Result<Process> {
-    start_warden_of(dir, vms_per_cell, None)
+    start_warden_of(dir, vms_per_cell, None, HasGateway::No)
 }
 
-fn start_warden_of(dir: &Path, vms_per_cell: u32, cgroups: Option<&Path>) -> Result<Process> {
+/// Whether a node's processes are told of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HasGateway {
+    Yes,
+    No,
+}
+
+impl HasGateway {
+    const fn of(outside: Option<&Outside>) -> Self {
+        match outside {
+            Some(_) => Self::Yes,
+            None => Self::No,
+        }
+    }
+
+    /// The flag for a node in `dir`.
+    fn flag(self, dir: &Path) -> Option<String> {
+        let flag = || format!("--gateway-dir={}", gateway_dir(dir).display());
+        (self == Self::Yes).then(flag)
+    }
+}
+
+fn gateway_dir(dir: &Path) -> PathBuf {
+    dir.join("gw")
+}
+
+fn start_gateway(dir: &Path, outside: &Outside) -> Result<Process> {
+    let program = binary("agentvm-gateway")?;
+    Process::start("gateway", dir, "nsenter", |command| {
+        command
+            .arg(format!("--net={}", outside.network.display()))
+            .arg("--")
+            .arg(program)
+            .arg("--dir")
+            .arg(gateway_dir(dir))
+            .args(["--name-server", &outside.name_server.to_string()])
+            .arg("--root-certificates")
+            .arg(&outside.root_certificates)
+            .arg("--access-log")
+            .arg(dir.join("access.log"))
+    })
+}
+
+fn start_warden_of(
+    dir: &Path,
+    vms_per_cell: u32,
+    cgroups: Option<&Path>,
+    has_gateway: HasGateway,
+) -> Result<Process> {
     let compiled = cache::dir()?.join("tests-compiled");
     for folder in [run_dir(dir), dir.join("logs"), compiled.clone()] {
         fs::create_dir_all(folder)?;
@@ -339,6 +434,7 @@ fn start_warden_of(dir: &Path, vms_per_cell: u32, cgroups: Option<&Path>) -> Res
             .arg(dir.join("logs"))
             .args(["--max-vms-per-cell", &vms_per_cell.to_string()])
             .args(cgroups.map(|path| format!("--cgroup-dir={}", path.display())))
+            .args(has_gateway.flag(dir))
     })
 }
 
@@ -365,6 +461,7 @@ struct AgentCall {
     overcommit_percent: (u16, u16),
     vms_per_cell: u32,
     cgroups: Option<PathBuf>,
+    outside: Option<Outside>,
 }
 
 impl AgentCall {
@@ -388,6 +485,8 @@ impl AgentCall {
                         format!("--cpu-overcommit-percent={cpu}"),
                         format!("--memory-overcommit-percent={memory}"),
                     ])
+                    .args(HasGateway::of(self.outside.as_ref()).flag(&self.dir))
+                    .args(["--cluster-cidr", "10.96.0.0/12"])
             },
         )
     }

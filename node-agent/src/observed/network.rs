@@ -148,16 +148,12 @@ impl Network {
         self.problem = None;
         self.warned = None;
         self.pressure = LimitsPressure::default();
-        match &mut self.held {
-            Some(held) => {
-                self.over = true;
-                // Nothing of a Secret is kept for a run that is over.
-                held.contents.clear();
-            }
-            None => {
-                self.over = true;
-                self.settle(None);
-            }
+        self.over = true;
+        if let Some(held) = &mut self.held {
+            // Nothing of a Secret is kept for a run that is over.
+            held.contents.clear();
+        } else {
+            self.settle(None);
         }
     }
 

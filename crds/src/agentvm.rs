@@ -144,7 +144,7 @@ pub struct Capabilities {
     /// A clock finer than 1 ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockCapability>,
-    /// Requests to hosts outside.
+    /// Requests to hosts outside. A change is live, but for the first rule, which takes a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkCapability>,
 }

@@ -118,7 +118,7 @@ fn e05_all_that_is_imported_and_not_linked_is_listed() {
 fn e05_a_components_unknown_interfaces_are_listed() {
     let text = "(component
         (import \"wasi:cli/environment@0.2.3\" (instance))
-        (import \"wasi:http/outgoing-handler@0.2.3\" (instance))
+        (import \"wasi:http/incoming-handler@0.2.3\" (instance))
         (import \"wasi:cli/environment@0.3.0\" (instance))
         (import \"host-run\" (func)))";
     let error = refused(&wat::parse_str(text).unwrap());
@@ -130,7 +130,7 @@ fn e05_a_components_unknown_interfaces_are_listed() {
         [
             "host-run",
             "wasi:cli/environment@0.3.0",
-            "wasi:http/outgoing-handler@0.2.3"
+            "wasi:http/incoming-handler@0.2.3"
         ]
     );
 }

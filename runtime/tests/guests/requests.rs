@@ -5,6 +5,7 @@ mod components;
 mod exchanges;
 mod text;
 mod upstream;
+mod wasi;
 
 #[cfg(feature = "mutants")]
 pub(crate) use self::{

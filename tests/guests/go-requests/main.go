@@ -39,6 +39,7 @@ var tries = []struct {
 	{"refused", refused},
 	{"many", many},
 	{"reuse", reuse},
+	{"library", library},
 }
 
 func main() {
@@ -280,4 +281,15 @@ func reuse() (string, error) {
 		}
 	}
 	return "200", nil
+}
+
+// library takes the default transport for what it always was, as some libraries do.
+func library() (string, error) {
+	transport, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return "other", nil
+	}
+	client := &http.Client{Transport: transport}
+	response, err := client.Get("https://api.example/hello")
+	return text(response, err)
 }

@@ -37,7 +37,8 @@ pub fn go_for_vms(name: &str) -> Result<PathBuf> {
 /// The Go program in `folder`, which makes requests with the package for guests.
 pub fn go_with_package(name: &str, folder: &Path) -> Result<PathBuf> {
     let mut files = Vec::new();
-    for dir in [folder, &workspace::root().join("guest/go/agentvm")] {
+    let package = workspace::root().join("guest/go/agentvm");
+    for dir in [folder, &package, &package.join("http")] {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
             if path

@@ -1,11 +1,12 @@
 //! An ordinary Go program: net/http over the transport of the package for guests.
 
+use agentvm_runtime::Kind;
 use agentvm_tests::{Result, guests};
 
 use crate::upstream::{Upstream, nowhere};
 use crate::vm::{CONNECTIONS, Module};
 
-const PRINTED: [&str; 13] = [
+const PRINTED: [&str; 14] = [
     "get 200 GET /hello yes ",
     "post 200 what was sent",
     "crowd [true true true true true true] true",
@@ -20,12 +21,13 @@ const PRINTED: [&str; 13] = [
      HTTP-request-URI-invalid HTTP-request-header-section-size sent",
     "many 8",
     "reuse 200",
+    "library 200 GET /hello",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_go_program_uses_net_http_as_anywhere() -> Result<()> {
     assert_eq!(CONNECTIONS, 8);
-    let module = Module::load(&guests::go_for_vms("go-requests")?)?;
+    let module = Module::load(Kind::Core, &guests::go_for_vms("go-requests")?)?;
     let upstream = Upstream::start().await;
     let ran = module.run(None, Some(upstream.way())).await;
     let printed: Vec<&str> = ran.printed.lines().collect();

@@ -1,5 +1,6 @@
 //! A JavaScript component: fetch.
 
+use agentvm_runtime::Kind;
 use agentvm_tests::{Result, guests};
 
 use crate::upstream::Upstream;
@@ -9,7 +10,7 @@ use crate::vm::Module;
 async fn a_javascript_component_fetches() -> Result<()> {
     let folder = guests::sources().join("js-requests");
     let component = guests::javascript("js-requests", &folder, &["fetch-event"])?;
-    let module = Module::load(&component)?;
+    let module = Module::load(Kind::Component, &component)?;
     let upstream = Upstream::start().await;
     let ran = module.run(None, Some(upstream.way())).await;
     let printed: Vec<&str> = ran.printed.lines().collect();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use agentvm_runtime::Kind;
 use agentvm_tests::program::stdout_of;
 use agentvm_tests::{Result, guests, workspace};
 use anyhow::Context as _;
@@ -13,7 +14,7 @@ use crate::vm::Module;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_python_component_makes_requests_at_once_and_is_told_what_is_refused() -> Result<()> {
-    let module = Module::load(&component()?)?;
+    let module = Module::load(Kind::Component, &component()?)?;
     let upstream = Upstream::start().await;
     let ran = module.run(None, Some(upstream.way())).await;
     let printed: Vec<&str> = ran.printed.lines().collect();

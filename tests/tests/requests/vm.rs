@@ -1,17 +1,17 @@
 //! A VM of this process that runs one program to its end.
 
 use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agentvm_policy::{Grants, Limits};
 use agentvm_runtime::vfs::{Budget, Filesystem};
 use agentvm_runtime::{
-    Egress, Engine, EngineSettings, Kept, Program, Usage, VmConfig, compile, prepare,
+    Egress, Engine, EngineSettings, Kept, Kind, Program, Usage, VmConfig, compile, prepare,
 };
-use agentvm_tests::Result;
+use agentvm_tests::{Result, cache};
+use anyhow::Context as _;
 
 /// Longer than any of the programs takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -28,15 +28,18 @@ pub(crate) struct Ran {
 pub(crate) struct Module(Program);
 
 impl Module {
-    pub(crate) fn load(path: &Path) -> Result<Self> {
-        /// Compiling takes two gigabytes at most, once.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let compiled = compile(engine(), &fs::read(path)?)?;
-        let mut code: File = tempfile::tempfile()?;
-        code.write_all(&compiled.code)?;
-        code.rewind()?;
-        Ok(Self(Program::load(engine(), compiled.kind, code)?))
+    /// Compiles a module of the cache, once for each engine.
+    pub(crate) fn load(kind: Kind, module: &Path) -> Result<Self> {
+        let folder = module.parent().and_then(Path::file_name);
+        let folder = folder.context("it lies in no folder")?.to_string_lossy();
+        let engine_hash: String = engine().hash().chars().take(16).collect();
+        let dir = cache::once(&format!("{folder}-{engine_hash}"), |dir| {
+            let compiled = compile(engine(), &fs::read(module)?)?;
+            fs::write(dir.join("code"), compiled.code)?;
+            Ok(())
+        })?;
+        let code = File::open(dir.join("code"))?;
+        Ok(Self(Program::load(engine(), kind, code)?))
     }
 
     /// Runs it with `argument`, if any, and `egress` to make its requests by.

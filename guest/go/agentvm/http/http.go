@@ -3,15 +3,8 @@
 //
 //	import _ "agentvm.example/agentvm/http"
 //
+// http.DefaultTransport stays the *http.Transport that libraries take it for; the requests that it
+// is given go another way. Those of its clones do not: give them an agentvm.Transport.
+//
 // Outside of an AgentVM nothing changes.
 package http
-
-import (
-	"net/http"
-
-	"agentvm.example/agentvm"
-)
-
-func init() {
-	http.DefaultTransport = &agentvm.Transport{}
-}

@@ -22,7 +22,7 @@ const MAX_METHOD_CHARS: usize = budget::METHOD_CHARS.usize();
 const MAX_URL_BYTES: usize =
     "https://".len() + budget::AUTHORITY_CHARS.usize() + budget::TARGET_BYTES.usize();
 /// The most bytes of headers as text: each has a colon, a space and the end of its line besides.
-const MAX_TEXT_BYTES: usize = headers::MAX_HEADER_BYTES + 3 * headers::MAX_HEADERS;
+const MAX_TEXT_BYTES: usize = budget::HEADER_BYTES.usize() + ": \n".len() * budget::HEADERS.usize();
 
 /// The request has a body, which follows by `fd_write`.
 const BODY: u32 = 1;

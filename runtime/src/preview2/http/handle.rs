@@ -7,9 +7,9 @@ use agentvm_policy::egress::Code;
 use http::HeaderName;
 use http_body_util::BodyExt as _;
 use wasmtime::component::Resource;
-use wasmtime_wasi_http::p2::HttpResult;
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::p2::{HttpError, HttpResult};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::weight::of_request;
@@ -29,13 +29,17 @@ impl outgoing_handler::Host for Host {
         request: Resource<HostOutgoingRequest>,
         options: Option<Resource<types::RequestOptions>>,
     ) -> HttpResult<Resource<HostFutureIncomingResponse>> {
-        let weight = of_request(self.http().table.get(&request)?);
+        let asked = self.http().table.get_mut(&request)?;
+        let weight = of_request(asked);
+        // Without a path it would be no URI, which would be logged here each time.
+        asked.path_with_query.get_or_insert_with(|| "/".to_owned());
         let way = self.way_out();
         let taken = way.and_then(|way| Ok((Held::take(&self.shared.budget)?, way)));
         let result = match taken {
             Ok(taken) => {
                 self.preview2().http.hooks.next = Some(taken);
                 outgoing_handler::Host::handle(&mut self.http(), request, options)
+                    .map_err(in_our_words)
             }
             Err(code) => {
                 self.http().table.delete(request)?;
@@ -45,6 +49,15 @@ impl outgoing_handler::Host for Host {
         self.preview2().http.hooks.next = None;
         self.give_weight_back(weight);
         result
+    }
+}
+
+/// `error` as one of the codes that guests are told.
+fn in_our_words(error: HttpError) -> HttpError {
+    use types::ErrorCode::{HttpRequestMethodInvalid, InternalError};
+    match error.downcast_ref() {
+        Some(HttpRequestMethodInvalid | InternalError(_)) => told(Code::RequestInvalid).into(),
+        Some(_) | None => error,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a core module does with requests that no honest one does.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,10 +118,10 @@ async fn no_pointer_reaches_past_the_memory_and_nothing_is_sent() {
         for bad in [65_536, 0x7fff_ffff, 0x8000_0000, u32::MAX - 3, u32::MAX] {
             let mut numbers = numbers.clone();
             numbers[index] = bad;
-            let arguments: String = numbers
-                .iter()
-                .map(|number| format!("(i32.const {})", number.cast_signed()))
-                .collect();
+            let mut arguments = String::new();
+            for number in numbers {
+                write!(arguments, "(i32.const {})", number.cast_signed()).unwrap();
+            }
             let body = format!("{texts}{}", is(&format!("(call $open {arguments})"), FAULT));
             let ran = guest(&body).network(upstream.way()).run().await;
             assert_eq!(ran.ending.exit_code, Some(0), "{index} {bad}: {ran:?}");

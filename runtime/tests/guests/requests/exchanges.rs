@@ -16,7 +16,7 @@ pub(super) const NONBLOCK: u32 = 4;
 async fn run(body: &str) -> Ran {
     let upstream = Upstream::start().await;
     let ran = guest(body).network(upstream.way()).run().await;
-    assert_eq!(ran.ending.reason, EndReason::Completed, "{:?}", ran);
+    assert_eq!(ran.ending.reason, EndReason::Completed, "{ran:?}");
     ran
 }
 

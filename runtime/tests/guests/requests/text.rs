@@ -82,7 +82,9 @@ pub(super) fn open(method: &str, url: &str, headers: &str, flags: u32) -> String
     for text in [method, url, headers] {
         for (word, index) in text.as_bytes().chunks(8).zip(0_u32..) {
             let mut bytes = [0; 8];
-            bytes[..word.len()].copy_from_slice(word);
+            for (to, from) in bytes.iter_mut().zip(word) {
+                *to = *from;
+            }
             write!(
                 code,
                 "(i64.store (i32.const {}) (i64.const {}))",

@@ -209,7 +209,7 @@ async fn exchange(to: SocketAddr, request: Request<Body>) -> Result<Response<Bod
     let te = http::HeaderValue::from_static("trailers");
     parts.headers.insert(http::header::TE, te);
     parts.uri = parts.uri.path().parse().unwrap();
-    let body = body.map_err(|code| code.as_str());
+    let body = body.map_err(Code::as_str);
     let sent = sender.send_request(Request::from_parts(parts, body)).await;
     let answer = sent.or(Err(Code::Protocol))?;
     Ok(answer.map(|body| body.map_err(|_| Code::Protocol).boxed_unsync()))

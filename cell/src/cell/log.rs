@@ -30,7 +30,7 @@ use lane::Place;
 pub(super) use line::Names;
 use line::Splitter;
 pub(super) use writer::Writer;
-use writer::{PARTIAL_AFTER, Queues};
+use writer::{Job, PARTIAL_AFTER, Printed, Queues};
 
 /// Bytes of lines that one call of a guest makes: it can't be interrupted meanwhile.
 const MAX_WRITE_BYTES: usize = agentvm_policy::budget::WRITE_LOG_BYTES.usize();
@@ -54,8 +54,8 @@ pub(super) struct VmLog {
     state: Mutex<State>,
     file: Mutex<Option<BoundedFile>>,
     /// Its places before each of the threads.
-    to_file: Place,
-    to_stdout: Place,
+    to_file: Arc<Place<Job>>,
+    to_stdout: Arc<Place<Printed>>,
     /// Who pays for what is written.
     payer: OnceLock<Payer>,
 }
@@ -115,8 +115,8 @@ impl VmLog {
         let (rate, total) = (limits.log_rate_bytes_per_second, limits.log_total_bytes);
         Arc::new(Self {
             names,
-            to_file: queues.file.enter(),
-            to_stdout: queues.stdout.enter(),
+            to_file: Arc::default(),
+            to_stdout: Arc::default(),
             queues,
             state: Mutex::new(State {
                 allowance: Allowance::new(rate, total, Instant::now()),

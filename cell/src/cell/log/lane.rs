@@ -15,7 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::guards::{Guard, is_on};
-use turns::Turns;
+pub(super) use turns::Place;
+use turns::{Next, Turns};
 
 /// Bytes of lines that may wait in it.
 const MAX_QUEUED_BYTES: usize = agentvm_policy::budget::QUEUED_LOG_BYTES.usize();
@@ -43,23 +44,16 @@ struct Way<T> {
     filled: Condvar,
     /// Bytes of lines of all VMs that wait.
     bytes: AtomicUsize,
+    /// Where the lines of all wait if they take no turns.
+    common: Arc<Place<T>>,
 }
 
 #[derive(Debug)]
 struct State<T> {
     turns: Turns<T>,
     near_ends: usize,
-    /// VMs that were given a place, ever.
-    entered: u64,
     thread_waits: bool,
     thread_is_gone: bool,
-}
-
-/// One VM's place in a lane, and its bytes of lines that wait there.
-#[derive(Debug)]
-pub(super) struct Place {
-    number: u64,
-    bytes: AtomicUsize,
 }
 
 /// What came of waiting for something to write.
@@ -79,29 +73,19 @@ pub(super) fn lane<T>() -> (Lane<T>, End<T>) {
         state: Mutex::new(State {
             turns: Turns::default(),
             near_ends: 1,
-            entered: 0,
             thread_waits: false,
             thread_is_gone: false,
         }),
         filled: Condvar::new(),
         bytes: AtomicUsize::new(0),
+        common: Arc::default(),
     });
     (Lane { way: way.clone() }, End { way })
 }
 
 impl<T> Lane<T> {
-    /// A place for one more VM.
-    pub(super) fn enter(&self) -> Place {
-        let mut state = self.way.lock();
-        state.entered += 1;
-        Place {
-            number: state.entered,
-            bytes: AtomicUsize::new(0),
-        }
-    }
-
     /// Whether the VM of that place may put another line.
-    pub(super) fn has_room(&self, place: &Place) -> bool {
+    pub(super) fn has_room(&self, place: &Place<T>) -> bool {
         fits(place.bytes(), self.waiting())
     }
 
@@ -111,14 +95,19 @@ impl<T> Lane<T> {
     }
 
     /// Puts a line of `bytes` in, where there is room.
-    pub(super) fn line(&self, place: &Place, bytes: usize, line: T) -> bool {
+    pub(super) fn line(&self, place: &Arc<Place<T>>, bytes: usize, line: T) -> bool {
         if !self.has_room(place) {
             return false;
         }
         // Counted before it is there: the thread may have written it before this goes on.
-        place.bytes.fetch_add(bytes, Ordering::AcqRel);
+        place.count(bytes);
         self.way.bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.put(|turns| turns.line(place.number, bytes, line))
+        let from = if is_on(Guard::LogTurns) {
+            place
+        } else {
+            &self.way.common
+        };
+        !from.push(bytes, line) || self.put(|turns| turns.wants(from.clone()))
     }
 
     /// Puts something in that is no line and goes first; false where nobody takes it any more.
@@ -168,7 +157,9 @@ impl<T> End<T> {
     pub(super) fn take(&self, until: Option<Instant>, batch: &mut Vec<T>) -> Came {
         let mut state = self.way.lock();
         loop {
-            if state.turns.take(batch) {
+            if let Some(next) = state.turns.next() {
+                drop(state);
+                self.move_next(next, batch);
                 return Came::Batch;
             }
             if state.near_ends == 0 {
@@ -193,9 +184,20 @@ impl<T> End<T> {
         }
     }
 
-    /// A line of `bytes` of that place is written.
-    pub(super) fn done(&self, place: &Place, bytes: usize) {
-        place.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    fn move_next(&self, next: Next<T>, batch: &mut Vec<T>) {
+        match next {
+            Next::Notes(mut notes) => batch.append(&mut notes),
+            Next::Turn(place) => {
+                if place.take(batch) {
+                    self.way.lock().turns.wants(place);
+                }
+            }
+        }
+    }
+
+    /// Lines of `bytes` of that place are written.
+    pub(super) fn done(&self, place: &Place<T>, bytes: usize) {
+        place.done(bytes);
         self.way.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
@@ -204,22 +206,20 @@ impl<T> Drop for End<T> {
     fn drop(&mut self) {
         let mut state = self.way.lock();
         state.thread_is_gone = true;
-        let left = std::mem::take(&mut state.turns);
+        let mut left = std::mem::take(&mut state.turns);
         // What is left may own near ends, which lock this, too.
         drop(state);
-        drop(left);
+        while let Some(next) = left.next() {
+            if let Next::Turn(place) = next {
+                place.clear();
+            }
+        }
     }
 }
 
 impl<T> Way<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Place {
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One VM's log, with queues that the test reads itself.
 
 use super::lane::{Came, End, lane};
-use super::writer::{Job, Printed};
+
 use super::*;
 use crate::guards::{Guard, switch_off};
 

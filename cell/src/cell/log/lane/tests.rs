@@ -10,11 +10,11 @@ const KIB: usize = 1 << 10;
 /// Lines of 1 KiB that one VM gets in beside `floods` others that put in all they can.
 fn room_beside(floods: usize) -> usize {
     let (lane, _end) = lane();
-    let put = |place: &Place| lane.line(place, KIB, ());
-    let others: Vec<Place> = (0..floods).map(|_| lane.enter()).collect();
+    let put = |place: &Arc<Place<()>>| lane.line(place, KIB, ());
+    let others: Vec<Arc<Place<()>>> = (0..floods).map(|_| Arc::default()).collect();
     // All at the same time: a line of each, and again.
     while others.iter().filter(|place| put(place)).count() > 0 {}
-    let mine = lane.enter();
+    let mine = Arc::default();
     (0..MAX_QUEUED_BYTES).take_while(|_| put(&mine)).count()
 }
 
@@ -30,7 +30,7 @@ fn b11_a_flood_of_many_vms_leaves_room_for_the_lines_of_another() {
 #[test]
 fn what_is_written_makes_room() {
     let (lane, end) = lane();
-    let mine = lane.enter();
+    let mine = Arc::default();
     while lane.line(&mine, 4_096, ()) {}
     assert_eq!(mine.bytes(), MAX_WAITING_BYTES);
     end.done(&mine, 4_096);
@@ -42,10 +42,10 @@ fn what_is_written_makes_room() {
 fn before_a_few_lines(floods: usize) -> usize {
     const FEW: usize = 40;
     let (lane, end) = lane();
-    let others: Vec<Place> = (0..floods).map(|_| lane.enter()).collect();
-    let put = |place: &&Place| lane.line(place, 150, "theirs");
+    let others: Vec<Arc<Place<&'static str>>> = (0..floods).map(|_| Arc::default()).collect();
+    let put = |place: &&Arc<Place<&'static str>>| lane.line(place, 150, "theirs");
     while others.iter().filter(put).count() > 0 {}
-    let mine = lane.enter();
+    let mine = Arc::default();
     for _ in 0..FEW {
         assert!(lane.line(&mine, 200, "mine"));
     }
@@ -73,7 +73,7 @@ fn b11_lines_wait_for_a_turn_of_each_flood_and_not_for_its_backlog() {
 #[test]
 fn lines_of_one_vm_keep_their_order_and_what_is_no_line_goes_first() {
     let (lane, end) = lane();
-    let (one, two) = (lane.enter(), lane.enter());
+    let (one, two) = (Arc::default(), Arc::default());
     for line in 1..=3 {
         assert!(lane.line(&one, 2_000, line));
     }
@@ -98,7 +98,7 @@ fn a_thread_that_waits_is_woken_by_a_line_and_by_the_end_of_all() {
             batch,
         )
     });
-    let place = lane.enter();
+    let place = Arc::default();
     assert!(lane.clone().line(&place, 5, "line"));
     drop(lane);
     let came = thread.join().unwrap();
@@ -108,7 +108,7 @@ fn a_thread_that_waits_is_woken_by_a_line_and_by_the_end_of_all() {
 #[test]
 fn nothing_is_kept_for_a_thread_that_is_gone() {
     let (near, end) = lane::<Arc<dyn Any + Send + Sync>>();
-    let place = near.enter();
+    let place = Arc::default();
     // As a line owns its VM's log, and that a near end.
     let line: Arc<dyn Any + Send + Sync> = Arc::new(near.clone());
     assert!(near.line(&place, 5, line.clone()));

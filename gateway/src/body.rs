@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connection::Connection;
 use crate::exchange::Exchange;
+use crate::guards::{Guard, is_on};
 use crate::mask::{Masker, Patterns};
 use crate::pool::{Purpose, Room};
 use agentvm_policy::egress::Code;
@@ -253,10 +254,116 @@ impl<B> Drop for Bounded<B> {
         // could be taken for the rest of this one, or this answer for the next one's.
         if let Way::Received(lease) = &mut self.way
             && let Some(lease) = lease.take()
-            && self.is_whole
-            && self.exchange.is_sent()
+            && (self.is_whole && self.exchange.is_sent() || !is_on(Guard::WholeMessages))
         {
             self.exchange.vm().keep(lease);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use agentvm_policy::egress::{AddressRules, Request as Canonical, Rule, RuleText, Rules};
+    use http::{Request, Response};
+    use http_body_util::StreamBody;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::guards::switch_off;
+    use crate::vm::{Terms, Vm};
+
+    const ADDRESS: &str = "93.184.0.1:443";
+
+    fn purpose() -> Purpose {
+        let rule = Rule::parse(&RuleText::new("api.heron.example", &["*"], &["*"])).unwrap();
+        let request = Canonical::of_url("POST", "https://api.heron.example/").unwrap();
+        Purpose::new(&Rules::new(vec![rule]).permit(request).unwrap(), 0)
+    }
+
+    /// A body as it comes by a channel, and what its guest sends it by.
+    async fn upload() -> (Incoming, futures::channel::mpsc::UnboundedSender<Bytes>) {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let (body_tx, body_rx) = futures::channel::mpsc::unbounded::<Bytes>();
+        let (request_tx, mut request_rx) = mpsc::unbounded_channel();
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let sent = request_tx.send(request.into_body());
+            async move {
+                assert!(sent.is_ok());
+                std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>().await
+            }
+        });
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        tokio::spawn(server.serve_connection(TokioIo::new(theirs), service));
+        let executor = TokioExecutor::new();
+        let client = hyper::client::conn::http2::handshake(executor, TokioIo::new(ours));
+        let (mut sender, connection) = client.await.unwrap();
+        tokio::spawn(connection);
+        let frames =
+            futures::StreamExt::map(body_rx, |piece| Ok::<_, Infallible>(Frame::data(piece)));
+        let request = Request::post("https://api.heron.example/")
+            .header("content-length", "8")
+            .body(StreamBody::new(frames));
+        tokio::spawn(sender.send_request(request.unwrap()));
+        (request_rx.recv().await.unwrap(), body_tx)
+    }
+
+    /// A host that answers before it has the whole request; whether its connection is used again
+    /// once the guest has sent the rest.
+    async fn is_used_again(end: impl FnOnce(HandedOn)) -> bool {
+        let vm = Vm::new(Terms::default());
+        let exchange = Exchange::begin(&vm);
+        let (ours, mut host) = tokio::io::duplex(64 << 10);
+        let mut connection = Connection::over(Box::new(ours), ADDRESS.parse().unwrap(), 8 << 10)
+            .await
+            .unwrap();
+        let (body, body_tx) = upload().await;
+        body_tx.unbounded_send(Bytes::from("half")).unwrap();
+        let body = Outgoing::request(Either::Left(body), &exchange);
+        let request = Request::post("/").header("host", "api.heron.example");
+        let request = request.header("content-length", "8").body(body).unwrap();
+        let answering = async {
+            let mut came = Vec::new();
+            while !came.ends_with(b"half") {
+                host.read_buf(&mut came).await.unwrap();
+            }
+            let early = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            host.write_all(early).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(connection.sender.send_request(request), answering);
+        let lease = Lease {
+            connection,
+            purpose: purpose(),
+            room: Room::default(),
+        };
+        let answer = answer.unwrap().into_body();
+        end(HandedOn::response(
+            answer,
+            &exchange,
+            lease,
+            Patterns::default(),
+        ));
+        body_tx.unbounded_send(Bytes::from("rest")).unwrap();
+        let mut rest = [0; 4];
+        // Where the connection was closed there is nobody who could send it.
+        let _closed = host.read_exact(&mut rest).await;
+        let admitted = AddressRules::default().admit(ADDRESS.parse().unwrap());
+        let admitted = [admitted.unwrap()];
+        for _ in 0..100 {
+            if vm.pool().take(&purpose(), &admitted).is_some() {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn f18_a_connection_whose_request_was_not_whole_is_not_used_again() {
+        assert!(!is_used_again(drop).await);
+        assert!(is_used_again(|answer| switch_off(Guard::WholeMessages, || drop(answer))).await);
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Guard {
     Cover,
     /// A request that has been here before is refused.
     Loop,
+    /// A connection is used again only where both messages on it were whole.
+    WholeMessages,
     /// A connection of older terms is not used again.
     RenewPool,
     /// A connection is used again only where its address was admitted.

@@ -17,11 +17,6 @@ use healthy::Healthy;
 /// before it.
 const ATTACKED_ITEMS: u64 = 100;
 const QUIET_ITEMS: u64 = 30;
-/// What the kernel lets other threads run before it looks again, once when an item's thread is woken
-/// and once within the item: no cell can do better than that. On two busy cores, twice the quiet time
-/// is what the kernel's fair share comes to by itself, beside two threads and one that stands in; a
-/// guest that gets past its cell's order makes it ten times and more.
-const KERNEL_TURNS_US: u64 = 6_000;
 /// How often a class is measured before it is found guilty. What else this machine does only ever
 /// makes it look worse; an attack that works does so each time.
 const TRIES: usize = 3;
@@ -36,7 +31,7 @@ struct Row {
 
 impl Row {
     fn fits((quiet, attacked): (u64, u64)) -> bool {
-        attacked <= 2 * quiet + KERNEL_TURNS_US
+        attacked <= 2 * quiet
     }
 }
 

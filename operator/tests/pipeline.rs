@@ -178,7 +178,7 @@ async fn a_new_vm_is_assigned_in_one_write_that_names_its_uid_and_version() {
     assert_eq!(body["metadata"]["resourceVersion"], "41");
     assert_eq!(
         body["status"]["assignment"],
-        json!({"nodeName": "n1", "epoch": 1})
+        json!({"nodeName": "n1", "epoch": 1, "claimed": {"cpu": "250m", "memory": "64Mi"}})
     );
     assert_eq!(body["status"]["phase"], "Starting");
 }
@@ -230,7 +230,7 @@ async fn a_node_that_only_the_cache_misses_takes_no_vm_away() {
     run(&context, object.clone()).await.unwrap();
     assert_eq!(
         fake.body(&status)["status"]["assignment"],
-        json!({"nodeName": "n9", "epoch": 1})
+        json!({"nodeName": "n9", "epoch": 1, "claimed": {"cpu": "250m", "memory": "64Mi"}})
     );
 
     // The API server that says so, too, is believed.
@@ -244,7 +244,7 @@ async fn a_node_that_only_the_cache_misses_takes_no_vm_away() {
     );
     assert_eq!(
         fake.body(&status)["status"]["assignment"],
-        json!({"nodeName": "n1", "epoch": 2})
+        json!({"nodeName": "n1", "epoch": 2, "claimed": {"cpu": "250m", "memory": "64Mi"}})
     );
 }
 

@@ -21,35 +21,16 @@ use std::time::{Duration, Instant};
 
 use agentvm_cell::{Command as Part, cell};
 use agentvm_cell_api::client::WardenClient;
+use agentvm_jail_attacker::outcome::{Outcome, judge, read};
 use clap::Parser;
-use serde::{Deserialize, Serialize};
 
 use known::Known;
-
-/// Attempts that some kernels refuse to anybody, jailed or not.
-const NOT_IN_EVERY_KERNEL: [&str; 6] = [
-    "load a kernel module",
-    "bpf",
-    "keyctl",
-    "perf_event_open",
-    "io_uring_setup",
-    "userfaultfd",
-];
 
 /// What the warden starts this binary with.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
     part: Part,
-}
-
-/// What became of one attempt, as a line on stdout.
-#[derive(Debug, Serialize, Deserialize)]
-struct Outcome {
-    attempt: String,
-    /// True where the kernel said no before it looked at what was asked.
-    refused: bool,
-    detail: String,
 }
 
 fn main() {
@@ -79,37 +60,7 @@ fn play(part: Part) {
 fn test() {
     let jailed = outcomes_in("jailed");
     let free = outcomes_in("free");
-    let names = |outcomes: &[Outcome]| -> Vec<String> {
-        outcomes
-            .iter()
-            .map(|outcome| outcome.attempt.clone())
-            .collect()
-    };
-    assert!(jailed.len() > 60, "the probe stopped early: {jailed:#?}");
-    assert_eq!(names(&jailed), names(&free), "both try the same");
-    let is_root = rustix::process::geteuid().is_root();
-    let mut proved = 0;
-    for (inside, outside) in jailed.iter().zip(&free) {
-        let Outcome {
-            attempt,
-            refused,
-            detail,
-        } = inside;
-        println!("{attempt}: {detail} (without the jail: {})", outside.detail);
-        if attempt.starts_with("may ") {
-            assert!(!refused, "a cell needs this: {inside:?}");
-            continue;
-        }
-        assert!(refused, "it got through the jail: {inside:?}");
-        let provable = !outside.refused;
-        let may_be_missing = !is_root || NOT_IN_EVERY_KERNEL.contains(&attempt.as_str());
-        assert!(
-            provable || may_be_missing,
-            "the probe can't fail, so it proves nothing: {outside:?}"
-        );
-        proved += usize::from(provable);
-    }
-    assert!(proved > 50, "too little of it proves anything: {proved}");
+    judge(&jailed, &free);
     println!("test l10_a_cell_that_was_taken_over_reaches_nothing ... ok");
 }
 
@@ -139,13 +90,7 @@ fn outcomes_in(namespace: &str) -> Vec<Outcome> {
         assert_eq!(cells.len(), 1, "it hurt its neighbour: {cells:?}");
     });
     warden.kill().unwrap();
-    let stdout = warden.wait_with_output().unwrap().stdout;
-    let lines = stdout
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    lines
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect()
+    read(&warden.wait_with_output().unwrap().stdout)
 }
 
 fn start_warden(directory: &std::path::Path) -> Child {

@@ -12,23 +12,13 @@
 
 mod attempts;
 
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
+use agentvm_jail_attacker::outcome::{Outcome, judge, read};
 use clap::Parser;
-use serde::{Deserialize, Serialize};
-
-/// Attempts that some kernels refuse to anybody, jailed or not.
-const NOT_IN_EVERY_KERNEL: [&str; 5] = [
-    "bpf",
-    "keyctl",
-    "perf_event_open",
-    "io_uring_setup",
-    "userfaultfd",
-];
 
 /// What the test starts this binary with.
 #[derive(Debug, Parser)]
@@ -59,15 +49,6 @@ struct Known {
     host: std::net::SocketAddr,
 }
 
-/// What became of one attempt, as a line on stdout.
-#[derive(Debug, Serialize, Deserialize)]
-struct Outcome {
-    attempt: String,
-    /// True where the kernel said no before it looked at what was asked.
-    refused: bool,
-    detail: String,
-}
-
 fn main() {
     // A test runner may pass flags of its own; only the test passes a directory.
     if std::env::args().any(|argument| argument == "--dir") {
@@ -86,37 +67,7 @@ fn play(arguments: &Arguments) {
 fn test() {
     let jailed = outcomes(&[]);
     let free = outcomes(&["--free"]);
-    let names = |outcomes: &[Outcome]| -> Vec<String> {
-        outcomes
-            .iter()
-            .map(|outcome| outcome.attempt.clone())
-            .collect()
-    };
-    assert!(jailed.len() > 60, "the probe stopped early: {jailed:#?}");
-    assert_eq!(names(&jailed), names(&free), "both try the same");
-    let is_root = rustix::process::geteuid().is_root();
-    let mut proved = 0;
-    for (inside, outside) in jailed.iter().zip(&free) {
-        let Outcome {
-            attempt,
-            refused,
-            detail,
-        } = inside;
-        println!("{attempt}: {detail} (without the jail: {})", outside.detail);
-        if attempt.starts_with("may ") {
-            assert!(!refused, "a gateway needs this: {inside:?}");
-            continue;
-        }
-        assert!(refused, "it got through the jail: {inside:?}");
-        let provable = !outside.refused;
-        let may_be_missing = !is_root || NOT_IN_EVERY_KERNEL.contains(&attempt.as_str());
-        assert!(
-            provable || may_be_missing,
-            "the probe can't fail, so it proves nothing: {outside:?}"
-        );
-        proved += usize::from(provable);
-    }
-    assert!(proved > 50, "too little of it proves anything: {proved}");
+    judge(&jailed, &free);
     println!("test h09_l10_a_gateway_that_was_taken_over_reaches_nothing_of_its_machine ... ok");
 }
 
@@ -129,7 +80,7 @@ fn outcomes(more: &[&str]) -> Vec<Outcome> {
     let _listening = UnixListener::bind(&socket).unwrap();
     let host = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut other = Command::new("sleep").arg("600").spawn().unwrap();
-    let mut gateway = Command::new(std::env::current_exe().unwrap())
+    let gateway = Command::new(std::env::current_exe().unwrap())
         .arg("--dir")
         .arg(directory.path().join("gateway"))
         .args(["--name-server", "127.0.0.1", "--root-certificates"])
@@ -144,19 +95,11 @@ fn outcomes(more: &[&str]) -> Vec<Outcome> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let outcomes = read(&mut gateway);
-    gateway.wait().unwrap();
+    let outcomes = read(&gateway.wait_with_output().unwrap().stdout);
     assert!(other.try_wait().unwrap().is_none(), "it hurt its neighbour");
     other.kill().unwrap();
     other.wait().unwrap();
     outcomes
-}
-
-fn read(gateway: &mut Child) -> Vec<Outcome> {
-    let lines = BufReader::new(gateway.stdout.take().unwrap()).lines();
-    lines
-        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-        .collect()
 }
 
 /// An authority of the test's own: the machine may have none.

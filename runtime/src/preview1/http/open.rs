@@ -294,7 +294,7 @@ mod tests {
             "http://",
             "ftp://a.example/",
             "http://a.example#@b.example",
-            "http://a b/",
+            "http://a.example b/",
             "http://a.example/\u{7f}",
         ] {
             assert_eq!(parse_url(url.as_bytes()), Err(Errno::INVAL), "{url}");

@@ -102,7 +102,7 @@ async fn exchange(vm: Arc<Vm>, request: Request<GuestBody>) -> Result<Response<G
     let request = headers::of_request(request, &vm.name)?;
     let slot = tokio::time::timeout(TURN_WITHIN, vm.share.take())
         .await
-        .map_err(|_elapsed| Code::ConnectionTimeout)?;
+        .map_err(|_elapsed| Code::ConnectionLimit)?;
     let given_up = vm.ended.child_token();
     let guard = given_up.clone().drop_guard();
     let mut sender = vm.channel.sender().await?;

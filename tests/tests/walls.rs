@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of ours that it may depend on outside its tests.
-const WALLS: [(&str, &[&str]); 18] = [
+const WALLS: [(&str, &[&str]); 19] = [
     ("agentvm-guards", &[]),
     ("agentvm-policy", &["agentvm-guards"]),
     ("agentvm-vfs", &["agentvm-guards"]),
@@ -96,6 +96,10 @@ const WALLS: [(&str, &[&str]); 18] = [
     (
         "agentvm-fuzz-modules",
         &["agentvm-policy", "agentvm-runtime"],
+    ),
+    (
+        "agentvm-fuzz-requests",
+        &["agentvm-gateway", "agentvm-policy"],
     ),
     ("xtask", &[]),
 ];

@@ -20,11 +20,11 @@
 //!
 //! | task | input | output |
 //! | --- | --- | --- |
-//! | [`api`] | the agent's HTTP on `gateway.sock` | rules, keys and closed addresses; usage and reports |
-//! | [`channels`] | cells' connections on `channels.sock` | [`serve`] for each, with its namespace's VMs alone |
-//! | [`fence`] | deadlines, `CLOCK_BOOTTIME` | VMs that reach nobody, agent alive or not |
-//! | [`reports`] | denials | one report for each VM, host and reason in a window |
-//! | thread [`access_log`] | requests that are over | lines of JSON |
+//! | `api` | the agent's HTTP on `gateway.sock` | rules, keys and closed addresses; usage and reports |
+//! | `channels` | cells' connections on `channels.sock` | [`serve`] for each, with its namespace's VMs alone |
+//! | `fence` | deadlines, `CLOCK_BOOTTIME` | VMs that reach nobody, agent alive or not |
+//! | `reports` | denials | one report for each VM, host and reason in a window |
+//! | thread `access_log` | requests that are over | lines of JSON |
 
 mod access_log;
 mod api;

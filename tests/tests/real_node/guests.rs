@@ -21,7 +21,8 @@ pub(crate) fn push_all(stage: &Stage) -> Result<()> {
     push(stage, &guests::cpython()?, "cpython:3.12")
 }
 
-fn push(stage: &Stage, wasm: &Path, name: &str) -> Result<()> {
+/// Pushes a guest to the node's registry.
+pub(crate) fn push(stage: &Stage, wasm: &Path, name: &str) -> Result<()> {
     let mut push = Command::new(binary("agentvm")?);
     push.args(["push", "--insecure"])
         .arg(wasm)

@@ -85,7 +85,7 @@ fn cells_pod(stage: &Stage, name: &str) -> Result<Value> {
             "restartPolicy": "Never", "automountServiceAccountToken": false,
             "securityContext": part("/spec/securityContext"),
             "containers": [cells],
-            "volumes": [folder("run"), folder("state"), folder("logs")],
+            "volumes": [folder("run"), folder("state"), folder("logs"), folder("gateway")],
         },
     }))
 }

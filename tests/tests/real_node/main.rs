@@ -12,6 +12,7 @@ mod install;
 mod lacking;
 mod mounts;
 mod moves;
+mod network;
 mod pressure;
 mod prometheus;
 mod state;
@@ -37,6 +38,10 @@ const STEPS: &[Step] = &[
         install::the_jail_is_full_inside_a_restricted_pod,
     ),
     ("helm test passes", install::helm_test_passes),
+    (
+        "a VM reaches what a policy opens, and no more",
+        network::a_vm_reaches_what_a_policy_opens_and_no_more,
+    ),
     (
         "a node that lacks something says so in one sentence",
         lacking::a_node_that_lacks_something_says_so_in_one_sentence,

@@ -58,7 +58,7 @@ impl Observe for OfVm {
     fn ended(&self, outcome: Outcome) {
         if let Some((what, message)) = denial(&outcome) {
             let reports = &self.ledger.reports;
-            reports.deny(Instant::now(), &self.identity.uid, what, message);
+            reports.deny(Instant::now(), &self.identity.uid, &what, message);
         }
         if self.ledger.access_log.is_on() {
             let line = line(self.identity.clone(), &outcome, Timestamp::now());

@@ -31,7 +31,7 @@ impl Default for Reports {
 
 impl Reports {
     /// Counts a denial of a VM.
-    pub(crate) fn deny(&self, now: Instant, uid: &str, what: What, message: String) {
+    pub(crate) fn deny(&self, now: Instant, uid: &str, what: &What, message: String) {
         let number = {
             let mut state = self.lock();
             state.deny(now, uid, what, message);
@@ -104,21 +104,21 @@ struct Window {
 }
 
 impl State {
-    fn deny(&mut self, now: Instant, uid: &str, what: What, message: String) {
+    fn deny(&mut self, now: Instant, uid: &str, what: &What, message: String) {
         self.roll_one(now, uid);
         let windows = self.windows.entry(uid.to_owned()).or_default();
         let is_full = windows.len() >= budget::REPORTED_PER_VM.usize();
-        match windows.get_mut(&what) {
+        match windows.get_mut(what) {
             Some(window) => window.more += 1,
             None if is_full => self.lose(uid, 1),
             None => {
                 let window = Window {
                     ends: now + budget::REPORT_WINDOW.duration(),
-                    message: message.clone(),
+                    message: message.to_owned(),
                     more: 0,
                 };
                 windows.insert(what.clone(), window);
-                self.publish(uid, &what, message, 1);
+                self.publish(uid, what, message, 1);
             }
         }
     }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn deny(state: &mut State, now: Instant, uid: &str, host: &str) {
-        state.deny(now, uid, what(host), format!("{host} was denied"));
+        state.deny(now, uid, &what(host), format!("{host} was denied"));
     }
 
     fn told(state: &State, since: u64) -> Vec<(String, String, u64)> {
@@ -291,10 +291,10 @@ mod tests {
         let reports = Reports::default();
         let short = Duration::from_millis(20);
         assert_eq!(reports.after(0, short).await, (0, Vec::new()));
-        let asking = reports.after(0, Duration::from_secs(60));
+        let asking = reports.after(0, Duration::from_mins(1));
         let denying = async {
             tokio::time::sleep(short).await;
-            reports.deny(Instant::now(), "u", what("a.example"), String::new());
+            reports.deny(Instant::now(), "u", &what("a.example"), String::new());
         };
         let ((number, denials), ()) = tokio::join!(asking, denying);
         assert_eq!((number, denials.len()), (1, 1));

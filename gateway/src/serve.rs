@@ -128,9 +128,7 @@ async fn answer(service: &Service, vms: &Vms, request: Request<Incoming>) -> Ans
 }
 
 /// A panic is the end of its request, and of no other.
-async fn contained<T>(
-    forwarded: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
+async fn contained<T>(forwarded: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     AssertUnwindSafe(forwarded)
         .catch_unwind()
         .await

@@ -114,7 +114,7 @@ impl State {
             None => {
                 let window = Window {
                     ends: now + budget::REPORT_WINDOW.duration(),
-                    message: message.to_owned(),
+                    message: message.clone(),
                     more: 0,
                 };
                 windows.insert(what.clone(), window);

@@ -133,7 +133,7 @@ fn f25_f27_answers_that_nobody_reads_wait_at_their_host_and_hold_up_no_neighbour
 fn f27_uploads_that_nobody_takes_wait_in_their_guest_and_hold_up_no_neighbour() {
     alone(|| async {
         let world = world_at(1 << 30).await;
-        let heron = deaf("93.184.0.1:80").await;
+        let heron = deaf("93.184.0.1:80");
         let other = plain("93.184.0.2:80", ok("well")).await;
         let taken = Arc::new(AtomicUsize::new(0));
         let streams = Limits::default().requests;

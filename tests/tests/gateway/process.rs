@@ -293,7 +293,7 @@ fn a_fence_deadline_ends_a_vms_requests_without_an_agent() {
     alone(|| async {
         let dns = Dns::start().await;
         dns.addresses("a.heron.example", &["93.184.0.1"]);
-        let seen = deaf("93.184.0.1:80").await;
+        let seen = deaf("93.184.0.1:80");
         let program = Program::start("fence").await;
         let mut fenced = vm("heron", "a.heron.example");
         let deadline = boottime_ms() + 1500;
@@ -319,7 +319,7 @@ fn what_is_in_flight_when_it_is_told_to_stop_may_be_tried_again_and_the_next_one
     alone(|| async {
         let dns = Dns::start().await;
         dns.addresses("a.heron.example", &["93.184.0.1"]);
-        let seen = deaf("93.184.0.1:80").await;
+        let seen = deaf("93.184.0.1:80");
         let mut program = Program::start("stops").await;
         let before = program.agent.info().await.unwrap();
         let allowed = vm("heron", "a.heron.example");

@@ -230,7 +230,7 @@ async fn talk(stream: impl AsyncRead + AsyncWrite, scripts: Vec<Script>, seen: &
 }
 
 /// Listens in the clear, and reads nothing at all.
-pub(crate) async fn deaf(address: &str) -> Seen {
+pub(crate) fn deaf(address: &str) -> Seen {
     let listener = bind(address);
     let seen = Seen::default();
     let told = seen.clone();

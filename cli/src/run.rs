@@ -2,6 +2,7 @@
 //! same core, and streams what the guests print.
 
 mod board;
+mod child;
 mod copy;
 mod ending;
 mod files;

@@ -3,28 +3,15 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use agentvm_cell_api::client::WardenClient;
 use anyhow::Context as _;
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use super::child::{self, Child, STOP_WITHIN};
 use super::output::Streams;
-use super::parent::PARENT;
-use crate::print;
-
-/// How long the warden may take until it answers.
-const START_WITHIN: Duration = Duration::from_secs(20);
-/// How often it is asked meanwhile.
-const ASK_EVERY: Duration = Duration::from_millis(5);
-/// How long it may take to end: nothing runs any more by then.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// Lines of its log that are shown where it does not start.
-const SHOWN_LINES: usize = 5;
 
 /// A running warden.
 #[derive(Debug)]
@@ -32,7 +19,6 @@ pub(super) struct Warden {
     child: Child,
     run_dir: TempDir,
     stdout: JoinHandle<()>,
-    stderr: JoinHandle<Vec<String>>,
 }
 
 impl Warden {
@@ -52,8 +38,8 @@ impl Warden {
         let gateway_dir = gateway_dir.into_iter();
         let gateway_dir =
             gateway_dir.flat_map(|dir| [OsStr::new("--gateway-dir"), dir.as_os_str()]);
-        let mut child = Command::new("/proc/self/exe")
-            .arg("warden")
+        let mut command = child::command("warden");
+        command
             .arg("--run-dir")
             .arg(run_dir.path().join("run"))
             .arg("--cache-dir")
@@ -63,24 +49,17 @@ impl Warden {
             .args(["--require-jail", require_jail])
             .args(gateway_dir)
             .env_remove("AGENTVM_GATEWAY_DIR")
-            .env(PARENT, std::process::id().to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A terminal's Ctrl-C is for this process alone, which then stops the VMs in order.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .context("the warden can't be started")?;
-        let stdout = child.stdout.take().context("the warden has no stdout")?;
-        let stderr = child.stderr.take().context("the warden has no stderr")?;
+            .stdout(Stdio::piped());
+        let mut child = Child::start("warden", &mut command)?;
+        let stdout = tokio::spawn(print_lines(child.stdout()?, streams));
         let mut warden = Self {
             child,
             run_dir,
-            stdout: tokio::spawn(print_lines(stdout, streams)),
-            stderr: tokio::spawn(keep_lines(stderr)),
+            stdout,
         };
-        warden.wait_until_it_answers().await?;
+        let client = WardenClient::new(warden.socket());
+        let answers = async || client.info().await.is_ok();
+        warden.child.wait_until(answers).await?;
         Ok(warden)
     }
 
@@ -91,50 +70,15 @@ impl Warden {
 
     /// Resolves when it ends by itself.
     pub(super) async fn ended(&mut self) {
-        let _status = self.child.wait().await;
+        self.child.ended().await;
     }
 
     /// Ends it with all that it started, and prints what is left of the guests' output.
     pub(super) async fn stop(mut self) {
-        self.signal(Signal::TERM);
-        if tokio::time::timeout(STOP_WITHIN, self.child.wait())
-            .await
-            .is_err()
-        {
-            let _killed = self.child.kill().await;
-        }
+        self.child.stop().await;
         // Its cells hold the other end of the pipe: when that closes, all of them have ended.
         let _drained = tokio::time::timeout(STOP_WITHIN, &mut self.stdout).await;
-        let _drained = tokio::time::timeout(STOP_WITHIN, &mut self.stderr).await;
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self
-            .child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may have ended already.
-            let _sent = kill_process(pid, signal);
-        }
-    }
-
-    async fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
-        let client = WardenClient::new(self.socket());
-        let answers = async {
-            while client.info().await.is_err() {
-                tokio::time::sleep(ASK_EVERY).await;
-            }
-        };
-        let why = tokio::select! {
-            () = answers => return Ok(()),
-            _status = self.child.wait() => "it ended",
-            () = tokio::time::sleep(START_WITHIN) => "it does not answer",
-        };
-        let _killed = self.child.kill().await;
-        let said = (&mut self.stderr).await.unwrap_or_default();
-        anyhow::bail!("the warden did not start: {why}: {}", said.join(" / "))
+        self.child.drained().await;
     }
 }
 
@@ -167,21 +111,4 @@ async fn print_lines(stdout: impl AsyncRead + Unpin, mut streams: Streams) {
         streams.print(&line);
         line.clear();
     }
-}
-
-/// Keeps the last lines of the log; shows them all where somebody asked for a log.
-pub(super) async fn keep_lines(stderr: impl AsyncRead + Unpin) -> Vec<String> {
-    let is_shown = std::env::var_os("AGENTVM_LOG").is_some();
-    let mut lines = BufReader::new(stderr).lines();
-    let mut kept = Vec::new();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if is_shown {
-            print::note(&line);
-        }
-        if kept.len() >= SHOWN_LINES {
-            kept.remove(0);
-        }
-        kept.push(line);
-    }
-    kept
 }

@@ -11,7 +11,7 @@ bounds! {
     RULE_PATHS = Count(32), "Paths of one rule", "the manifest is refused";
     HEADERS = Count(100), "Headers of a request or an answer", "refused; an answer: `HTTP-response-header-section-size`";
     HEADER_BYTES = Bytes(32 << 10), "Names and values of those headers", "refused; an answer: `HTTP-response-header-section-size`";
-    REQUESTS_IN_FLIGHT = Count(32), "Requests of one VM in flight", "waits, then `connection-timeout`";
+    REQUESTS_IN_FLIGHT = Count(32), "Requests of one VM in flight where nothing else is said", "`connection-limit-reached`";
     REQUEST_BODY_BYTES = Bytes(64 << 20), "The body of a request", "`HTTP-request-body-size`";
     RESPONSE_BODY_BYTES = Bytes(256 << 20), "The body of an answer", "`HTTP-response-body-size`";
     EGRESS_BYTES = Bytes(100 << 20), "Bytes of bodies that a VM sends in all", "`HTTP-request-body-size`";

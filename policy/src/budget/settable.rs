@@ -62,7 +62,7 @@ pub const fn at_limit(field: LimitField) -> AtLimit {
             series: "agentvm_vm_filesystem_operations_total",
         },
         LimitField::Connections => AtLimit {
-            guest: "waits, then `connection-timeout`",
+            guest: "`connection-limit-reached`",
             end: None,
             series: "agentvm_vm_network_requests_in_flight",
         },

@@ -205,10 +205,7 @@ fn conditional() -> Vec<(i64, Vec<Vec<Argument>>)> {
                 .map(|command| vec![Argument::Is(1, *command)])
                 .collect(),
         ),
-        (
-            libc::SYS_ioctl,
-            vec![vec![Argument::Is(1, FIONBIO)]],
-        ),
+        (libc::SYS_ioctl, vec![vec![Argument::Is(1, FIONBIO)]]),
         // How Rust's library, and libc before 2.39, ask for the size of an open file. A path
         // could be named with the same flag: that tells a file's size and times, never its bytes.
         (libc::SYS_statx, vec![vec![Argument::Is(2, AT_EMPTY_PATH)]]),

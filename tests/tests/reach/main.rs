@@ -22,10 +22,6 @@ mod reports;
 mod rules;
 mod site;
 mod standalone;
-#[expect(
-    dead_code,
-    clippy::unused_async,
-    reason = "the tests of the gateway script them further"
-)]
+#[expect(dead_code, reason = "the tests of the gateway script them further")]
 #[path = "../gateway/upstream.rs"]
 mod upstream;

@@ -21,6 +21,7 @@ pub mod helm;
 pub mod http;
 pub mod identity;
 pub mod image;
+pub mod internet;
 pub mod kubectl;
 pub mod node;
 pub mod operator;

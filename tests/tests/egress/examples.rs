@@ -8,12 +8,12 @@ use agentvm_tests::built::binary;
 use agentvm_tests::program::output_of;
 use agentvm_tests::{cache, guests, scratch, workspace};
 
-use crate::authority::Authority;
-use crate::dns::{self, Dns};
 use crate::machine::here;
-use crate::network::alone;
 use crate::sentinels::Sentinels;
-use crate::upstream::{self, ok};
+use agentvm_tests::internet::authority::Authority;
+use agentvm_tests::internet::dns::{self, Dns};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{self, ok};
 
 /// The key in the Secret of each example.
 const KEY: &str = "change-me";
@@ -36,7 +36,7 @@ fn example(language: &'static str, make: fn(&Path) -> PathBuf, says: &'static st
         let dir = scratch::dir(&format!("ex-{language}")).unwrap();
         let dns = Dns::start().await;
         dns.addresses("example.com", &["93.184.215.14"]);
-        let authority = Authority::new();
+        let authority = Authority::default();
         authority.write(&dir.join("roots.pem"));
         let acceptor = authority.acceptor("example.com");
         let seen = upstream::secure("93.184.215.14:443", ok(PAGE), acceptor).await;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::machine::{Machine, NAMESPACE, asking, plain_rule, rule, until};
-use crate::network::alone;
-use crate::upstream::{self, Script, ok};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{self, Script, ok};
 
 /// An answer that begins and never ends.
 fn hanging() -> Script {

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::machine::{Machine, NAMESPACE, asking, rule, with_key};
-use crate::network::alone;
-use crate::upstream;
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream;
 
 /// Long and odd enough to be nothing else.
 const KEY: &str = "CANARY-5f2b9c71e0a84d36-heron";

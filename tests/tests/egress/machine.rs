@@ -18,8 +18,8 @@ use agentvm_tests::{cache, guests, scratch};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
-use crate::authority::Authority;
-use crate::dns::{self, Dns};
+use agentvm_tests::internet::authority::Authority;
+use agentvm_tests::internet::dns::{self, Dns};
 
 /// How long anything may take that has no bound of its own.
 const WITHIN: Duration = Duration::from_mins(1);
@@ -95,7 +95,7 @@ impl Machine {
 
     /// A warden with these flags besides the directories.
     pub(crate) async fn with_warden_flags(dir: PathBuf, flags: &[&str]) -> Self {
-        let authority = Authority::new();
+        let authority = Authority::default();
         authority.write(&dir.join("roots.pem"));
         let warden = start(&dir, "warden", "agentvm-cell", |command| {
             command.arg("warden");

@@ -11,9 +11,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::machine::{Given, Machine, NAMESPACE, asking, plain_rule, rule};
-use crate::network::alone;
 use crate::sentinels::Sentinels;
-use crate::upstream::{self, ok};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{self, ok};
 
 const HOST: &str = "93.184.215.5:443";
 

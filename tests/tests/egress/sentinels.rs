@@ -1,6 +1,6 @@
 //! Listeners on addresses that no VM may reach.
 
-use crate::upstream::{self, Seen, ok};
+use agentvm_tests::internet::upstream::{self, Seen, ok};
 
 /// Metadata services, the API server, kubelet, etcd, the node and its loopback.
 const ADDRESSES: [&str; 12] = [

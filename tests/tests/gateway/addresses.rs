@@ -2,10 +2,10 @@
 
 use agentvm_policy::egress::{AddressRules, Exception};
 
-use crate::dns::Answer;
-use crate::network::alone;
-use crate::upstream::{Seen, ok, plain};
 use crate::world::{World, rule, terms};
+use agentvm_tests::internet::dns::Answer;
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{Seen, ok, plain};
 
 /// A proxy that nobody asked for.
 const PROXY: &str = "93.184.9.9:3128";

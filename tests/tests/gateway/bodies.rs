@@ -14,9 +14,9 @@ use http::Request;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 
-use crate::network::alone;
-use crate::upstream::{Seen, at_once, deaf, ok, plain};
 use crate::world::{Got, Sent, UID, World, rule, terms};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{Seen, at_once, deaf, ok, plain};
 
 const URL: &str = "http://api.heron.example/";
 const OTHER: &str = "http://other.heron.example/";

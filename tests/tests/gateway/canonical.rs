@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-use crate::network::alone;
 use crate::raw::{Said, ask};
-use crate::upstream::{Seen, ok, plain};
 use crate::world::World;
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{Seen, ok, plain};
 
 /// How many requests are made up.
 const CASES: usize = 500;

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::Request;
 
-use crate::network::alone;
-use crate::upstream::{at_once, plain};
 use crate::world::{World, rule, terms};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{at_once, plain};
 
 const URL: &str = "http://api.heron.example/";
 
@@ -21,7 +21,7 @@ fn f18_a_body_is_framed_once_and_nothing_follows_it() {
     alone(|| async {
         let world = World::new(terms(vec![rule("api.heron.example", "http", &[80])])).await;
         world.dns.addresses("api.heron.example", &["93.184.0.1"]);
-        let seen = plain("93.184.0.1:80", crate::upstream::ok("")).await;
+        let seen = plain("93.184.0.1:80", agentvm_tests::internet::upstream::ok("")).await;
         let smuggled = "0\r\n\r\nGET /admin HTTP/1.1\r\nHost: api.heron.example\r\n\r\n";
         let request = Request::post(URL).header("transfer-encoding-x", "chunked");
         assert_eq!(world.send(request, Bytes::from(smuggled)).await.status, 200);

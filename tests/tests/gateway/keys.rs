@@ -7,9 +7,10 @@ use agentvm_gateway::secret::Secret;
 use agentvm_gateway::vm::Terms;
 use http::Request;
 
-use crate::network::alone;
-use crate::upstream::{Authority, at_once, plain, secure};
 use crate::world::{World, rule, terms};
+use agentvm_tests::internet::authority::Authority;
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{at_once, plain, secure};
 
 const KEY: &str = "sk-CANARY-5f2d";
 
@@ -28,15 +29,15 @@ fn with_key() -> Terms {
 #[test]
 fn h02_i01_the_key_replaces_what_the_guest_sent_and_goes_to_its_origin_alone() {
     alone(|| async {
-        let authority = Authority::new();
+        let authority = Authority::default();
         let world = World::trusting(authority.roots(), with_key()).await;
         world.dns.addresses("api.heron.example", &["93.184.0.1"]);
         world.dns.addresses("evil.example", &["93.184.0.2"]);
         let body = || at_once("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        let heron = authority.acceptor("api.heron.example", |_good| {});
+        let heron = authority.acceptor("api.heron.example");
         let heron = secure("93.184.0.1:443", body(), heron).await;
         let clear = plain("93.184.0.1:80", body()).await;
-        let evil = authority.acceptor("evil.example", |_good| {});
+        let evil = authority.acceptor("evil.example");
         let evil = secure("93.184.0.2:443", body(), evil).await;
         for url in [
             "https://api.heron.example/",
@@ -68,7 +69,7 @@ fn h02_i01_the_key_replaces_what_the_guest_sent_and_goes_to_its_origin_alone() {
 #[test]
 fn h02_an_origin_that_reflects_its_key_shows_the_guest_a_cover() {
     alone(|| async {
-        let authority = Authority::new();
+        let authority = Authority::default();
         let world = World::trusting(authority.roots(), with_key()).await;
         world.dns.addresses("api.heron.example", &["93.184.0.1"]);
         let body = format!("{{\"auth\": \"Bearer {KEY}\"}}");
@@ -86,7 +87,7 @@ fn h02_an_origin_that_reflects_its_key_shows_the_guest_a_cover() {
             ),
             (rest, right.as_bytes().to_vec()),
         ];
-        let heron = authority.acceptor("api.heron.example", |_good| {});
+        let heron = authority.acceptor("api.heron.example");
         let _heron = secure("93.184.0.1:443", script, heron).await;
         let got = world.get("https://api.heron.example/").await;
         let covered = "*".repeat(KEY.len());
@@ -105,11 +106,11 @@ fn h02_an_origin_that_reflects_its_key_shows_the_guest_a_cover() {
 #[test]
 fn h02_an_answer_in_which_no_key_could_be_found_is_not_handed_on() {
     alone(|| async {
-        let authority = Authority::new();
+        let authority = Authority::default();
         let world = World::trusting(authority.roots(), with_key()).await;
         world.dns.addresses("api.heron.example", &["93.184.0.1"]);
         let text = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nzzzz";
-        let heron = authority.acceptor("api.heron.example", |_good| {});
+        let heron = authority.acceptor("api.heron.example");
         let _heron = secure("93.184.0.1:443", at_once(text), heron).await;
         let got = world.get("https://api.heron.example/").await;
         got.refused_as("HTTP-response-content-coding");

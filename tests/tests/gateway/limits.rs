@@ -7,9 +7,9 @@ use agentvm_gateway::vm::Terms;
 use bytes::Bytes;
 use http::Request;
 
-use crate::network::alone;
-use crate::upstream::{Script, at_once, ok, plain};
 use crate::world::{World, rule, terms};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{Script, at_once, ok, plain};
 
 const URL: &str = "http://api.heron.example/";
 
@@ -30,7 +30,7 @@ fn tight() -> Terms {
     }
 }
 
-async fn world_of(script: Script) -> (World, crate::upstream::Seen) {
+async fn world_of(script: Script) -> (World, agentvm_tests::internet::upstream::Seen) {
     let world = World::new(tight()).await;
     world.dns.addresses("api.heron.example", &["93.184.0.1"]);
     let seen = plain("93.184.0.1:80", script).await;

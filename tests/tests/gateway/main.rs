@@ -9,17 +9,13 @@
 mod addresses;
 mod bodies;
 mod canonical;
-mod dns;
 mod framing;
 mod keys;
 mod limits;
-mod message;
-mod network;
 mod permits;
 mod process;
 mod raw;
 mod reuse;
 mod rotation;
 mod secure;
-mod upstream;
 mod world;

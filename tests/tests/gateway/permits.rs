@@ -5,9 +5,9 @@ use std::time::Duration;
 use agentvm_gateway::vm::Terms;
 use http::Request;
 
-use crate::network::alone;
-use crate::upstream::{at_once, ok, plain};
 use crate::world::{World, rule, terms};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{at_once, ok, plain};
 
 #[test]
 fn f01_f23_without_a_rule_nobody_is_asked_and_nobody_is_reached() {

@@ -22,10 +22,10 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
-use crate::dns::{self, Dns};
-use crate::network::alone;
-use crate::upstream::{deaf, ok, plain};
 use crate::world::{Got, until};
+use agentvm_tests::internet::dns::{self, Dns};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{deaf, ok, plain};
 
 const CANARY: &str = "CANARY-5f0e";
 

@@ -8,9 +8,9 @@ use futures::future::join_all;
 use http::Request;
 use http_body_util::BodyExt as _;
 
-use crate::network::alone;
-use crate::upstream::{CLOSE, Script, Seen, at_once, ok, plain};
 use crate::world::{Got, World, rule, terms, until};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{CLOSE, Script, Seen, at_once, ok, plain};
 
 const URL: &str = "http://api.heron.example/";
 
@@ -200,7 +200,7 @@ fn a_host_that_closed_an_idle_connection_is_asked_again_where_that_does_no_harm(
         // It answers, and closes when the next request comes.
         let world = World::new(allowed()).await;
         world.dns.addresses("api.heron.example", &["93.184.0.1"]);
-        let seen = crate::upstream::once("93.184.0.1:80", ok("hello")).await;
+        let seen = agentvm_tests::internet::upstream::once("93.184.0.1:80", ok("hello")).await;
         for _ in 0..3 {
             assert_eq!(world.get(URL).await.body.as_deref(), Some("hello"));
         }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::Request;
 
-use crate::network::alone;
-use crate::upstream::{Authority, Script, Seen, ok, plain, secure};
 use crate::world::{Got, World, rule, terms, until};
+use agentvm_tests::internet::authority::Authority;
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{Script, Seen, ok, plain, secure};
 
 const URL: &str = "https://api.heron.example/";
 
@@ -25,17 +26,17 @@ fn with_key(key: &str) -> Terms {
 }
 
 async fn world_of(script: Script) -> (World, Seen) {
-    let authority = Authority::new();
+    let authority = Authority::default();
     let world = World::trusting(authority.roots(), with_key("old-CANARY")).await;
     world.dns.addresses("api.heron.example", &["93.184.0.1"]);
-    let acceptor = authority.acceptor("api.heron.example", |_good| {});
+    let acceptor = authority.acceptor("api.heron.example");
     let heron = secure("93.184.0.1:443", script, acceptor).await;
     (world, heron)
 }
 
 fn keys(seen: &Seen) -> Vec<Vec<String>> {
     let owned = |values: Vec<&str>| values.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let of = |all: &Vec<crate::message::Message>| {
+    let of = |all: &Vec<agentvm_tests::internet::message::Message>| {
         all.iter()
             .flat_map(|one| owned(one.header("x-key")))
             .collect()

@@ -22,7 +22,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
 
-use crate::dns::{self, Dns};
+use agentvm_tests::internet::dns::{self, Dns};
 
 /// The UID of the VM that a world begins with.
 pub(crate) const UID: &str = "u1";

@@ -8,10 +8,10 @@ use std::time::Duration;
 use agentvm_tests::node;
 use tokio::sync::oneshot;
 
-use crate::authority::Authority;
-use crate::dns::{self, Dns};
-use crate::network::alone;
-use crate::upstream::{self, Script, Seen};
+use agentvm_tests::internet::authority::Authority;
+use agentvm_tests::internet::dns::{self, Dns};
+use agentvm_tests::internet::network::alone;
+use agentvm_tests::internet::upstream::{self, Script, Seen};
 
 /// By https, for one who has the key.
 pub(crate) const API: &str = "api.example.com";
@@ -76,7 +76,7 @@ impl Outside {
 
 impl Hosts {
     async fn listen(certificate: &Path) -> Self {
-        let authority = Authority::new();
+        let authority = Authority::default();
         authority.write(certificate);
         let dns = Dns::start().await;
         for (name, address) in [

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
 
 /// Where it listens.
-pub(crate) const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)), 53);
+pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)), 53);
 
 /// What it says to the questions for one name, one after the other; the last one for good.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// These addresses.
     Addresses(Vec<IpAddr>),
     /// Another name, and that one's addresses.
@@ -24,7 +24,7 @@ pub(crate) enum Answer {
 
 /// A running name server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Dns(Arc<Mutex<State>>);
+pub struct Dns(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,7 +38,8 @@ const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 
 impl Dns {
-    pub(crate) async fn start() -> Self {
+    /// Starts it at [`ADDRESS`].
+    pub async fn start() -> Self {
         let dns = Self::default();
         let socket = UdpSocket::bind(ADDRESS).await.unwrap();
         let served = dns.clone();
@@ -54,18 +55,19 @@ impl Dns {
     }
 
     /// Sets what is said of `name`.
-    pub(crate) fn say(&self, name: &str, answers: &[Answer]) {
+    pub fn say(&self, name: &str, answers: &[Answer]) {
         let mut state = self.0.lock().unwrap();
         state.answers.insert(name.to_owned(), answers.to_vec());
     }
 
-    pub(crate) fn addresses(&self, name: &str, addresses: &[&str]) {
+    /// Sets the addresses of `name`.
+    pub fn addresses(&self, name: &str, addresses: &[&str]) {
         let all = addresses.iter().map(|text| text.parse().unwrap()).collect();
         self.say(name, &[Answer::Addresses(all)]);
     }
 
     /// Questions for addresses of IPv4, by name.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         let state = self.0.lock().unwrap();
         let for_v4 = state.asked.iter().filter(|(_, kind)| *kind == A);
         for_v4.map(|(name, _)| name.clone()).collect()

@@ -4,18 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{CertificateParams, Issuer, KeyPair};
-use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
-use crate::message::{Message, Reader};
+use super::message::{Message, Reader};
 
 /// What has arrived.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen(Arc<Mutex<Connections>>);
+pub struct Seen(Arc<Mutex<Connections>>);
 
 #[derive(Debug, Default)]
 struct Connections {
@@ -29,37 +26,37 @@ struct Connections {
 
 impl Seen {
     /// Connections, whether or not anything came by them.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.0.lock().unwrap().accepted
     }
 
     /// What came by each connection that spoke.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         let all = self.0.lock().unwrap();
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         all.bytes.iter().map(text).collect()
     }
 
     /// Connections that are open now.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         let all = self.0.lock().unwrap();
         all.accepted - all.closed
     }
 
     /// Every request, by connection.
-    pub(crate) fn messages(&self) -> Vec<Vec<Message>> {
+    pub fn messages(&self) -> Vec<Vec<Message>> {
         let all = self.0.lock().unwrap();
         let of = |reader: &Reader| reader.messages().to_vec();
         all.readers.iter().map(of).collect()
     }
 
     /// How many requests came by each connection that spoke.
-    pub(crate) fn counts(&self) -> Vec<usize> {
+    pub fn counts(&self) -> Vec<usize> {
         self.messages().iter().map(Vec::len).collect()
     }
 
     /// Bytes that could be written.
-    pub(crate) fn written(&self) -> usize {
+    pub fn written(&self) -> usize {
         self.0.lock().unwrap().written
     }
 
@@ -91,15 +88,15 @@ impl Seen {
 
 /// What is sent once a request's headers are there, for each request of a connection: pieces, with
 /// a rest before each.
-pub(crate) type Script = Vec<(Duration, Vec<u8>)>;
+pub type Script = Vec<(Duration, Vec<u8>)>;
 
 /// An answer that is sent at once, as it is.
-pub(crate) fn at_once(text: &str) -> Script {
+pub fn at_once(text: &str) -> Script {
     vec![(Duration::ZERO, text.as_bytes().to_vec())]
 }
 
 /// An ordinary answer with this body.
-pub(crate) fn ok(body: &str) -> Script {
+pub fn ok(body: &str) -> Script {
     let length = body.len();
     at_once(&format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -107,12 +104,12 @@ pub(crate) fn ok(body: &str) -> Script {
 }
 
 /// Listens in the clear.
-pub(crate) async fn plain(address: &str, script: Script) -> Seen {
+pub async fn plain(address: &str, script: Script) -> Seen {
     listen(address, script, None).await
 }
 
 /// Listens with TLS.
-pub(crate) async fn secure(address: &str, script: Script, acceptor: TlsAcceptor) -> Seen {
+pub async fn secure(address: &str, script: Script, acceptor: TlsAcceptor) -> Seen {
     listen(address, script, Some(acceptor)).await
 }
 
@@ -121,7 +118,7 @@ pub(crate) async fn secure(address: &str, script: Script, acceptor: TlsAcceptor)
     clippy::unused_async,
     reason = "it needs a runtime, and its kin may wait"
 )]
-pub(crate) async fn once(address: &str, script: Script) -> Seen {
+pub async fn once(address: &str, script: Script) -> Seen {
     let seen = Seen::default();
     let listener = bind(address);
     let told = seen.clone();
@@ -188,7 +185,7 @@ fn bind(address: &str) -> TcpListener {
 }
 
 /// A piece of a script that closes the connection.
-pub(crate) const CLOSE: &[u8] = b"(close)";
+pub const CLOSE: &[u8] = b"(close)";
 
 /// Takes down what comes, and plays a script for each request when its headers are there: one after
 /// the other, and the last one for good.
@@ -230,7 +227,7 @@ async fn talk(stream: impl AsyncRead + AsyncWrite, scripts: Vec<Script>, seen: &
 }
 
 /// Listens in the clear, and reads nothing at all.
-pub(crate) fn deaf(address: &str) -> Seen {
+pub fn deaf(address: &str) -> Seen {
     let listener = bind(address);
     let seen = Seen::default();
     let told = seen.clone();
@@ -242,61 +239,4 @@ pub(crate) fn deaf(address: &str) -> Seen {
         }
     });
     seen
-}
-
-/// An authority, and certificates of it.
-pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap().der().clone();
-        Self {
-            issuer: Issuer::new(params, key),
-            certificate,
-        }
-    }
-
-    pub(crate) fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).unwrap();
-        roots
-    }
-
-    /// Serves with a certificate for `name`; `change` makes it a bad one.
-    pub(crate) fn acceptor(
-        &self,
-        name: &str,
-        change: impl FnOnce(&mut CertificateParams),
-    ) -> TlsAcceptor {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        change(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        acceptor(certificate.der().clone(), &key)
-    }
-}
-
-/// Serves with a certificate that nobody has signed.
-pub(crate) fn self_signed(name: &str) -> TlsAcceptor {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
-    acceptor(params.self_signed(&key).unwrap().der().clone(), &key)
-}
-
-fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
 }

@@ -3,7 +3,7 @@
 
 /// Reads a connection as it comes.
 #[derive(Debug, Default)]
-pub(crate) struct Reader {
+pub struct Reader {
     rest: Vec<u8>,
     state: State,
     messages: Vec<Message>,
@@ -11,11 +11,13 @@ pub(crate) struct Reader {
 
 /// One request, as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Message {
+pub struct Message {
     /// The first line and the headers, without the empty line.
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
-    pub(crate) is_whole: bool,
+    pub head: String,
+    /// As far as it came, without its framing.
+    pub body: Vec<u8>,
+    /// Whether it came to its end.
+    pub is_whole: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,12 +35,12 @@ enum State {
 
 impl Message {
     /// The first line.
-    pub(crate) fn line(&self) -> &str {
+    pub fn line(&self) -> &str {
         self.head.lines().next().unwrap_or_default()
     }
 
     /// The values of a header.
-    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
+    pub fn header(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().skip(1);
         fields
             .filter_map(|line| line.split_once(':'))
@@ -49,12 +51,13 @@ impl Message {
 }
 
 impl Reader {
-    pub(crate) fn messages(&self) -> &[Message] {
+    /// What came so far, the last one perhaps in part.
+    pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
     /// Takes what came; how many heads it completed.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.rest.extend(bytes);
         let before = self.messages.len();
         while self.step() {}

@@ -6,13 +6,13 @@ use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use agentvm_tests::program::stdout_of;
-use agentvm_tests::real_node::sandbox::Sandbox;
-use agentvm_tests::scratch;
+use crate::program::stdout_of;
+use crate::real_node::sandbox::Sandbox;
+use crate::scratch;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Runs `test` on a thread of its own, in an empty network where any address can be listened on.
-pub(crate) fn alone<F>(test: impl FnOnce() -> F + Send + 'static)
+pub fn alone<F>(test: impl FnOnce() -> F + Send + 'static)
 where
     F: Future<Output = ()>,
 {

@@ -39,6 +39,8 @@ pub(crate) enum Guard {
     SleepEarnsNothing,
     /// Work that is done for a VM elsewhere counts where it is decided who is next.
     WorkElsewhereCounts,
+    /// A VM is charged for what the queue takes to find it and to wake its thread.
+    QueueCharge,
     /// A task that slept goes to a thread that goes before those of the busy ones.
     SleepersFirst,
     /// What a run writes in all is bounded.

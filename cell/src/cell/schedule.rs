@@ -32,8 +32,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use queue::Queue;
-pub(super) use task::Account;
 use task::Task;
+pub(super) use task::{Account, Payer};
 
 /// How much less of the CPU guests get than the tasks that control them.
 pub(in crate::cell) const GUEST_NICENESS: i32 = 10;
@@ -103,13 +103,9 @@ pub(super) struct Spawner {
 impl Spawner {
     /// Runs `future` to its end, whether or not somebody waits for that.
     ///
-    /// `account` tells what it is promised of a core now: where there is not enough for all, each
+    /// `payer` tells what it is promised of a core now: where there is not enough for all, each
     /// gets as much of that as the others do.
-    pub(super) fn spawn<F>(
-        &self,
-        account: impl Fn() -> Account + Send + Sync + 'static,
-        future: F,
-    ) -> Running<F::Output>
+    pub(super) fn spawn<F>(&self, payer: impl Payer + 'static, future: F) -> Running<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -122,7 +118,7 @@ impl Spawner {
             // Whoever started it may not care.
             let _unheard = ended_tx.send(ended.map_err(|panic| message(&*panic)));
         });
-        Queue::add(&self.queue, Box::new(account), Box::pin(future));
+        Queue::add(&self.queue, Box::new(payer), Box::pin(future));
         Running(ended_rx)
     }
 

@@ -1,7 +1,7 @@
 //! One VM's life, from a `PUT` to its end.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agentvm_cell_api::cell::VmSpec;
 use agentvm_cell_api::log::Stream;
@@ -16,7 +16,7 @@ use super::mounts;
 use super::network::VmNetwork;
 use super::programs::Loaded;
 use super::routes::Cell;
-use super::schedule::{Account, Running};
+use super::schedule::{Account, Payer, Running};
 use super::vms::{Entry, Put, Vms};
 
 /// Starts the VM, or updates the one that is there.
@@ -64,12 +64,7 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
     );
     let put = cell.vms.insert(uid, entry, &spec)?;
     if let Put::Started(_) = &put {
-        let promised = handle.clone();
-        let account = move || Account {
-            millicores: promised.cpu_millicores(),
-            charged: promised.usage().cpu,
-        };
-        let guest = cell.guests.spawn(account, vm.run());
+        let guest = cell.guests.spawn(Pays(handle.clone()), vm.run());
         let (vms, reclaim, uid) = (cell.vms.clone(), cell.reclaim.clone(), uid.to_owned());
         tokio::spawn(async move {
             let ending = follow(&vms, &uid, guest, &handle).await;
@@ -82,6 +77,22 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
         });
     }
     Ok(put)
+}
+
+/// A VM pays for its task.
+struct Pays(VmHandle);
+
+impl Payer for Pays {
+    fn account(&self) -> Account {
+        Account {
+            millicores: self.0.cpu_millicores(),
+            charged: self.0.usage().cpu,
+        }
+    }
+
+    fn charge(&self, used: Duration) {
+        self.0.charge_cpu(used);
+    }
 }
 
 fn prepare(

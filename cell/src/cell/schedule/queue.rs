@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::order::Order;
-use super::task::{AskAccount, Boxed, Task};
+use super::task::{Boxed, Payer, Task};
 use crate::guards::{Guard, is_on};
 
 /// How long the workers may keep a ready task waiting, all of them in one poll each, before the
@@ -60,7 +60,7 @@ enum First {
 
 impl Queue {
     /// A new task, ready at once. Dropped where the scheduler is.
-    pub(super) fn add(this: &Arc<Self>, account: AskAccount, future: Boxed) {
+    pub(super) fn add(this: &Arc<Self>, payer: Box<dyn Payer>, future: Boxed) {
         let mut state = this.lock();
         if state.stopped {
             drop(state);
@@ -68,7 +68,7 @@ impl Queue {
         }
         let number = state.started;
         state.started += 1;
-        let task = Task::new(number, account, future, this.clone());
+        let task = Task::new(number, payer, future, this.clone());
         state.tasks.insert(number, task.clone());
         this.push(state, task);
     }

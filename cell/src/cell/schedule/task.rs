@@ -29,8 +29,14 @@ pub(in crate::cell) struct Account {
     pub(in crate::cell) charged: Duration,
 }
 
-/// Asked for after each poll.
-pub(super) type AskAccount = Box<dyn Fn() -> Account + Send + Sync>;
+/// Who pays for a task; asked after each poll.
+pub(in crate::cell) trait Payer: Send + Sync {
+    /// What is known of it now.
+    fn account(&self) -> Account;
+
+    /// Charges it for CPU time that no other has charged it for: finding it and waking its thread.
+    fn charge(&self, used: Duration);
+}
 
 /// A whole core.
 const CORE: u64 = 1_000;
@@ -38,7 +44,7 @@ const CORE: u64 = 1_000;
 /// One task; also its waker.
 pub(super) struct Task {
     number: u64,
-    account: AskAccount,
+    payer: Box<dyn Payer>,
     stage: Mutex<Stage>,
     /// CPU time that it counts as having used, in nanoseconds, as if it were promised a whole core.
     /// Written by who holds the task: the queue or the thread that polls it.
@@ -76,13 +82,13 @@ impl Task {
     /// A task that stands in the queue.
     pub(super) fn new(
         number: u64,
-        account: AskAccount,
+        payer: Box<dyn Payer>,
         future: Boxed,
         queue: Arc<Queue>,
     ) -> Arc<Self> {
         Arc::new(Self {
             number,
-            account,
+            payer,
             stage: Mutex::new(Stage::Queued(future)),
             used_ns: AtomicU64::new(0),
             charged_ns: AtomicU64::new(0),
@@ -135,16 +141,26 @@ impl Task {
     /// Adds the CPU time of a poll, and of what was done for the task elsewhere since the last one:
     /// threads that write what it says take the same processors. The less a task is promised, the
     /// more it counts.
+    ///
+    /// Its payer has been charged for the guest's own part of the poll; the rest is added there.
     pub(super) fn charge(&self, used: Duration) {
         let Account {
             millicores,
             charged,
-        } = (self.account)();
-        let charged = nanos(charged);
-        let before = self.charged_ns.swap(charged, Ordering::Relaxed);
+        } = self.payer.account();
+        let before = self.charged_ns.load(Ordering::Relaxed);
+        let since = nanos(charged).saturating_sub(before);
         let mut nanos = nanos(used);
+        let rest = if is_on(Guard::QueueCharge) {
+            nanos.saturating_sub(since)
+        } else {
+            0
+        };
+        self.payer.charge(Duration::from_nanos(rest));
+        let charged = before.saturating_add(since).saturating_add(rest);
+        self.charged_ns.store(charged, Ordering::Relaxed);
         if is_on(Guard::WorkElsewhereCounts) {
-            nanos = nanos.max(charged.saturating_sub(before));
+            nanos = nanos.max(since);
         }
         let share = if is_on(Guard::ShareByQuota) {
             millicores.max(1)

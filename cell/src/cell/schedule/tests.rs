@@ -30,6 +30,32 @@ const fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
+/// One who has an account and is charged for nothing.
+impl<F: Fn() -> Account + Send + Sync> Payer for F {
+    fn account(&self) -> Account {
+        self()
+    }
+
+    fn charge(&self, _used: Duration) {}
+}
+
+/// One who is charged here.
+#[derive(Clone, Default)]
+struct Charged(Arc<Mutex<Duration>>);
+
+impl Payer for Charged {
+    fn account(&self) -> Account {
+        Account {
+            charged: *self.0.lock().unwrap(),
+            ..core()
+        }
+    }
+
+    fn charge(&self, used: Duration) {
+        *self.0.lock().unwrap() += used;
+    }
+}
+
 /// Promised a whole core.
 const fn core() -> Account {
     promised(1_000)
@@ -150,6 +176,24 @@ fn b11_what_others_do_for_a_flood_counts_as_its_own() {
         Guard::WorkElsewhereCounts,
         work_elsewhere_counts
     ));
+}
+
+/// Whether a VM pays for the 5 ms of each poll, of which it has charged itself 3.
+fn the_queue_is_paid_for() -> bool {
+    let payer = Charged::default();
+    let queue = Arc::new(Queue::default());
+    let task = Task::new(0, Box::new(payer.clone()), Box::pin(async {}), queue);
+    for _ in 0..10 {
+        payer.charge(ms(3));
+        task.charge(ms(5));
+    }
+    payer.account().charged == ms(50)
+}
+
+#[test]
+fn b11_a_vm_pays_for_what_the_queue_takes_as_well() {
+    assert!(the_queue_is_paid_for());
+    assert!(!switch_off(Guard::QueueCharge, the_queue_is_paid_for));
 }
 
 #[test]

@@ -22,7 +22,7 @@ bounds! {
     QUEUED_LOG_BYTES = Bytes(16 << 20), "Lines of one cell that wait in each queue", "dropped, `agentvm_vm_log_dropped_bytes_total`";
     LOG_TURN_BYTES = Bytes(4_096), "Lines of one VM that are written before those of the next one", "they wait for their next turn";
     LOG_LINE_COST = Nanoseconds(2_000), "CPU time that a VM pays for each line of its log, besides that of its own calls", "`limits.cpu`";
-    LOG_KIB_COST = Nanoseconds(8_000), "CPU time that it pays for each KiB of these lines", "`limits.cpu`";
+    LOG_KIB_COST = Nanoseconds(12_000), "CPU time that it pays for each KiB of these lines", "`limits.cpu`";
     LOG_WAKE_COST = Nanoseconds(24_000), "CPU time that it pays for a line that comes while no other is being written", "`limits.cpu`";
     LOG_FILE_BYTES = Bytes(1 << 20), "The file with the newest lines of one VM", "the older half goes";
 }

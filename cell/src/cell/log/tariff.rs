@@ -3,7 +3,7 @@
 //! Cutting and encoding happen in the guest's poll, where they are measured. Two writes of each
 //! line happen on threads that work for every VM, where measuring each would cost more than the
 //! write: so lines have a price. The test `what_a_line_costs` is how it was found; for long lines
-//! it is twice that, which is what they cost in a cell among thirty busy ones.
+//! it is three times that, which is what they cost in a cell among thirty busy ones.
 
 use std::time::Duration;
 

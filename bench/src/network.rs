@@ -86,6 +86,11 @@ fn open_every_address() -> Result<()> {
     for line in ["link set lo up", "route add local 0.0.0.0/0 dev lo"] {
         done(Command::new("ip").args(line.split(' ')))?;
     }
+    // A peer that opens a connection for each request is out of ports before the suite ends.
+    for (setting, value) in [("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")] {
+        fs::write(format!("/proc/sys/net/ipv4/{setting}"), value)
+            .with_context(|| format!("net.ipv4.{setting} can't be set"))?;
+    }
     Ok(())
 }
 

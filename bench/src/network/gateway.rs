@@ -126,6 +126,7 @@ impl Gateway {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(budget::STREAM_BYTES.u32())
             .initial_connection_window_size(budget::CHANNEL_BYTES.u32())
+            .max_frame_size(budget::STREAM_BYTES.u32())
             .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(connection);

@@ -121,6 +121,8 @@ pub(super) fn builder() -> Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(budget::STREAM_BYTES.u32())
+        // A whole window in one frame: a quarter of the work for large bodies.
+        .max_frame_size(budget::STREAM_BYTES.u32())
         .initial_connection_window_size(budget::CHANNEL_BYTES.u32())
         .initial_max_send_streams(budget::CHANNEL_STREAMS.usize())
         .max_send_buf_size(budget::STREAM_BYTES.usize())

@@ -1,5 +1,6 @@
 //! The body of every refusal.
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused; the HTTP status says whose fault it is (4xx asker, 5xx host).
@@ -36,4 +37,22 @@ pub enum Reason {
     Exhausted,
     /// The host failed.
     Internal,
+}
+
+impl Reason {
+    /// The HTTP status of an answer with this reason.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::InvalidModule
+            | Self::MissingImports
+            | Self::CompileLimit
+            | Self::InvalidMounts
+            | Self::NoSpace => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
 }

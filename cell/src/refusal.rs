@@ -27,19 +27,7 @@ impl From<Problem> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = match self.0.reason {
-            Reason::BadRequest => StatusCode::BAD_REQUEST,
-            Reason::NotFound => StatusCode::NOT_FOUND,
-            Reason::Conflict => StatusCode::CONFLICT,
-            Reason::InvalidModule
-            | Reason::MissingImports
-            | Reason::CompileLimit
-            | Reason::InvalidMounts
-            | Reason::NoSpace => StatusCode::UNPROCESSABLE_ENTITY,
-            Reason::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
-            Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        (status, Json(self.0)).into_response()
+        (self.0.reason.status(), Json(self.0)).into_response()
     }
 }
 

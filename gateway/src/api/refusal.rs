@@ -15,19 +15,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// A refusal with one sentence for a person.
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let status = match reason {
-            Reason::BadRequest => StatusCode::BAD_REQUEST,
-            Reason::NotFound => StatusCode::NOT_FOUND,
-            Reason::Conflict => StatusCode::CONFLICT,
-            Reason::InvalidModule
-            | Reason::MissingImports
-            | Reason::CompileLimit
-            | Reason::InvalidMounts
-            | Reason::NoSpace => StatusCode::UNPROCESSABLE_ENTITY,
-            Reason::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
-            Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self::with_status(status, reason, message)
+        Self::with_status(reason.status(), reason, message)
     }
 
     /// A refusal of rules or headers that can't be read.

@@ -14,7 +14,7 @@ use rand::TryRngCore as _;
 
 pub use files::Tcp;
 pub use rights::Bounds;
-pub use syscalls::{Argument, Calls};
+pub use syscalls::{Argument, Calls, OF_NO_PROCESS};
 
 use files::Files;
 

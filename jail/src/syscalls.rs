@@ -248,40 +248,40 @@ fn compile(
         .map_err(|error| broken(&error))
 }
 
+/// Calls that reach other processes, files or the machine: no profile has one of them.
+pub const OF_NO_PROCESS: &[i64] = &[
+    libc::SYS_socketpair,
+    libc::SYS_listen,
+    libc::SYS_sendmsg,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_mount,
+    libc::SYS_bpf,
+    libc::SYS_keyctl,
+    libc::SYS_io_uring_setup,
+    libc::SYS_userfaultfd,
+    libc::SYS_perf_event_open,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_call_that_reaches_outside_is_on_the_list() {
-        let forbidden = [
-            libc::SYS_socket,
-            libc::SYS_socketpair,
-            libc::SYS_connect,
-            libc::SYS_bind,
-            libc::SYS_listen,
-            libc::SYS_sendmsg,
-            libc::SYS_execve,
-            libc::SYS_execveat,
-            libc::SYS_ptrace,
-            libc::SYS_process_vm_readv,
-            libc::SYS_process_vm_writev,
-            libc::SYS_kill,
-            libc::SYS_tkill,
-            libc::SYS_pidfd_open,
-            libc::SYS_pidfd_send_signal,
-            libc::SYS_openat,
-            libc::SYS_openat2,
-            libc::SYS_mount,
-            libc::SYS_bpf,
-            libc::SYS_keyctl,
-            libc::SYS_io_uring_setup,
-            libc::SYS_userfaultfd,
-            libc::SYS_perf_event_open,
-            libc::SYS_unshare,
-            libc::SYS_setns,
-        ];
-        for call in forbidden {
+        let sockets = [libc::SYS_socket, libc::SYS_connect, libc::SYS_bind];
+        for call in OF_NO_PROCESS.iter().chain(&sockets).copied() {
             assert!(!Calls::default().have(call), "{call}");
         }
         assert!(Calls::default().have(libc::SYS_read));

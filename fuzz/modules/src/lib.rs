@@ -11,6 +11,7 @@
 //! representation of memory; only the parser is by the same authors.
 
 mod check;
+mod clock;
 mod entry;
 mod module;
 mod numbers;
@@ -19,6 +20,7 @@ mod outcome;
 mod preview1;
 mod shape;
 mod soak;
+mod tally;
 mod vm;
 
 pub use check::{Failure, Verdict, check};
@@ -26,4 +28,5 @@ pub use module::Module;
 pub use numbers::{Numbers, bytes};
 pub use outcome::{Outcome, TrapKind};
 pub use shape::Shape;
-pub use soak::{Settings, SoakError, Tally, soak};
+pub use soak::{Settings, SoakError, soak};
+pub use tally::Tally;

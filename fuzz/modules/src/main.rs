@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agentvm_fuzz_modules::{Module, Settings, bytes, soak};
+use agentvm_fuzz_modules::{Module, Settings, Tally, bytes, soak};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 
@@ -44,7 +44,16 @@ fn main() -> Result<()> {
         count: args.count,
         time: Duration::from_secs(args.seconds.into()),
         jobs,
+        progress,
     })?;
     println!("{tally}");
     Ok(())
+}
+
+fn progress(seen: &Tally) {
+    let (seconds, mib) = (seen.took.as_secs(), seen.resident_mib);
+    eprintln!(
+        "    {} modules in {seconds} s so far, {mib} MiB",
+        seen.modules
+    );
 }

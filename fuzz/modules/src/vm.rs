@@ -2,7 +2,7 @@
 
 use std::io::{Seek as _, Write as _};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agentvm_policy::{EndReason, Grants};
 use agentvm_runtime::vfs::{Access, Budget, Filesystem, Mount, Source};
@@ -10,6 +10,7 @@ use agentvm_runtime::{
     Ending, Engine, EngineSettings, Kept, Program, Usage, VmConfig, compile, prepare, thread_cpu,
 };
 
+use crate::clock;
 use crate::module::Module;
 use crate::outcome::{Outcome, TrapKind};
 use crate::shape::Shape;
@@ -26,7 +27,7 @@ pub(crate) struct Ran {
     pub(crate) written: Vec<u8>,
     /// Time of a processor from its start until all of it was dropped.
     pub(crate) cpu: Duration,
-    /// The same by the clock on the wall.
+    /// The same by the clock of this process.
     pub(crate) wall: Duration,
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn run(program: &Loaded, shape: Shape) -> anyhow::Result<Ran> {
         .enable_time()
         .build()?;
     let written = Arc::new(Kept::default());
-    let (started, cpu) = (Instant::now(), thread_cpu());
+    let (started, cpu) = (clock::now(), thread_cpu());
     let config = VmConfig {
         args: vec!["module".to_owned(), "one".to_owned()],
         env: vec![("NAME".to_owned(), "value".to_owned())],
@@ -109,7 +110,7 @@ pub(crate) fn run(program: &Loaded, shape: Shape) -> anyhow::Result<Ran> {
         ending,
         usage,
         cpu: thread_cpu().saturating_sub(cpu),
-        wall: started.elapsed(),
+        wall: clock::now().saturating_sub(started),
         written: written.bytes(),
     })
 }

@@ -18,6 +18,7 @@ fn e17_arbitrary_modules_neither_fail_the_host_nor_evade_limits_nor_differ_elsew
         count: u64::MAX,
         time: Duration::from_secs(seconds),
         jobs: std::thread::available_parallelism().unwrap().get(),
+        progress: |_| (),
     })
     .unwrap_or_else(|error| panic!("{error}"));
     println!("{tally}");
@@ -38,6 +39,7 @@ fn an_end_that_the_other_engine_names_otherwise_is_the_same_end() {
             count: 1,
             time: Duration::MAX,
             jobs: 1,
+            progress: |_| (),
         };
         let tally = soak(only).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(tally.compared, 1, "seed {seed}: {tally}");

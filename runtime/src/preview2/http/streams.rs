@@ -54,8 +54,13 @@ pub(super) struct Writer {
 }
 
 impl OutputStream for Writer {
+    /// Passes on what has bytes: an empty frame takes no window, so nothing would bound how many
+    /// of them wait for whoever reads slowly.
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.budget.fuel.owe(fuel_for(bytes.len()));
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.stream.write(bytes)
     }
 
@@ -72,5 +77,32 @@ impl OutputStream for Writer {
 impl Pollable for Writer {
     async fn ready(&mut self) {
         self.stream.ready().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn f27_writes_of_nothing_are_no_frames() {
+        let (mut body, mut carried) =
+            HostOutgoingBody::new(StreamContext::Request, None, 1, MAX_WRITE_BYTES);
+        let mut writer = Writer {
+            stream: body.take_output_stream().unwrap(),
+            budget: Arc::new(Budget::new(1, 1 << 20, 1)),
+        };
+        for _ in 0..10_000 {
+            writer.write(Bytes::new()).unwrap();
+        }
+        writer.write(Bytes::from_static(b"one")).unwrap();
+        drop(writer);
+        body.finish(None).unwrap();
+        let frame = carried.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "one");
+        assert!(carried.frame().await.is_none());
     }
 }

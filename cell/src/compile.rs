@@ -106,7 +106,7 @@ fn compile(engine: &Engine, module: &File, mut code: File) -> FromCompiler {
             };
         }
     };
-    match agentvm_runtime::compile(engine, &wasm) {
+    match agentvm_runtime::compile(engine, wasm) {
         Ok(Compiled { kind, code: bytes }) => match code.write_all(&bytes) {
             Ok(()) => FromCompiler::Compiled {
                 kind: module_kind(kind),

@@ -14,7 +14,7 @@ use wasmtime::{
 
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
-use crate::{preview1, preview2, proposals};
+use crate::{bulk, preview1, preview2, proposals};
 
 /// The most bytes that one linear memory can have: the size of a pool slot.
 pub(crate) const MAX_MEMORY_BYTES: usize = budget::LINEAR_MEMORY_BYTES.usize();
@@ -28,6 +28,8 @@ const TABLES_PER_VM: u32 = budget::TABLES.u32();
 const FUEL_PER_GROWN_PAGE: u8 = budget::GROWN_PAGE_FUEL.u8();
 /// What an instruction costs for which the host is called, whatever its length.
 const FUEL_PER_BULK: u8 = budget::BULK_FUEL.u8();
+/// The most bytes that an instruction works on before a guest pays and can be stopped.
+const PIECE_BYTES: u32 = budget::PIECE_BYTES.u32();
 
 /// How large an engine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub enum EngineError {
 pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linkers: Arc<Linkers>,
+    /// The most bytes on which an instruction of what it compiles works in one step.
+    pub(crate) piece: u32,
 }
 
 /// What core modules and components are linked to.
@@ -80,13 +84,29 @@ impl Engine {
             core: preview1::linker(&wasmtime).map_err(failed)?,
             component: preview2::linker(&wasmtime).map_err(failed)?,
         });
-        Ok(Self { wasmtime, linkers })
+        Ok(Self {
+            wasmtime,
+            linkers,
+            piece: PIECE_BYTES,
+        })
+    }
+
+    /// The same engine, which compiles so that instructions work on at most `bytes` of memory in
+    /// one step. For tests of that: no other has a reason to choose another number than the
+    /// budget's.
+    #[must_use]
+    pub fn in_pieces_of(self, bytes: u32) -> Self {
+        Self {
+            piece: bytes.max(1),
+            ..self
+        }
     }
 
     /// The hash of everything that compiled code depends on, in lower-case hex: the same
-    /// for any number of slots, another for another wasmtime, processor or setting.
+    /// for any number of slots, another for another wasmtime, processor, setting or rewriting.
     pub fn hash(&self) -> String {
         let mut hasher = Sha256Hasher(Sha256::new());
+        (bulk::REVISION, self.piece).hash(&mut hasher);
         self.wasmtime
             .precompile_compatibility_hash()
             .hash(&mut hasher);
@@ -226,7 +246,15 @@ mod tests {
         let other = Engine {
             wasmtime,
             linkers: Arc::clone(&engine.linkers),
+            piece: engine.piece,
         };
         assert_ne!(engine.hash(), other.hash());
+    }
+
+    #[test]
+    fn another_length_of_pieces_makes_another_hash() {
+        let engine = Engine::new(&EngineSettings { slots: 0 }).unwrap();
+        let hash = engine.hash();
+        assert_ne!(hash, engine.in_pieces_of(64).hash());
     }
 }

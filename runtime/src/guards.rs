@@ -46,6 +46,8 @@ pub enum Guard {
     TurnCharge,
     /// Instructions that work on many bytes or elements cost fuel by their number.
     BulkCost,
+    /// Instructions that work on much memory do so in pieces.
+    BulkPieces,
     /// A guest ends with its fuel.
     FuelLimit,
     /// A stop ends a guest when its grace is over.

@@ -33,6 +33,7 @@
 //! tasks.
 
 mod budget;
+mod bulk;
 mod charge;
 mod clocks;
 mod compile;

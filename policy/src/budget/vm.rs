@@ -32,6 +32,7 @@ bounds! {
     BYTE_FUEL = Fuel(4), "Fuel that a byte costs which the host moves for a guest", "`limits.fuel`";
     STEP_FUEL = Fuel(400), "Fuel that a step of the filesystem costs: about 100 ns", "`limits.fuel`";
     BULK_FUEL = Fuel(100), "Fuel that an instruction costs which calls the host, such as `memory.fill`, besides the 1 for each byte or element", "`limits.fuel`";
+    PIECE_BYTES = Bytes(1 << 20), "Bytes that such an instruction fills, copies or writes in one step; in between it pays, others run, and it can be stopped", "others run";
     GROWN_PAGE_FUEL = Fuel(64), "Fuel that each page costs by which a memory grows", "`limits.fuel`";
     TRAP_FRAMES = Count(8), "Functions that the message about a trap names", "the others are not named";
     FUNCTION_NAME_CHARS = Count(64), "Characters of a function's name in that message", "cut off";

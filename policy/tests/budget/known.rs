@@ -64,6 +64,7 @@ pub(crate) const UNBOUND: [(Why, &[&str]); 5] = [
         Why::Interface,
         &[
             "cell_api::gateway::FIRST_RESET",
+            "runtime::bulk::*",
             "runtime::imports::PAGE_BYTES",
             "runtime::preview1::errno::*",
             "runtime::preview1::fd::allocation::ADVICES",

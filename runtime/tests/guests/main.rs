@@ -6,6 +6,7 @@
     reason = "a test that meets something unexpected shall fail"
 )]
 
+mod bulk;
 mod components;
 mod cpu;
 mod endings;

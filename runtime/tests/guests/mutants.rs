@@ -10,7 +10,7 @@ use agentvm_runtime::{Engine, EngineSettings, Guard, compile, switch_off};
 use crate::files::script::Attack;
 use crate::files::{access, cost, descriptors, links, mounts, names, paths, quota};
 use crate::harness::{Guest, Ran, load_on, say};
-use crate::{components, cpu, memory, modules, requests};
+use crate::{bulk, components, cpu, memory, modules, requests};
 
 /// Runs `guest` with and without `guard`, on this very thread.
 fn with_and_without(guard: Guard, guest: impl Fn() -> Guest) -> (Ran, Ran) {
@@ -88,6 +88,18 @@ fn c04_without_the_cost_a_little_fuel_fills_much_memory() {
     };
     assert_eq!(ends(), EndReason::OutOfFuel);
     assert_eq!(switch_off(Guard::BulkCost, ends), EndReason::Completed);
+}
+
+#[test]
+fn c04_without_pieces_one_step_works_on_all_of_a_memory() {
+    let steps = || {
+        let each = bulk::STEPS.map(|step| bulk::longest_step(bulk::once(step)));
+        each.into_iter().chain([bulk::longest_step(bulk::nested())])
+    };
+    let with: Vec<u64> = steps().collect();
+    let without: Vec<u64> = switch_off(Guard::BulkPieces, || steps().collect());
+    assert!(with.iter().all(|most| *most < bulk::MUCH), "{with:?}");
+    assert!(without.iter().all(|most| *most > bulk::MUCH), "{without:?}");
 }
 
 #[test]

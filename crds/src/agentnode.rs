@@ -26,6 +26,7 @@ use crate::schema;
     printcolumn = r#"{"name": "Memory", "type": "string", "jsonPath": ".status.allocatable.memory"}"#,
     printcolumn = r#"{"name": "CPU", "type": "string", "jsonPath": ".status.allocatable.cpu"}"#,
     printcolumn = r#"{"name": "VMs", "type": "integer", "jsonPath": ".status.allocatable.vms"}"#,
+    printcolumn = r#"{"name": "Cells", "type": "integer", "jsonPath": ".status.allocatable.cells", "priority": 1}"#,
     printcolumn = r#"{"name": "Engine", "type": "string", "jsonPath": ".status.engine", "priority": 1}"#,
     printcolumn = r#"{"name": "Version", "type": "string", "jsonPath": ".status.version", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
@@ -40,6 +41,11 @@ pub struct AgentNodeStatus {
     /// What the sum of the limits of its VMs may reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocatable: Option<NodeCapacity>,
+    /// Namespaces whose cells are in use, sorted: where a VM runs, is about to, or, deleted, still
+    /// stops.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub cells: Vec<String>,
     /// How much of the jail its kernel allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jail: Option<Jail>,
@@ -70,6 +76,14 @@ pub struct NodeCapacity {
     /// VMs at once: pool slots, bounded by `vm.max_map_count`.
     #[schemars(range(min = 0))]
     pub vms: i64,
+    /// Cells at once, and so namespaces with VMs here. Not bounded where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cells: Option<i64>,
+    /// VMs of one namespace at once. Not bounded where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub vms_per_cell: Option<i64>,
 }
 
 /// How much of the jail the kernel allows.

@@ -23,6 +23,8 @@ use crate::watch_cells;
 const BATCH: usize = 512;
 /// Inputs that may wait.
 const QUEUE: usize = 1024;
+/// How long the loop may take to say how things are.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// How often the agent plans even if nothing happened.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -41,6 +43,16 @@ pub enum Input {
 
 /// Where inputs go.
 pub type Inputs = mpsc::Sender<Input>;
+
+/// How everything is; `None` where the loop does not answer.
+pub async fn look(inputs: &Inputs) -> Option<Snapshot> {
+    let (reply, answer) = oneshot::channel();
+    let ask = async {
+        inputs.send(Input::Look(reply)).await.ok()?;
+        answer.await.ok()
+    };
+    tokio::time::timeout(LOOK_WITHIN, ask).await.ok().flatten()
+}
 
 /// The agent's core: everything it knows, and the tasks that it owns.
 #[derive(Debug)]

@@ -51,6 +51,10 @@ pub struct Decided {
     pub cpu_millicores: u64,
     /// VMs at once.
     pub vms: u32,
+    /// Cells at once; `None` where the warden does not say.
+    pub cells: Option<u32>,
+    /// VMs in one cell.
+    pub vms_per_cell: u32,
 }
 
 impl Capacity {
@@ -69,6 +73,8 @@ impl Capacity {
             memory_bytes: percent_of(memory_bytes, memory_percent),
             cpu_millicores: percent_of(cpu_millicores, cpu_percent),
             vms: self.vms.unwrap_or_else(|| vms_by_maps(info)),
+            cells: (info.max_cells > 0).then_some(info.max_cells),
+            vms_per_cell: vms_by_maps(info),
         }
     }
 }
@@ -164,9 +170,20 @@ mod tests {
             Decided {
                 memory_bytes: 7,
                 cpu_millicores: 8,
-                vms: 9
+                vms: 9,
+                cells: Some(1),
+                vms_per_cell: 1_000,
             }
         );
+    }
+
+    #[test]
+    fn a_warden_that_does_not_say_how_many_cells_it_runs_bounds_none() {
+        let old = Info {
+            max_cells: 0,
+            ..info(1_000, 65_530)
+        };
+        assert_eq!(Capacity::default().decide(&old).cells, None);
     }
 
     #[test]

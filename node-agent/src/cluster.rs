@@ -88,8 +88,14 @@ pub async fn run(flags: Flags, told: impl Future<Output = ()>) -> Result<(), Clu
     }
     tracing::info!(%node, holder = %identity.holder, "Lease is held");
 
-    let reporter = NodeReporter::new(client.clone(), warden.clone(), node, flags.capacity())
-        .with_gateway(gateway.clone());
+    let reporter = NodeReporter::new(
+        client.clone(),
+        warden.clone(),
+        inputs.clone(),
+        node,
+        flags.capacity(),
+    )
+    .with_gateway(gateway.clone());
     if let Some(gateway) = gateway {
         let (facts_tx, facts_rx) = channel::channel(None);
         let given = Given::new(&flags.cluster_cidrs, flags.listen);

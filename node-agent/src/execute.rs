@@ -22,7 +22,7 @@ use crate::border::{
 use crate::desired::Want;
 use crate::environment::{self, ConfigMaps};
 use crate::mounts::{self, Contents, Object};
-use crate::observed::{Outcome, ReadyModule, StartFailure};
+use crate::observed::{Lack, Outcome, ReadyModule, StartFailure};
 use crate::plan::{Action, Start};
 use crate::problem::{Problem, StartReason};
 use crate::report::Report;
@@ -241,6 +241,7 @@ impl Executor {
                 Yield::Outcome(Outcome::CellFailed {
                     namespace,
                     message: error.to_string(),
+                    lack: lack_of(&error),
                 })
             }
         }
@@ -405,6 +406,15 @@ fn not_started(error: &ClientError) -> StartFailure {
 
 fn image(reason: ImageReason, error: &ClientError) -> StartFailure {
     StartFailure::Problem(Problem::new(StartReason::Image(reason), sentence_of(error)))
+}
+
+/// Whether a cell did not start for want of room.
+fn lack_of(error: &ClientError) -> Lack {
+    if error.reason() == Some(Reason::Exhausted) {
+        Lack::Room
+    } else {
+        Lack::Other
+    }
 }
 
 /// The refusal's own sentence: its reason stands beside it anyway.

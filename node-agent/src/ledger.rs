@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub rows: Vec<Row>,
     /// Whether every VM of the node is known.
     pub surveyed: bool,
+    /// The namespaces whose cells are in use.
+    pub cells_in_use: BTreeSet<String>,
 }
 
 /// One VM.
@@ -123,6 +125,7 @@ impl Ledger {
         Snapshot {
             rows: self.rows(now, observed),
             surveyed: observed.surveyed,
+            cells_in_use: observed.cells_in_use().map(str::to_owned).collect(),
         }
     }
 

@@ -16,12 +16,12 @@ use agentvm_cell_api::cell::Stats;
 use agentvm_cell_api::client::{CellClient, GatewayClient, WardenClient};
 use agentvm_cell_api::gateway::{self, Vms};
 use agentvm_cell_api::warden::{Cell, Info};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
 
 use self::gateways::Gateways;
 use self::latency::Latencies;
 use self::panics::HostPanics;
-use crate::agent::{Input, Inputs};
+use crate::agent::{self, Inputs};
 use crate::ledger::Snapshot;
 
 pub use self::exposition::CONTENT_TYPE;
@@ -59,7 +59,10 @@ impl Counted {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     pub(crate) snapshot: Snapshot,
+    /// Those that told their numbers.
     pub(crate) cells: Vec<(Cell, Stats)>,
+    /// How many run.
+    pub(crate) running_cells: usize,
     pub(crate) warden: Option<Info>,
     /// Whether the node should have a gateway.
     pub(crate) has_gateway: bool,
@@ -105,12 +108,7 @@ impl Metrics {
 
     /// How every VM is; `None` where the loop does not answer.
     pub async fn snapshot(&self) -> Option<Snapshot> {
-        let (reply, answer) = oneshot::channel();
-        let ask = async {
-            self.inputs.send(Input::Look(reply)).await.ok()?;
-            answer.await.ok()
-        };
-        tokio::time::timeout(STATS_WITHIN, ask).await.ok().flatten()
+        agent::look(&self.inputs).await
     }
 
     async fn gather(&self) -> Gathered {
@@ -120,6 +118,7 @@ impl Metrics {
         let asked = futures::future::join(self.warden.info(), self.warden.cells());
         let (info, cells) = tokio::time::timeout(STATS_WITHIN, asked).await.ok().unzip();
         let cells = cells.and_then(Result::ok).unwrap_or_default().cells;
+        let running_cells = cells.len();
         let stats = futures::future::join_all(cells.into_iter().map(|cell| async move {
             let client = CellClient::new(&cell.socket);
             let stats = tokio::time::timeout(STATS_WITHIN, client.stats()).await;
@@ -128,6 +127,7 @@ impl Metrics {
         Gathered {
             snapshot,
             cells: stats.await.into_iter().flatten().collect(),
+            running_cells,
             warden: info.and_then(Result::ok),
             has_gateway: self.gateway.is_some(),
             gateway,

@@ -19,6 +19,7 @@ use agentvm_cell_api::cell::{End, VmStatus};
 use agentvm_cell_api::gateway;
 use agentvm_cell_api::warden::EndedCell;
 
+pub(crate) use self::cells::needing_cells;
 pub use self::files::{LiveFiles, Reading};
 pub use self::network::{Gateway, Given, Held, Network};
 pub use self::pressure::{LimitsPressure, Pressure};
@@ -139,7 +140,18 @@ pub enum CellState {
         history: Backoff,
         /// What went wrong last.
         message: String,
+        /// Whether that is for want of room.
+        lack: Lack,
     },
+}
+
+/// What is missing where a cell does not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The node runs as many cells as it may.
+    Room,
+    /// Anything else.
+    Other,
 }
 
 /// What the outside says by itself.
@@ -215,6 +227,8 @@ pub enum Outcome {
         namespace: String,
         /// Why.
         message: String,
+        /// Whether that is for want of room.
+        lack: Lack,
     },
     /// Of `StopCell` where it failed; success is noticed as [`Notice::CellGone`].
     CellNotStopped {

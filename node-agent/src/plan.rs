@@ -3,6 +3,7 @@
 //! [`Plan::between`] is pure. It names at most one action for each VM beside one status
 //! write, and none that is already on its way, so planning twice changes nothing.
 
+mod cells;
 mod network;
 mod vm;
 
@@ -26,9 +27,6 @@ use crate::observed::files::first_read;
 use crate::observed::{CellState, Fetch, Observed, ReadyModule, StopCause};
 use crate::report::Report;
 use crate::source::Source;
-
-/// How long a cell is kept that no VM needs.
-const IDLE_CELL_KEPT: Duration = Duration::from_mins(1);
 
 /// What to do next.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -221,22 +219,7 @@ impl Plan {
             vm::plan(uid, want, record, desired, observed, &mut draft);
         }
         network::forget_strays(observed, &mut draft);
-        for (namespace, cell) in &observed.cells {
-            if let CellState::Up {
-                idle_since: Some(since),
-                ..
-            } = cell
-                && !observed
-                    .vms
-                    .values()
-                    .any(|record| record.namespace == *namespace && record.needs_cell())
-                && draft.is_due(since.saturating_add(IDLE_CELL_KEPT))
-            {
-                draft.push(Action::StopCell {
-                    namespace: namespace.clone(),
-                });
-            }
-        }
+        cells::stop_idle(observed, &mut draft);
         draft.plan
     }
 }

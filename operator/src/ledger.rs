@@ -4,15 +4,21 @@
 //! so that many VMs at once can't be promised the same room. An event older than that
 //! decision does not take it back.
 
+mod cells;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::place::Used;
 use crate::resources::Resources;
+use cells::Cells;
 
 /// What one VM holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The node.
     pub node: String,
+    /// The VM's namespace, whose cell holds it there.
+    pub namespace: String,
     /// How much is counted for it: what it asks for, and no less than what was written down.
     pub resources: Resources,
     /// What its spec asks for.
@@ -25,9 +31,10 @@ pub struct Claim {
 
 impl Claim {
     /// One that has been decided: all of it was there.
-    pub fn decided(node: &str, epoch: i64, resources: Resources) -> Self {
+    pub fn decided(node: &str, namespace: &str, epoch: i64, resources: Resources) -> Self {
         Self {
             node: node.to_owned(),
+            namespace: namespace.to_owned(),
             resources,
             wanted: resources,
             granted_bytes: resources.memory_bytes,
@@ -41,6 +48,7 @@ impl Claim {
     /// An assignment of a version that recorded nothing counts as what the spec asks for.
     pub fn seen(
         node: &str,
+        namespace: &str,
         epoch: i64,
         wanted: Resources,
         recorded: Option<Resources>,
@@ -51,6 +59,7 @@ impl Claim {
         let granted_bytes = granted_bytes.map(|bytes| bytes.min(wanted.memory_bytes));
         Self {
             node: node.to_owned(),
+            namespace: namespace.to_owned(),
             resources: wanted.at_least(recorded.unwrap_or_default()),
             wanted,
             granted_bytes: recorded_bytes
@@ -87,6 +96,7 @@ struct Held {
 pub struct Ledger {
     claims: BTreeMap<String, Held>,
     used: BTreeMap<String, Resources>,
+    cells: Cells,
 }
 
 /// Whether an observation made room on some node.
@@ -104,10 +114,22 @@ impl Ledger {
         self.used.get(node).copied().unwrap_or_default()
     }
 
-    /// What VMs other than this one hold on `node`.
-    pub fn used_by_others(&self, node: &str, uid: &str) -> Resources {
+    /// What is held on `node` by others than this VM of `namespace`. The cell that it may have been
+    /// given there is counted: it finds it, and needs no other.
+    pub fn used_by_others(&self, node: &str, namespace: &str, uid: &str) -> Used {
         let own = self.claims.get(uid).map(|held| held.on(node));
-        self.used(node).minus(own.unwrap_or_default())
+        let own = own.unwrap_or_default();
+        let own_cell = self.cells.vms(node, namespace);
+        Used {
+            resources: self.used(node).minus(own),
+            cells: self.cells.count(node),
+            own_cell: own_cell.map(|vms| vms.saturating_sub(own.vms)),
+        }
+    }
+
+    /// The agent of `node` says which namespaces' cells are in use there.
+    pub fn report_cells(&mut self, node: &str, namespaces: &[String]) -> Room {
+        self.cells.report(node, namespaces)
     }
 
     /// The memory that was granted to this VM on `node`, where it holds anything there.
@@ -209,6 +231,9 @@ impl Ledger {
             let more = held.as_ref().map(|held| held.on(node)).unwrap_or_default();
             let used = self.used.entry(node.to_owned()).or_default();
             *used = used.plus(more);
+            for namespace in held.iter().map(Held::namespace) {
+                self.cells.enter(node, namespace);
+            }
         }
         let mut room = Room::Same;
         for node in before.iter().flat_map(Held::nodes) {
@@ -221,6 +246,9 @@ impl Ledger {
                 room = Room::Freed;
             }
             self.give_back(node, less);
+            for namespace in before.iter().map(Held::namespace) {
+                self.cells.leave(node, namespace);
+            }
         }
         if let Some(held) = held {
             self.claims.insert(uid.to_owned(), held);
@@ -239,6 +267,11 @@ impl Ledger {
 }
 
 impl Held {
+    /// The namespace of its VM.
+    fn namespace(&self) -> &str {
+        &self.claim.namespace
+    }
+
     /// The nodes on which it counts.
     fn nodes(&self) -> BTreeSet<&str> {
         self.every().map(|claim| claim.node.as_str()).collect()
@@ -274,126 +307,4 @@ impl Held {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Claim, Ledger, Room};
-    use crate::resources::Resources;
-
-    fn claim(node: &str, epoch: i64) -> Claim {
-        let resources = Resources {
-            memory_bytes: 64,
-            cpu_millicores: 250,
-            vms: 1,
-        };
-        Claim::decided(node, epoch, resources)
-    }
-
-    #[test]
-    fn an_older_event_does_not_take_an_assumed_claim_back() {
-        let mut ledger = Ledger::default();
-        ledger.assume("u1", &claim("n1", 1));
-        assert_eq!(ledger.observe("u1", 0, None), Room::Same);
-        assert_eq!(ledger.used("n1").vms, 1);
-    }
-
-    #[test]
-    fn an_end_at_the_assumed_epoch_gives_room_back() {
-        let mut ledger = Ledger::default();
-        ledger.assume("u1", &claim("n1", 1));
-        assert_eq!(ledger.observe("u1", 1, None), Room::Freed);
-        assert_eq!(ledger.used("n1"), Resources::default());
-    }
-
-    #[test]
-    fn a_refused_write_is_forgotten_but_never_what_was_observed() {
-        let mut ledger = Ledger::default();
-        ledger.assume("u1", &claim("n1", 1));
-        assert_eq!(ledger.forget("u1", 1), Room::Freed);
-        // Another leader won: its assignment arrives before our refusal does.
-        ledger.assume("u1", &claim("n1", 1));
-        ledger.observe("u1", 1, Some(&claim("n2", 1)));
-        assert_eq!(ledger.forget("u1", 1), Room::Same);
-        assert_eq!((ledger.used("n1").vms, ledger.used("n2").vms), (0, 1));
-    }
-
-    #[test]
-    fn a_doubtful_claim_counts_and_may_be_decided_again() {
-        let mut ledger = Ledger::default();
-        ledger.assume("u1", &claim("n1", 1));
-        assert!(ledger.holds("u1", 1));
-        ledger.doubt("u1", 1);
-        assert!(!ledger.holds("u1", 1));
-        assert_eq!(ledger.used("n1").vms, 1);
-        ledger.assume("u1", &claim("n2", 1));
-        let used = |ledger: &Ledger| (ledger.used("n1").vms, ledger.used("n2").vms);
-        assert_eq!(used(&ledger), (1, 1), "either may stand");
-        assert_eq!(ledger.used_by_others("n1", "u1").vms, 0);
-        // The write was refused, since the first one had been done.
-        assert_eq!(ledger.forget("u1", 1), Room::Freed);
-        assert_eq!(used(&ledger), (1, 0));
-        assert!(!ledger.holds("u1", 1));
-        ledger.assume("u1", &claim("n2", 1));
-        assert_eq!(ledger.observe("u1", 1, Some(&claim("n2", 1))), Room::Freed);
-        assert_eq!(used(&ledger), (0, 1), "it is known now");
-    }
-
-    #[test]
-    fn what_is_held_on_a_node_is_known_while_another_decision_is_under_way() {
-        let mut ledger = Ledger::default();
-        ledger.assume("u1", &claim("n1", 1));
-        ledger.doubt("u1", 1);
-        ledger.assume("u1", &claim("n2", 1));
-        for node in ["n1", "n2"] {
-            assert_eq!(ledger.granted_bytes("u1", node), Some(64));
-        }
-        assert_eq!(ledger.granted_bytes("u1", "n3"), None);
-    }
-
-    #[test]
-    fn what_was_written_down_counts_until_it_is_written_otherwise() {
-        let of = |memory_bytes| Resources {
-            memory_bytes,
-            ..claim("n1", 1).resources
-        };
-        let seen = |wanted, recorded: Option<u64>, known| {
-            let claim = Claim::seen("n1", 1, of(wanted), recorded.map(of), known);
-            (claim.resources.memory_bytes, claim.granted_bytes)
-        };
-        assert_eq!(seen(64, Some(64), None), (64, 64));
-        assert_eq!(seen(96, Some(64), None), (96, 64), "it asks for more");
-        assert_eq!(seen(96, Some(64), Some(64)), (96, 64));
-        assert_eq!(seen(96, Some(64), Some(96)), (96, 96), "a write under way");
-        assert_eq!(seen(32, Some(64), Some(64)), (64, 64), "it asks for less");
-        assert_eq!(seen(96, None, None), (96, 96), "by an older version");
-        assert_eq!(seen(96, None, Some(64)), (96, 64));
-        assert_eq!(seen(32, None, Some(64)), (32, 32));
-    }
-
-    #[test]
-    fn deciding_for_the_node_in_doubt_counts_once() {
-        let mut ledger = Ledger::default();
-        for _ in 0..3 {
-            ledger.assume("u1", &claim("n1", 1));
-            ledger.doubt("u1", 1);
-        }
-        assert_eq!(ledger.used("n1").vms, 1);
-        assert_eq!(ledger.remove("u1"), Room::Freed);
-        assert_eq!(ledger.used("n1"), Resources::default());
-    }
-
-    #[test]
-    fn a_new_epoch_moves_the_claim() {
-        let mut ledger = Ledger::default();
-        ledger.observe("u1", 1, Some(&claim("n1", 1)));
-        ledger.assume("u1", &claim("n2", 2));
-        assert_eq!(ledger.observe("u1", 1, Some(&claim("n1", 1))), Room::Same);
-        assert_eq!((ledger.used("n1").vms, ledger.used("n2").vms), (0, 1));
-    }
-
-    #[test]
-    fn removing_twice_frees_once() {
-        let mut ledger = Ledger::default();
-        ledger.observe("u1", 1, Some(&claim("n1", 1)));
-        assert_eq!(ledger.remove("u1"), Room::Freed);
-        assert_eq!(ledger.remove("u1"), Room::Same);
-    }
-}
+mod tests;

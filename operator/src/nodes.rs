@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
 
-use crate::place::{Candidate, Heard, evicting};
+use crate::place::{Candidate, CellBounds, Heard, Used, evicting};
 use crate::resources::Resources;
 
 /// The taint by which an administrator says that a node is down for good.
@@ -55,6 +55,8 @@ pub struct AgentFacts {
     pub jail: JailLevel,
     /// What the sum of limits may reach; nothing where it is not told or can't be read.
     pub capacity: Resources,
+    /// How many cells it runs.
+    pub cells: CellBounds,
 }
 
 /// How a node stands towards the VMs that are assigned to it.
@@ -237,7 +239,7 @@ impl Nodes {
     pub fn candidates<'a>(
         &'a self,
         now: Instant,
-        used: impl Fn(&str) -> Resources + 'a,
+        used: impl Fn(&str) -> Used + 'a,
     ) -> impl Iterator<Item = Candidate<'a>> + 'a {
         self.facts
             .iter()
@@ -300,10 +302,16 @@ fn agent_facts(node: &AgentNode) -> AgentFacts {
     let Some(status) = &node.status else {
         return AgentFacts::default();
     };
-    let capacity = status.allocatable.as_ref().map(|allocatable| Resources {
+    let allocatable = status.allocatable.as_ref();
+    let count = |value: i64| u64::try_from(value).unwrap_or_default();
+    let capacity = allocatable.map(|allocatable| Resources {
         memory_bytes: quantity::whole(&allocatable.memory.0).unwrap_or_default(),
         cpu_millicores: quantity::milli(&allocatable.cpu.0).unwrap_or_default(),
-        vms: u64::try_from(allocatable.vms).unwrap_or_default(),
+        vms: count(allocatable.vms),
+    });
+    let cells = allocatable.map(|allocatable| CellBounds {
+        cells: allocatable.cells.map(count),
+        vms_each: allocatable.vms_per_cell.map(count),
     });
     AgentFacts {
         ready: status
@@ -316,6 +324,7 @@ fn agent_facts(node: &AgentNode) -> AgentFacts {
             .map(|jail| jail.level)
             .unwrap_or_default(),
         capacity: capacity.unwrap_or_default(),
+        cells: cells.unwrap_or_default(),
     }
 }
 

@@ -41,8 +41,28 @@ pub struct Candidate<'a> {
     pub facts: &'a NodeFacts,
     /// Whether its agent is heard from.
     pub heard: Heard,
+    /// What is held there.
+    pub used: Used,
+}
+
+/// What is held on a node, as a VM of one namespace finds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
     /// What the VMs assigned to it hold.
-    pub used: Resources,
+    pub resources: Resources,
+    /// Cells, of whatever namespace.
+    pub cells: u64,
+    /// VMs in its own namespace's cell; `None` where that has none there.
+    pub own_cell: Option<u64>,
+}
+
+/// How many cells a node runs, and how many VMs each; what its agent does not say is not bounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellBounds {
+    /// Cells: one for each namespace with VMs there.
+    pub cells: Option<u64>,
+    /// VMs of one namespace.
+    pub vms_each: Option<u64>,
 }
 
 /// Whether a node's agent renews its Lease.
@@ -71,7 +91,7 @@ pub fn place<'a>(
         } else {
             let rank = (
                 score(demand, &candidate),
-                Reverse(candidate.used.vms),
+                Reverse(candidate.used.resources.vms),
                 Reverse(candidate.name),
             );
             best = best.max(Some(rank));
@@ -112,7 +132,8 @@ fn obstacle(
     if agent.jail < require_jail {
         return Some(Obstacle::Jail);
     }
-    shortage(demand, agent.capacity.minus(candidate.used))
+    shortage(demand, agent.capacity.minus(candidate.used.resources))
+        .or_else(|| lack_of_cells(agent.cells, candidate.used))
 }
 
 fn shortage(demand: &Demand, free: Resources) -> Option<Obstacle> {
@@ -132,13 +153,29 @@ fn shortage(demand: &Demand, free: Resources) -> Option<Obstacle> {
     }
 }
 
+/// A VM goes into its namespace's cell, and takes one more where there is none yet.
+fn lack_of_cells(bounds: CellBounds, used: Used) -> Option<Obstacle> {
+    let CellBounds { cells, vms_each } = bounds;
+    let Used {
+        cells: there,
+        own_cell,
+        ..
+    } = used;
+    let no_cell = cells.filter(|most| own_cell.is_none() && there >= *most);
+    let no_slot = vms_each.filter(|most| own_cell.unwrap_or_default() >= *most);
+    let no_slot = no_slot.map(Obstacle::SlotsOfCell);
+    no_cell.map(Obstacle::Cells).or(no_slot)
+}
+
 /// Parts per million free after placing, summed over the resources.
 fn score(demand: &Demand, candidate: &Candidate<'_>) -> u64 {
     let Some(agent) = &candidate.facts.agent else {
         return 0;
     };
     let capacity = agent.capacity;
-    let left = capacity.minus(candidate.used).minus(demand.resources);
+    let left = capacity
+        .minus(candidate.used.resources)
+        .minus(demand.resources);
     [
         (left.memory_bytes, capacity.memory_bytes),
         (left.cpu_millicores, capacity.cpu_millicores),

@@ -6,6 +6,7 @@
 //! no freed room is missed between the two.
 
 mod outgrown;
+mod retry;
 mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +91,12 @@ impl World {
     /// An `AgentNode` was seen, or is gone. One that can't be read counts as not there.
     pub fn agent_node(&mut self, name: &str, node: Option<&Decoded<AgentNode>>) -> Wake {
         let node = node.and_then(|node| node.0.as_ref().ok());
-        Wake::after(self.nodes.set_agent(name, node))
+        let status = node.and_then(|node| node.status.as_ref());
+        let cells = status.map_or(&[][..], |status| &status.cells);
+        let freed = self.ledger.report_cells(name, cells);
+        let mut wake = Wake::after(self.nodes.set_agent(name, node));
+        wake.waiting = wake.waiting.max(freed.cause());
+        wake
     }
 
     /// A Lease of the system namespace was seen, or is gone.
@@ -181,7 +187,7 @@ impl World {
              }| {
                 let recorded = claimed.as_ref().and_then(Resources::recorded);
                 let known = self.ledger.granted_bytes(&uid, node_name);
-                Claim::seen(node_name, epoch, resources, recorded, known)
+                Claim::seen(node_name, &key.namespace, epoch, resources, recorded, known)
             },
         );
         let mut freed = self.ledger.observe(&uid, epoch, claim.as_ref());
@@ -267,14 +273,16 @@ impl World {
         let found = place(
             demand,
             self.nodes
-                .candidates(now, |node| ledger.used_by_others(node, uid)),
+                .candidates(now, |node| ledger.used_by_others(node, &key.namespace, uid)),
             self.require_jail,
         );
         match found.map(str::to_owned) {
             Ok(node) => {
                 self.waiting.remove(key);
-                self.ledger
-                    .assume(uid, &Claim::decided(&node, epoch, demand.resources));
+                self.ledger.assume(
+                    uid,
+                    &Claim::decided(&node, &key.namespace, epoch, demand.resources),
+                );
                 Placement::Node(node)
             }
             Err(reasons) => {
@@ -308,42 +316,6 @@ impl World {
     /// The write of an assignment ended without an answer: its room stays counted.
     pub fn maybe_assigned(&mut self, uid: &str, epoch: i64) {
         self.ledger.doubt(uid, epoch);
-    }
-
-    /// The waiting VMs for which it is worth trying again, as much as fits together.
-    pub fn retry_waiting(&self, cause: Cause, now: Instant) -> Vec<Key> {
-        let mut promised: BTreeMap<String, Resources> = BTreeMap::new();
-        let mut keys = Vec::new();
-        let mut in_turn: Vec<(&Key, &Waiting)> = self.waiting.iter().collect();
-        in_turn.sort_by_key(|(_, waiting)| waiting.turn);
-        for (key, waiting) in in_turn {
-            let uid = self.vms.get(key).map_or("", |known| known.uid.as_str());
-            let used = |node: &str| {
-                self.ledger
-                    .used_by_others(node, uid)
-                    .plus(promised.get(node).copied().unwrap_or_default())
-            };
-            let found = place(
-                &waiting.demand,
-                self.nodes.candidates(now, used),
-                self.require_jail,
-            )
-            .map(str::to_owned);
-            match found {
-                Ok(node) => {
-                    let sum = promised.entry(node).or_default();
-                    *sum = sum.plus(waiting.demand.resources);
-                    keys.push(key.clone());
-                }
-                Err(reasons)
-                    if cause == Cause::NodeChanged && reasons.to_string() != waiting.told =>
-                {
-                    keys.push(key.clone());
-                }
-                Err(_) => {}
-            }
-        }
-        keys
     }
 
     /// A VM needs no room any more: refused, suspended, or being deleted.

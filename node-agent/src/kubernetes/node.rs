@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
 use super::objects::say;
+use crate::agent::{self, Inputs};
 use crate::capacity::Capacity;
 
 /// How often the warden is asked for its facts.
@@ -29,6 +30,7 @@ pub struct NodeReporter {
     client: Client,
     warden: WardenClient,
     gateway: Option<GatewayClient>,
+    agent: Inputs,
     name: String,
     capacity: Capacity,
 }
@@ -43,11 +45,18 @@ impl std::fmt::Debug for NodeReporter {
 
 impl NodeReporter {
     /// Reports `name` with what was given as its capacity.
-    pub fn new(client: Client, warden: WardenClient, name: &str, capacity: Capacity) -> Self {
+    pub fn new(
+        client: Client,
+        warden: WardenClient,
+        agent: Inputs,
+        name: &str,
+        capacity: Capacity,
+    ) -> Self {
         Self {
             client,
             warden,
             gateway: None,
+            agent,
             name: name.to_owned(),
             capacity,
         }
@@ -90,7 +99,21 @@ impl NodeReporter {
             Some(gateway) => Some(gateway.info().await.map_err(|error| error.to_string())),
             None => None,
         };
-        self.status_of(info, gateway)
+        AgentNodeStatus {
+            cells: self.cells_in_use().await,
+            ..self.status_of(info, gateway)
+        }
+    }
+
+    /// The namespaces whose cells are in use, sorted. Before the agent knows what runs, a cell that
+    /// runs may be.
+    async fn cells_in_use(&self) -> Vec<String> {
+        let snapshot = agent::look(&self.agent).await;
+        if let Some(known) = snapshot.filter(|snapshot| snapshot.surveyed) {
+            return known.cells_in_use.into_iter().collect();
+        }
+        let cells = self.warden.cells().await.unwrap_or_default().cells;
+        cells.into_iter().map(|cell| cell.namespace).collect()
     }
 
     fn status_of(
@@ -132,6 +155,7 @@ impl NodeReporter {
             engine: info.as_ref().map(|info| info.engine.clone()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             conditions,
+            ..AgentNodeStatus::default()
         }
     }
 
@@ -216,6 +240,8 @@ fn allocatable(capacity: &Capacity, info: &Info) -> NodeCapacity {
             LimitField::Cpu.show(decided.cpu_millicores),
         ),
         vms: i64::from(decided.vms),
+        cells: decided.cells.map(i64::from),
+        vms_per_cell: Some(i64::from(decided.vms_per_cell)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One scrape's numbers as metric families.
 
+mod cells;
 mod files;
 mod network;
 mod pressure;
@@ -291,6 +292,7 @@ fn register_processes(registry: &mut Registry, gathered: &Gathered, counted: &Co
         "Panics in host code made for guests: each is a bug",
         panics,
     );
+    cells::register(registry, gathered);
     register_warden(registry, gathered);
     if gathered.has_gateway {
         register_gateway(registry, gathered, counted);

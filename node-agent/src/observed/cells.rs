@@ -1,6 +1,6 @@
 //! What cells say of their VMs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agentvm_cell_api::cell::{End, Usage, VmState, VmStatus};
@@ -9,8 +9,8 @@ use agentvm_policy::EndReason;
 
 use super::settle::ran;
 use super::{
-    CellState, Ended, LimitsPressure, LiveFiles, Notice, Observed, Pressure, ReadyModule, Record,
-    Run, Unsettled,
+    CellState, Ended, Lack, LimitsPressure, LiveFiles, Notice, Observed, Pressure, ReadyModule,
+    Record, Run, Unsettled,
 };
 use crate::backoff::Backoff;
 use crate::clock::Moment;
@@ -63,6 +63,7 @@ impl Observed {
             } => {
                 if self.is_current(&namespace, &instance) {
                     self.cells.remove(&namespace);
+                    self.try_cells_again(now);
                     self.found.remove(&namespace);
                     let end = lost("the cell that it ran in ended", ended.as_ref(), unix_ms);
                     self.lose_other_instances(&namespace, None, &end, desired, now);
@@ -88,14 +89,37 @@ impl Observed {
         }
     }
 
+    /// There is room for a cell again: those for which there was none are tried at once.
+    fn try_cells_again(&mut self, now: Moment) {
+        for cell in self.cells.values_mut() {
+            if let CellState::Waiting {
+                until,
+                lack: Lack::Room,
+                ..
+            } = cell
+            {
+                *until = now;
+            }
+        }
+    }
+
+    /// The namespaces whose cells are in use: a cell that no VM needs makes room for another.
+    pub fn cells_in_use(&self) -> impl Iterator<Item = &str> {
+        let needing = needing_cells(&self.vms);
+        let used = self
+            .cells
+            .iter()
+            .filter(move |(namespace, cell)| match cell {
+                CellState::Starting { .. } | CellState::Stopping { .. } => true,
+                CellState::Up { .. } => needing.contains(namespace.as_str()),
+                CellState::Waiting { .. } => false,
+            });
+        used.map(|(namespace, _)| namespace.as_str())
+    }
+
     /// Notes since when a cell is not needed.
     pub(super) fn note_idle_cells(&mut self, now: Moment) {
-        let needed: BTreeSet<&str> = self
-            .vms
-            .values()
-            .filter(|record| record.needs_cell())
-            .map(|record| record.namespace.as_str())
-            .collect();
+        let needed = needing_cells(&self.vms);
         for (namespace, cell) in &mut self.cells {
             if let CellState::Up { idle_since, .. } = cell {
                 *idle_since = if needed.contains(namespace.as_str()) {
@@ -161,6 +185,12 @@ impl Observed {
             }
         }
     }
+}
+
+/// The namespaces with VMs that need a cell.
+pub(crate) fn needing_cells(vms: &BTreeMap<Uid, Record>) -> BTreeSet<&str> {
+    let needing = vms.values().filter(|record| record.needs_cell());
+    needing.map(|record| record.namespace.as_str()).collect()
 }
 
 /// What is known of a namespace's cells before the agent started.

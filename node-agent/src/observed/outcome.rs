@@ -3,8 +3,8 @@
 use agentvm_cell_api::cell::VmStatus;
 
 use super::{
-    CellState, Fetch, Gone, Observed, Outcome, ReadyModule, Record, Retry, Run, StartFailure, Told,
-    Verb,
+    CellState, Fetch, Gone, Lack, Observed, Outcome, ReadyModule, Record, Retry, Run, StartFailure,
+    Told, Verb,
 };
 use crate::backoff::{Backoff, CALL, FETCH, Schedule};
 use crate::border::Warning;
@@ -96,7 +96,11 @@ impl Observed {
     pub fn finished(&mut self, outcome: Outcome, desired: &Desired, now: Moment) {
         match outcome {
             Outcome::Module { source, result } => self.fetched(&source, result, desired, now),
-            Outcome::CellFailed { namespace, message } => self.cell_failed(namespace, message, now),
+            Outcome::CellFailed {
+                namespace,
+                message,
+                lack,
+            } => self.cell_failed(namespace, message, lack, now),
             Outcome::CellNotStopped { namespace } => {
                 if let Some(CellState::Stopping { instance }) = self.cells.get(&namespace) {
                     let instance = instance.clone();
@@ -203,7 +207,7 @@ impl Observed {
         });
     }
 
-    fn cell_failed(&mut self, namespace: String, message: String, now: Moment) {
+    fn cell_failed(&mut self, namespace: String, message: String, lack: Lack, now: Moment) {
         let history = match self.cells.get(&namespace) {
             Some(CellState::Starting { history } | CellState::Waiting { history, .. }) => {
                 history.failed()
@@ -218,6 +222,7 @@ impl Observed {
                 until,
                 history,
                 message,
+                lack,
             },
         );
     }

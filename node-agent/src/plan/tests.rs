@@ -1,5 +1,6 @@
 //! The plan against a world in memory: tables for each rule, and a random life for the laws.
 
+mod cells;
 mod crashes;
 mod files;
 mod guards;

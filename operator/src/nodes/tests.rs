@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 
 use super::{Change, Nodes, OUT_OF_SERVICE, Standing, agent_facts};
-use crate::place::Heard;
+use crate::place::{CellBounds, Heard, Used};
 use crate::resources::Resources;
 
 const WALL: Timestamp = Timestamp::UNIX_EPOCH;
@@ -185,7 +185,7 @@ fn only_nodes_with_an_agent_are_candidates() {
     nodes.set_core("plain", Some(&node(vec![])));
     nodes.set_agent("n1", Some(&AgentNode::default()));
     let names: Vec<&str> = nodes
-        .candidates(start, |_| Resources::default())
+        .candidates(start, |_| Used::default())
         .map(|one| one.name)
         .collect();
     assert_eq!(names, ["n1"]);
@@ -200,6 +200,8 @@ fn capacity_that_cannot_be_read_is_none() {
                 memory: Quantity("2Gi".into()),
                 cpu: Quantity("1500m".into()),
                 vms: 7,
+                cells: None,
+                vms_per_cell: None,
             }),
             jail: Some(Jail {
                 level: JailLevel::Full,
@@ -227,7 +229,9 @@ fn capacity_that_cannot_be_read_is_none() {
             vms: 7
         }
     );
+    assert_eq!(facts.cells, CellBounds::default(), "not said, not bounded");
     let allocatable = agent.status.as_mut().unwrap().allocatable.as_mut().unwrap();
+    (allocatable.cells, allocatable.vms_per_cell) = (Some(200), Some(-1));
     allocatable.memory = Quantity("much".into());
     allocatable.vms = -1;
     assert_eq!(
@@ -238,4 +242,9 @@ fn capacity_that_cannot_be_read_is_none() {
             vms: 0
         }
     );
+    let bounds = CellBounds {
+        cells: Some(200),
+        vms_each: Some(0),
+    };
+    assert_eq!(agent_facts(&agent).cells, bounds);
 }

@@ -14,6 +14,10 @@ pub enum Obstacle {
     Cpu,
     /// Every slot is taken.
     Slots,
+    /// It runs the cells of this many namespaces, and no more.
+    Cells(u64),
+    /// Its cell of the VM's namespace holds this many VMs, and no more.
+    SlotsOfCell(u64),
     /// A taint with this key is not tolerated.
     Taint(String),
     /// Its labels do not match.
@@ -39,6 +43,19 @@ impl fmt::Display for Obstacle {
             }
             Self::Cpu => f.write_str("insufficient cpu"),
             Self::Slots => f.write_str("insufficient VM slots"),
+            Self::Cells(most) => write!(
+                f,
+                "insufficient cells (--max-cells: VMs of {most} {} at once)",
+                if *most == 1 {
+                    "namespace"
+                } else {
+                    "namespaces"
+                }
+            ),
+            Self::SlotsOfCell(most) => write!(
+                f,
+                "insufficient VM slots in the namespace's cell (--max-vms-per-cell: {most})"
+            ),
             Self::Taint(key) => write!(f, "taint {key}"),
             Self::Selector => f.write_str("not matching nodeSelector"),
             Self::Unschedulable => f.write_str("cordoned"),

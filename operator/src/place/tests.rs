@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agentvm_crds::agentnode::JailLevel;
 use k8s_openapi::api::core::v1::Taint;
 
-use super::{Candidate, Demand, Heard, place};
+use super::{Candidate, CellBounds, Demand, Heard, Used, place};
 use crate::nodes::{AgentFacts, CoreFacts, NodeFacts};
 use crate::resources::Resources;
 
@@ -16,7 +16,7 @@ struct Bed {
     name: &'static str,
     facts: NodeFacts,
     heard: Heard,
-    used: Resources,
+    used: Used,
 }
 
 fn bed(name: &'static str) -> Bed {
@@ -28,10 +28,11 @@ fn bed(name: &'static str) -> Bed {
                 ready: true,
                 jail: JailLevel::Full,
                 capacity: amount(1024, 4000, 10),
+                cells: CellBounds::default(),
             }),
         },
         heard: Heard::Fresh,
-        used: Resources::default(),
+        used: Used::default(),
     }
 }
 
@@ -47,8 +48,24 @@ impl Bed {
     }
 
     fn used(mut self, used: Resources) -> Self {
-        self.used = used;
+        self.used.resources = used;
         self
+    }
+
+    /// It runs so many cells, of which one may be the VM's namespace's, with so many VMs.
+    fn cells(mut self, cells: u64, own_cell: Option<u64>) -> Self {
+        (self.used.cells, self.used.own_cell) = (cells, own_cell);
+        self
+    }
+
+    /// It runs so many cells at most, with so many VMs each.
+    fn bounds(self, cells: u64, vms_each: u64) -> Self {
+        self.agent(|agent| {
+            agent.cells = CellBounds {
+                cells: Some(cells),
+                vms_each: Some(vms_each),
+            };
+        })
     }
 
     fn silent(mut self) -> Self {
@@ -228,6 +245,57 @@ fn files_are_held_in_the_nodes_memory_and_the_obstacle_says_so() {
     for (demand, expected) in cases {
         assert_eq!(outcome(&demand, &[bed("n1")], JailLevel::Full), expected);
     }
+}
+
+#[test]
+fn d10_a_vm_of_one_more_namespace_needs_a_free_cell() {
+    let full = |own_cell| bed("n1").bounds(200, 10).cells(200, own_cell);
+    let none = "insufficient cells (--max-cells: VMs of 200 namespaces at once)";
+    let cases = [
+        (vec![full(None)], format!("0/1 nodes: 1 {none}")),
+        (vec![full(Some(3))], "n1".to_owned()),
+        (vec![full(Some(0))], "n1".to_owned()),
+        (
+            vec![bed("n1").bounds(200, 10).cells(199, None)],
+            "n1".to_owned(),
+        ),
+        // With a larger share of everything else left, but no cell.
+        (
+            vec![full(None), bed("n2").used(amount(512, 2000, 5))],
+            "n2".to_owned(),
+        ),
+        (
+            vec![
+                full(None),
+                bed("n2").bounds(200, 10).cells(201, None),
+                bed("n3").bounds(1, 10).cells(1, None),
+            ],
+            format!(
+                "0/3 nodes: 2 {none}, 1 insufficient cells (--max-cells: VMs of 1 namespace at once)"
+            ),
+        ),
+    ];
+    for (beds, expected) in cases {
+        assert_eq!(outcome(&small(), &beds, JailLevel::Full), expected);
+    }
+}
+
+#[test]
+fn d10_a_cell_that_is_full_takes_no_more_of_its_namespace() {
+    let bed = |vms| bed("n1").bounds(5, 3).cells(2, Some(vms));
+    assert_eq!(outcome(&small(), &[bed(2)], JailLevel::Full), "n1");
+    assert_eq!(
+        outcome(&small(), &[bed(3)], JailLevel::Full),
+        "0/1 nodes: 1 insufficient VM slots in the namespace's cell (--max-vms-per-cell: 3)"
+    );
+}
+
+#[test]
+fn an_agent_that_does_not_say_how_many_cells_it_runs_takes_any_number() {
+    let old = bed("n1").cells(100_000, None);
+    assert_eq!(outcome(&small(), &[old], JailLevel::Full), "n1");
+    let old = bed("n1").cells(100_000, Some(9));
+    assert_eq!(outcome(&small(), &[old], JailLevel::Full), "n1");
 }
 
 #[test]

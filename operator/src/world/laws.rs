@@ -11,8 +11,8 @@ use agentvm_crds::agentnode::JailLevel;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::tests::{add_node_of, key};
-use super::{Placement, World};
+use super::tests::{Offer, add_node_of};
+use super::{Key, Placement, World};
 use crate::decoded::Decoded;
 use crate::place::Demand;
 use crate::resources::Resources;
@@ -20,8 +20,12 @@ use crate::validate;
 
 const MIB: u64 = 1 << 20;
 const VMS: usize = 6;
+/// The VMs belong to one after another of these.
+const NAMESPACES: [&str; 3] = ["heron", "egret", "stork"];
 /// Name, memory in MiB, millicores and VMs of each node.
 const NODES: [(&str, u64, u64, u64); 2] = [("n1", 256, 1_000, 3), ("n2", 384, 1_500, 4)];
+/// Cells of each node, and VMs in each.
+const CELLS: (u64, u64) = (2, 2);
 
 /// What a manifest asks for.
 #[derive(Clone, Copy, Debug)]
@@ -308,6 +312,15 @@ impl Cluster {
         counted.fold(Resources::default(), Resources::plus)
     }
 
+    /// How many of them each namespace has.
+    fn by_namespace(&self, node: &str) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for (index, _) in self.on(node) {
+            *counts.entry(namespace(index)).or_default() += 1;
+        }
+        counts
+    }
+
     /// The memory that they were given, whatever they ask for.
     fn given_bytes(&self, node: &str) -> u64 {
         let claimed = self.on(node).filter_map(|(_, vm)| vm.claimed);
@@ -319,13 +332,27 @@ impl Cluster {
 fn empty(now: Instant) -> World {
     let mut world = World::new(JailLevel::Full);
     for (name, memory, cpu, vms) in NODES {
-        add_node_of(&mut world, name, (&format!("{memory}Mi"), cpu, vms), now);
+        let offer = Offer {
+            memory: &format!("{memory}Mi"),
+            cpu_millicores: cpu,
+            vms,
+            cells: Some(CELLS),
+            in_use: &[],
+        };
+        add_node_of(&mut world, name, &offer, now);
     }
     world
 }
 
-fn name(index: usize) -> super::Key {
-    key(&format!("vm{index}"))
+fn name(index: usize) -> Key {
+    Key {
+        namespace: namespace(index).to_owned(),
+        name: format!("vm{index}"),
+    }
+}
+
+fn namespace(index: usize) -> &'static str {
+    NAMESPACES[index % NAMESPACES.len()]
 }
 
 /// What a hundred changes of one manifest leave, with the operator in between.
@@ -378,7 +405,15 @@ proptest! {
         }
         cluster.settle();
         for (node, ..) in NODES {
-            prop_assert_eq!(cluster.world.ledger.used(node), cluster.held(node));
+            let ledger = &cluster.world.ledger;
+            prop_assert_eq!(ledger.used(node), cluster.held(node));
+            let by_namespace = cluster.by_namespace(node);
+            let cells = by_namespace.len().try_into().unwrap();
+            for namespace in NAMESPACES {
+                let used = ledger.used_by_others(node, namespace, "");
+                let vms = by_namespace.get(namespace).copied();
+                prop_assert_eq!((used.cells, used.own_cell), (cells, vms));
+            }
         }
     }
 
@@ -395,6 +430,10 @@ proptest! {
                 prop_assert!(given <= memory_mib * MIB, "{node} at {at}: {given}");
                 let held = cluster.held(node);
                 prop_assert!(held.vms <= vms, "{node} at {at}: {held:?}");
+                let cells = cluster.by_namespace(node);
+                let (most, vms_each) = CELLS;
+                prop_assert!(u64::try_from(cells.len()).unwrap() <= most, "{node} at {at}: {cells:?}");
+                prop_assert!(cells.values().all(|vms| *vms <= vms_each), "{node} at {at}: {cells:?}");
                 let Step::Look(index, _) = step else { continue };
                 if is_placed && cluster.on(node).any(|(here, _)| here == *index) {
                     prop_assert!(held.cpu_millicores <= cpu, "{node} at {at}: {held:?}");

@@ -92,15 +92,17 @@ fn scrape_with(rows: Vec<Row>, network: BTreeMap<String, gateway::Usage>) -> Str
         snapshot: Snapshot {
             rows,
             surveyed: true,
+            ..Snapshot::default()
         },
         cells: vec![(cell, stats)],
+        running_cells: 2,
         warden: Some(Info {
             version: String::new(),
             engine: String::new(),
             jail: JailLevel::Full,
             jail_message: String::new(),
-            max_vms_per_cell: 1,
-            max_cells: 1,
+            max_vms_per_cell: 7,
+            max_cells: 8,
             max_map_count: 1,
             shortage: String::new(),
             stopping: false,
@@ -254,5 +256,18 @@ fn compilers_are_counted_by_what_they_do() {
     let text = scrape(Vec::new());
     for line in ["{state=\"running\"} 2\n", "{state=\"waiting\"} 5\n"] {
         assert!(text.contains(&format!("agentvm_compilers{line}")), "{text}");
+    }
+}
+
+#[test]
+fn cells_and_their_vms_stand_beside_how_many_there_may_be() {
+    let text = scrape(vec![row("heron", None)]);
+    for line in [
+        "agentvm_cells 2",
+        "agentvm_cells_limit 8",
+        "agentvm_cell_vms{namespace=\"tenant-ns\"} 1",
+        "agentvm_cell_vms_limit 7",
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line} in {text}");
     }
 }

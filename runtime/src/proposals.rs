@@ -47,7 +47,37 @@ pub(crate) fn name(feature: WasmFeatures) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn the_documentation_lists_what_is_accepted_and_nothing_else() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, table) = text.split_once("| proposal |").unwrap();
+        let (table, after) = table.split_once("\n\n").unwrap();
+        let listed = table.lines().skip(2).flat_map(|row| {
+            let names = row.split('|').nth(1).unwrap().split(',');
+            names.map(|name| name.trim().trim_matches('`').to_owned())
+        });
+        let of_the_core = WasmFeatures::FLOATS;
+        let accepted = ACCEPTED.into_iter().filter(|flag| *flag != of_the_core);
+        assert_eq!(
+            listed.collect::<BTreeSet<_>>(),
+            accepted.map(name).collect::<BTreeSet<_>>()
+        );
+        for flag in [
+            WasmFeatures::THREADS,
+            WasmFeatures::EXCEPTIONS,
+            WasmFeatures::GC,
+            WasmFeatures::MEMORY64,
+        ] {
+            assert!(after.contains(&format!("`{}`", name(flag))), "{flag:?}");
+        }
+        assert!(table.contains(&format!("`{}`", name(WasmFeatures::GC_TYPES))));
+    }
 
     #[test]
     fn a_proposal_is_called_as_its_authors_do() {

@@ -1,6 +1,9 @@
 //! One node: a Node object, its warden and its node agent as real processes, and its gateway where
 //! a test asks for one.
 
+mod processes;
+mod settings;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,12 +13,15 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
-use crate::identity::{self, BoundTo};
+use crate::identity;
 use crate::process::Process;
 use crate::wait::{self, Look};
-use crate::{Result, api, cache, http, panics};
+use crate::{Result, api, http, panics};
+use processes::{AgentCall, WardenCall, gateway_dir, run_dir, start_gateway};
 
 pub use crate::built::binary;
+pub use processes::start_warden;
+pub use settings::{NodeSettings, Outside};
 
 /// A node; its processes end when this is dropped, or with the test binary.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub struct Node {
     gateway: Mutex<Option<Process>>,
     agent: Mutex<Process>,
     call: AgentCall,
+    warden_call: WardenCall,
 }
 
 /// Where nodes are started.
@@ -40,103 +47,23 @@ pub struct Site<'a> {
     pub registry: SocketAddr,
 }
 
-/// What to ask of a new node.
-#[derive(Clone, Debug)]
-pub struct NodeSettings {
-    /// Labels besides `kubernetes.io/hostname`.
-    pub labels: Value,
-    /// Taints.
-    pub taints: Value,
-    /// What its agent's token is bound to.
-    pub bound: BoundTo,
-    /// Whole cores that its VMs may be given in sum.
-    pub cores: u32,
-    /// How much of its cores and of its memory they may be promised, in percent.
-    pub overcommit_percent: (u16, u16),
-    /// What its agent speaks to instead of the API server.
-    pub through: Option<SocketAddr>,
-    /// VMs that one of its cells can hold.
-    pub vms_per_cell: u32,
-    /// Where its warden finds control groups, if not where the machine has them.
-    pub cgroups: Option<PathBuf>,
-    /// Where its gateway works; it has none where this is none.
-    pub outside: Option<Outside>,
-}
-
-/// The network in which a node's gateway works: a test's own, so that nothing else is reached.
-#[derive(Clone, Debug)]
-pub struct Outside {
-    /// The file that stands for it.
-    pub network: PathBuf,
-    /// Who resolves names in it.
-    pub name_server: SocketAddr,
-    /// The authorities that its hosts are verified by.
-    pub root_certificates: PathBuf,
-}
-
-impl NodeSettings {
-    /// A node for everyone.
-    pub fn open(bound: BoundTo) -> Self {
-        Self {
-            labels: json!({}),
-            taints: json!([]),
-            bound,
-            cores: 16,
-            overcommit_percent: (100, 100),
-            through: None,
-            vms_per_cell: 64,
-            cgroups: None,
-            outside: None,
-        }
-    }
-
-    /// A node that takes only VMs that ask for it, so that a test may hurt it.
-    pub fn reserved() -> Self {
-        let taints = json!([{"key": "tests", "value": "reserved", "effect": "NoSchedule"}]);
-        Self {
-            labels: json!({}),
-            taints,
-            bound: BoundTo::Node,
-            cores: 2,
-            overcommit_percent: (100, 100),
-            through: None,
-            vms_per_cell: 64,
-            cgroups: None,
-            outside: None,
-        }
-    }
-
-    /// A reserved node with room for some thousand small VMs, for measurements.
-    pub fn large() -> Self {
-        Self {
-            cores: 64,
-            vms_per_cell: 1_500,
-            ..Self::reserved()
-        }
-    }
-}
-
 impl Node {
     /// Starts a node and waits until its agent says that it is ready.
     pub fn start(site: &Site<'_>, name: &str, settings: &NodeSettings) -> Result<Self> {
         create_node(site.plane, name, settings)?;
         let dir = site.dir.join(name);
         fs::create_dir_all(&dir)?;
-        let cgroups = settings.cgroups.clone();
         let outside = settings.outside.clone();
         let gateway = outside.as_ref().map(|outside| start_gateway(&dir, outside));
         let gateway = gateway.transpose()?;
-        let has_gateway = HasGateway::of(outside.as_ref());
-        let cells = settings.vms_per_cell;
-        let warden = start_warden_of(&dir, cells, cgroups.as_deref(), has_gateway)?;
+        let warden_call = WardenCall::of(&dir, settings);
+        let warden = warden_call.start()?;
         let agent = AgentCall {
             kubeconfig: kubeconfig(site.plane, name, settings)?,
             listen: http::loopback(http::free_port()?),
             registry: site.registry,
             cores: settings.cores,
             overcommit_percent: settings.overcommit_percent,
-            vms_per_cell: settings.vms_per_cell,
-            cgroups,
             outside,
             node: name.to_owned(),
             dir,
@@ -147,6 +74,7 @@ impl Node {
             gateway: Mutex::new(gateway),
             agent: Mutex::new(agent.start()?),
             call: agent,
+            warden_call,
         };
         node.wait_until_ready(&site.plane.api)?;
         Ok(node)
@@ -212,7 +140,7 @@ impl Node {
             ..self.call.clone()
         };
         Ok(Twin {
-            warden: start_warden(&call.dir, call.vms_per_cell)?,
+            warden: start_warden(&call.dir, self.warden_call.vms_per_cell)?,
             agent: call.start()?,
             address: call.listen,
         })
@@ -220,15 +148,7 @@ impl Node {
 
     /// Starts another warden in the place of one that has ended.
     pub fn restart_warden(&mut self) -> Result<()> {
-        let AgentCall {
-            dir,
-            vms_per_cell,
-            cgroups,
-            outside,
-            ..
-        } = &self.call;
-        let has_gateway = HasGateway::of(outside.as_ref());
-        self.warden = start_warden_of(dir, *vms_per_cell, cgroups.as_deref(), has_gateway)?;
+        self.warden = self.warden_call.start()?;
         Ok(())
     }
 
@@ -359,85 +279,6 @@ fn create_node(plane: &ControlPlane, name: &str, settings: &NodeSettings) -> Res
     plane.api.create("/api/v1/nodes", &node).map(|_| ())
 }
 
-fn run_dir(dir: &Path) -> PathBuf {
-    dir.join("run")
-}
-
-/// Starts a warden with its files in `dir`. Compiled code is shared by all wardens of all tests:
-/// `CPython` takes seconds to compile.
-pub fn start_warden(dir: &Path, vms_per_cell: u32) -> Result<Process> {
-    start_warden_of(dir, vms_per_cell, None, HasGateway::No)
-}
-
-/// Whether a node's processes are told of a gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HasGateway {
-    Yes,
-    No,
-}
-
-impl HasGateway {
-    const fn of(outside: Option<&Outside>) -> Self {
-        match outside {
-            Some(_) => Self::Yes,
-            None => Self::No,
-        }
-    }
-
-    /// The flag for a node in `dir`.
-    fn flag(self, dir: &Path) -> Option<String> {
-        let flag = || format!("--gateway-dir={}", gateway_dir(dir).display());
-        (self == Self::Yes).then(flag)
-    }
-}
-
-fn gateway_dir(dir: &Path) -> PathBuf {
-    dir.join("gw")
-}
-
-fn start_gateway(dir: &Path, outside: &Outside) -> Result<Process> {
-    let program = binary("agentvm-gateway")?;
-    Process::start("gateway", dir, "nsenter", |command| {
-        command
-            .arg(format!("--net={}", outside.network.display()))
-            .arg("--")
-            .arg(program)
-            .arg("--dir")
-            .arg(gateway_dir(dir))
-            .args(["--name-server", &outside.name_server.to_string()])
-            .arg("--root-certificates")
-            .arg(&outside.root_certificates)
-            .arg("--access-log")
-            .arg(dir.join("access.log"))
-    })
-}
-
-fn start_warden_of(
-    dir: &Path,
-    vms_per_cell: u32,
-    cgroups: Option<&Path>,
-    has_gateway: HasGateway,
-) -> Result<Process> {
-    let compiled = cache::dir()?.join("tests-compiled");
-    for folder in [run_dir(dir), dir.join("logs"), compiled.clone()] {
-        fs::create_dir_all(folder)?;
-    }
-    Process::start("warden", dir, binary("agentvm-cell")?, |command| {
-        command
-            .env_clear()
-            .arg("warden")
-            .arg("--run-dir")
-            .arg(run_dir(dir))
-            .arg("--cache-dir")
-            .arg(compiled)
-            .arg("--log-dir")
-            .arg(dir.join("logs"))
-            .args(["--max-vms-per-cell", &vms_per_cell.to_string()])
-            .args(cgroups.map(|path| format!("--cgroup-dir={}", path.display())))
-            .args(has_gateway.flag(dir))
-    })
-}
-
 /// A second agent that believes to be a node's.
 #[derive(Debug)]
 pub struct Twin {
@@ -447,47 +288,4 @@ pub struct Twin {
     pub agent: Process,
     /// Where it serves metrics and health.
     pub address: SocketAddr,
-}
-
-/// How a node's agent is started, again and again.
-#[derive(Clone, Debug)]
-struct AgentCall {
-    node: String,
-    dir: PathBuf,
-    kubeconfig: PathBuf,
-    listen: SocketAddr,
-    registry: SocketAddr,
-    cores: u32,
-    overcommit_percent: (u16, u16),
-    vms_per_cell: u32,
-    cgroups: Option<PathBuf>,
-    outside: Option<Outside>,
-}
-
-impl AgentCall {
-    fn start(&self) -> Result<Process> {
-        let (cpu, memory) = self.overcommit_percent;
-        Process::start(
-            "node-agent",
-            &self.dir,
-            binary("agentvm-node-agent")?,
-            |command| {
-                command
-                    .env_clear()
-                    .env("KUBECONFIG", &self.kubeconfig)
-                    .args(["--node-name", &self.node])
-                    .arg("--run-dir")
-                    .arg(run_dir(&self.dir))
-                    .args(["--listen", &self.listen.to_string()])
-                    .args(["--insecure-registry", &self.registry.to_string()])
-                    .args(["--memory", "4Gi", "--cpu", &self.cores.to_string()])
-                    .args([
-                        format!("--cpu-overcommit-percent={cpu}"),
-                        format!("--memory-overcommit-percent={memory}"),
-                    ])
-                    .args(HasGateway::of(self.outside.as_ref()).flag(&self.dir))
-                    .args(["--cluster-cidr", "10.96.0.0/12"])
-            },
-        )
-    }
 }

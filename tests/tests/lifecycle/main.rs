@@ -5,6 +5,7 @@
     reason = "a JSON value that lacks a name gives null, it does not panic"
 )]
 
+mod cells;
 mod changes;
 mod crashes;
 mod crowds;

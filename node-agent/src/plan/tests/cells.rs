@@ -52,15 +52,8 @@ fn is_for_other(action: &Action) -> bool {
     matches!(action, Action::EnsureCell { namespace } if namespace == OTHER)
 }
 
-fn running() -> World {
-    let mut world = World::new();
-    world.apply(assigned("u1", RestartPolicy::Never));
-    world.settle();
-    world
-}
-
 fn idle() -> World {
-    let mut world = running();
+    let mut world = World::running(RestartPolicy::Never);
     world.ends("u1", EndReason::Completed);
     world.settle();
     assert!(world.cell_runs);
@@ -87,7 +80,7 @@ fn a_cell_that_no_vm_needs_makes_room_for_another_namespace_at_once() {
 
 #[test]
 fn a_cell_that_is_needed_makes_no_room() {
-    let mut world = crowded(running());
+    let mut world = crowded(World::running(RestartPolicy::Never));
     for _ in 0..5 {
         refuse(&mut world, Lack::Room);
         world.now += Duration::from_mins(1);
@@ -133,11 +126,27 @@ fn a_cell_is_in_use_until_the_last_vm_in_it_has_stopped() {
         }
     }
     assert_eq!(in_use(&world), [NAMESPACE], "it is being started");
-    let mut world = running();
+    let mut world = World::running(RestartPolicy::Never);
     assert_eq!(in_use(&world), [NAMESPACE]);
     world.delete("u1");
     assert_eq!(in_use(&world), [NAMESPACE], "its VM still runs");
     world.settle();
     assert_eq!(in_use(&world), [""; 0]);
     assert_eq!(in_use(&idle()), [""; 0]);
+}
+
+#[test]
+fn a_cell_that_no_vm_needs_is_ended_after_a_while() {
+    let mut world = World::running(RestartPolicy::Never);
+    world.ends("u1", EndReason::Completed);
+    world.settle();
+    world.wait(Duration::from_secs(1));
+    world.wait(Duration::from_secs(59));
+    assert!(world.cell_runs);
+    world.wait(Duration::from_secs(1));
+    assert!(!world.cell_runs);
+    world.apply(assigned("u2", RestartPolicy::Never));
+    world.settle();
+    world.wait(Duration::from_hours(1));
+    assert!(world.record("u2").is_live());
 }

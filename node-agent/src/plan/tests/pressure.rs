@@ -7,18 +7,10 @@ use agentvm_cell_api::cell::{Usage, VmStatus};
 use agentvm_crds::agentvm::RestartPolicy;
 use agentvm_policy::{EndReason, LimitField};
 
-use super::world::{World, assigned};
+use super::world::World;
 use crate::report::News;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn running(policy: RestartPolicy) -> World {
-    let mut world = World::new();
-    world.apply(assigned("u1", policy));
-    world.settle();
-    assert!(world.record("u1").is_live(), "{:?}", world.record("u1"));
-    world
-}
 
 fn cell_says(world: &mut World, change: impl FnOnce(&mut VmStatus)) {
     change(world.cell.get_mut("u1").unwrap());
@@ -46,7 +38,7 @@ fn condition(world: &World, kind: &str) -> Option<(String, String)> {
 
 #[test]
 fn pressure_on_storage_is_one_write_more_when_it_begins_and_one_when_it_has_ended() {
-    let mut world = running(RestartPolicy::Never);
+    let mut world = World::running(RestartPolicy::Never);
     for pressed in [true, false, true, false] {
         cell_says(&mut world, |vm| vm.storage_pressure = pressed);
     }
@@ -64,7 +56,7 @@ fn pressure_on_storage_is_one_write_more_when_it_begins_and_one_when_it_has_ende
 
 #[test]
 fn limits_that_press_are_one_write_for_each_that_is_added_and_for_each_that_is_over() {
-    let mut world = running(RestartPolicy::Never);
+    let mut world = World::running(RestartPolicy::Never);
     let (memory, cpu) = (LimitField::Memory, LimitField::Cpu);
     presses(&mut world, &[memory]);
     let (reason, message) = condition(&world, "LimitsPressure").unwrap();
@@ -102,7 +94,7 @@ fn limits_that_press_are_one_write_for_each_that_is_added_and_for_each_that_is_o
 
 #[test]
 fn a_report_says_how_much_is_used_where_the_cell_knows() {
-    let mut world = running(RestartPolicy::Never);
+    let mut world = World::running(RestartPolicy::Never);
     presses(&mut world, &[LimitField::Cpu]);
     assert!(!world.told["u1"].last().unwrap().asks_for_usage());
     presses(&mut world, &[LimitField::Memory]);
@@ -122,7 +114,7 @@ fn a_report_says_how_much_is_used_where_the_cell_knows() {
 
 #[test]
 fn a_new_agent_tells_no_pressure_twice() {
-    let mut world = running(RestartPolicy::Never);
+    let mut world = World::running(RestartPolicy::Never);
     cell_says(&mut world, |vm| vm.storage_pressure = true);
     presses(&mut world, &[LimitField::Memory, LimitField::LogTotal]);
     assert_eq!(world.told["u1"].len(), 3);
@@ -139,7 +131,7 @@ fn a_new_agent_tells_no_pressure_twice() {
 
 #[test]
 fn the_next_run_begins_without_what_pressed_the_last_one() {
-    let mut world = running(RestartPolicy::Always);
+    let mut world = World::running(RestartPolicy::Always);
     presses(&mut world, &[LimitField::Memory]);
     world.ends("u1", EndReason::MemoryLimit);
     world.settle();

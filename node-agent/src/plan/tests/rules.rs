@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use agentvm_cell_api::cell::VmState;
-use agentvm_crds::agentvm::{
-    Assignment, EnvVar, EnvVarSource, ExitStatus, Fault, Phase, RestartPolicy,
-};
+use agentvm_crds::agentvm::{EnvVar, EnvVarSource, Phase, RestartPolicy};
 use agentvm_crds::conditions::ImageReason;
 use agentvm_policy::EndReason;
 
@@ -16,17 +14,9 @@ use crate::problem::{Problem, StartReason};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn running(policy: RestartPolicy) -> World {
-    let mut world = World::new();
-    world.apply(assigned("u1", policy));
-    world.settle();
-    assert!(world.record("u1").is_live(), "{:?}", world.record("u1"));
-    world
-}
-
 #[test]
 fn a_whole_life_is_two_writes_of_the_agent() {
-    let mut world = running(RestartPolicy::Never);
+    let mut world = World::running(RestartPolicy::Never);
     world.ends("u1", EndReason::Completed);
     world.settle();
     world.wait(Duration::from_hours(1));
@@ -90,7 +80,7 @@ fn a_policy_that_cannot_be_read_starts_nothing() {
 
 #[test]
 fn ten_minutes_of_running_make_the_next_back_off_short_again() {
-    let mut world = running(RestartPolicy::Always);
+    let mut world = World::running(RestartPolicy::Always);
     for _ in 0..4 {
         world.ends("u1", EndReason::Error);
         world.settle();
@@ -100,284 +90,6 @@ fn ten_minutes_of_running_make_the_next_back_off_short_again() {
     world.ends("u1", EndReason::Error);
     world.settle();
     assert_eq!(world.history_of("u1"), crate::backoff::Backoff::after(1));
-}
-
-#[test]
-fn an_ended_vm_stays_ended_whatever_changes() {
-    let mut world = running(RestartPolicy::Never);
-    world.ends("u1", EndReason::Completed);
-    world.settle();
-    world.edit("u1", |spec| spec.args = vec!["new".to_owned()]);
-    world.edit("u1", |spec| spec.suspend = true);
-    world.settle();
-    world.edit("u1", |spec| spec.suspend = false);
-    world.settle();
-    world.start_agent();
-    world.settle();
-    assert_eq!(world.starts["u1"].len(), 1);
-    assert!(world.phases("u1").ends_with(&[Phase::Complete]));
-}
-
-#[test]
-fn suspension_stops_and_resuming_runs_again_uncounted() {
-    let mut world = running(RestartPolicy::Never);
-    world.edit("u1", |spec| spec.suspend = true);
-    world.settle();
-    assert!(world.cell.is_empty());
-    world.edit("u1", |spec| spec.suspend = false);
-    world.settle();
-    assert_eq!(
-        world.phases("u1"),
-        [Phase::Running, Phase::Suspended, Phase::Running]
-    );
-    assert_eq!(
-        (world.record("u1").restarts, world.starts["u1"].len()),
-        (0, 2)
-    );
-}
-
-#[test]
-fn a_field_that_takes_another_run_gets_it_at_once_and_uncounted() {
-    let mut world = running(RestartPolicy::Never);
-    world.edit("u1", |spec| spec.args = vec!["new".to_owned()]);
-    world.settle();
-    assert_eq!(world.starts["u1"], [(1, 0), (1, 1)]);
-    assert_eq!(world.record("u1").restarts, 0);
-    assert_eq!(world.cell["u1"].spec.args.last().unwrap(), "new");
-}
-
-#[test]
-fn a_live_limit_is_set_without_another_run() {
-    let mut world = running(RestartPolicy::Never);
-    world.edit("u1", |spec| {
-        let limits = spec.limits.get_or_insert_default();
-        limits.cpu = Some(k8s_openapi::apimachinery::pkg::api::resource::Quantity(
-            "50m".to_owned(),
-        ));
-    });
-    world.settle();
-    assert_eq!(world.starts["u1"].len(), 1);
-    assert_eq!(world.cell["u1"].spec.grants.limits.cpu_millicores, 50);
-    assert_eq!(
-        world
-            .done
-            .iter()
-            .filter(|name| **name == "UpdateLive")
-            .count(),
-        1
-    );
-}
-
-#[test]
-fn a_deleted_vm_is_confirmed_stopped_and_forgotten() {
-    let mut world = running(RestartPolicy::Always);
-    world.done.clear();
-    world.delete("u1");
-    world.settle();
-    assert_eq!(world.done, ["ConfirmGone", "StopVm", "ForgetVm"]);
-    assert!(world.observed.vms.is_empty() && world.cell.is_empty());
-}
-
-#[test]
-fn a_vm_that_only_left_the_watch_is_never_stopped() {
-    let mut world = running(RestartPolicy::Never);
-    world.change(Change::VmLeft {
-        uid: "u1".to_owned(),
-    });
-    for _ in 0..20 {
-        world.wait(Duration::from_secs(30));
-    }
-    assert!(world.cell.contains_key("u1") && !world.done.contains(&"StopVm"));
-    world.relist();
-    world.settle();
-    assert_eq!(world.starts["u1"].len(), 1);
-}
-
-#[test]
-fn a_vm_without_an_object_is_stopped_after_a_live_read() {
-    let mut world = running(RestartPolicy::Never);
-    world.objects.clear();
-    world.done.clear();
-    world.start_agent();
-    world.settle();
-    assert_eq!(world.done, ["ConfirmGone", "StopVm", "ForgetVm"]);
-}
-
-#[test]
-fn an_object_that_cannot_be_decoded_leaves_its_vm_alone() {
-    let mut world = running(RestartPolicy::Never);
-    world.done.clear();
-    world.change(Change::AllVms(vec![Err("u1".to_owned())]));
-    world.settle();
-    world.start_agent();
-    world.change(Change::AllVms(vec![Err("u1".to_owned())]));
-    world.settle();
-    assert!(
-        world.done.is_empty() && world.cell.contains_key("u1"),
-        "{:?}",
-        world.done
-    );
-}
-
-#[test]
-fn a_new_agent_adopts_what_runs_and_writes_nothing() {
-    let mut world = running(RestartPolicy::Always);
-    world.done.clear();
-    world.start_agent();
-    world.settle();
-    assert!(world.done.is_empty(), "{:?}", world.done);
-    assert!(world.record("u1").is_live());
-    assert_eq!(world.record("u1").restarts, 0);
-}
-
-#[test]
-fn an_end_while_no_agent_runs_is_found_by_the_next_one() {
-    for (policy, phase) in [
-        (RestartPolicy::Never, Phase::Complete),
-        (RestartPolicy::Always, Phase::BackOff),
-    ] {
-        let mut world = running(policy);
-        world.end_silently("u1", EndReason::Completed);
-        world.start_agent();
-        world.settle();
-        assert_eq!(world.phases("u1"), [Phase::Running, phase]);
-    }
-}
-
-#[test]
-fn a_change_while_no_agent_runs_is_followed_by_the_next_one() {
-    let mut world = running(RestartPolicy::Never);
-    let mut vm = world.objects["u1"].clone();
-    vm.spec.args = vec!["new".to_owned()];
-    vm.metadata.generation = Some(2);
-    world.objects.insert("u1".to_owned(), vm);
-    world.start_agent();
-    world.settle();
-    assert_eq!(world.starts["u1"], [(1, 0), (1, 1)]);
-    assert_eq!(world.record("u1").restarts, 0);
-}
-
-#[test]
-fn a_dead_cell_ends_its_vms_as_evicted() {
-    for (policy, phase) in [
-        (RestartPolicy::Never, Phase::Failed),
-        (RestartPolicy::OnFailure, Phase::BackOff),
-    ] {
-        let mut world = running(policy);
-        world.cell_dies();
-        world.settle();
-        assert_eq!(world.phases("u1"), [Phase::Running, phase]);
-        assert_eq!(world.told["u1"].last().unwrap().key.reason(), "Evicted");
-        let exit = exit(&world);
-        assert_eq!(
-            exit.message,
-            "the cell that it ran in ended: the node ran short of memory"
-        );
-        assert_eq!(exit.fault, Some(Fault::Platform));
-    }
-}
-
-fn exit(world: &World) -> ExitStatus {
-    let status = world.objects["u1"].status.as_ref().unwrap();
-    status.exit.clone().unwrap()
-}
-
-#[test]
-fn a_cell_that_died_with_its_agent_is_noticed_by_the_next_one() {
-    for (policy, starts) in [(RestartPolicy::Never, 1), (RestartPolicy::OnFailure, 2)] {
-        let mut world = running(policy);
-        world.now += SECOND;
-        let ended = world.cell_dies_silently();
-        world.now += SECOND;
-        world.start_agent();
-        world.settle();
-        assert_eq!(
-            exit(&world).message,
-            "the cell that it ran in ended while no agent was watching: the node ran short of memory"
-        );
-        let finished = exit(&world).finished_at.unwrap().0.as_second();
-        assert_eq!(
-            finished,
-            i64::try_from(ended.finished_unix_ms / 1000).unwrap()
-        );
-        world.wait(Duration::from_mins(6));
-        assert_eq!(world.starts["u1"].len(), starts, "{policy:?}");
-    }
-}
-
-#[test]
-fn a_cell_that_ended_before_a_run_began_is_not_blamed_for_its_end() {
-    let mut world = running(RestartPolicy::OnFailure);
-    world.cell_dies();
-    world.settle();
-    world.wait(Duration::from_secs(10));
-    assert!(world.record("u1").is_live());
-    // The warden forgot the second cell, as it does when it is another process.
-    world.cell_dies_silently();
-    world.ended_cells.truncate(1);
-    world.start_agent();
-    world.settle();
-    assert_eq!(
-        exit(&world).message,
-        "the cell that it ran in ended while no agent was watching"
-    );
-}
-
-#[test]
-fn a_new_epoch_ends_the_old_run_first() {
-    let mut world = running(RestartPolicy::Never);
-    let mut vm = world.objects["u1"].clone();
-    vm.status
-        .as_mut()
-        .unwrap()
-        .assignment
-        .as_mut()
-        .unwrap()
-        .epoch = 2;
-    world.done.clear();
-    world.apply(vm);
-    world.settle();
-    assert_eq!(world.starts["u1"], [(1, 0), (2, 0)]);
-    assert_eq!(world.done.first(), Some(&"StopVm"));
-}
-
-#[test]
-fn an_old_epoch_from_a_stale_watch_starts_nothing() {
-    let mut world = running(RestartPolicy::Never);
-    let old = world.objects["u1"].clone();
-    let mut new = old.clone();
-    new.status
-        .as_mut()
-        .unwrap()
-        .assignment
-        .as_mut()
-        .unwrap()
-        .epoch = 2;
-    world.apply(new);
-    world.settle();
-    world.done.clear();
-    world.change(Change::Vm(Box::new(old)));
-    world.settle();
-    assert!(world.done.is_empty(), "{:?}", world.done);
-}
-
-#[test]
-fn a_vm_assigned_elsewhere_is_stopped_here() {
-    let mut world = running(RestartPolicy::Never);
-    let mut vm = world.objects["u1"].clone();
-    let elsewhere = Assignment {
-        node_name: "node-b".to_owned(),
-        epoch: 2,
-        evict: None,
-        claimed: None,
-    };
-    vm.status.as_mut().unwrap().assignment = Some(elsewhere);
-    world.objects.insert("u1".to_owned(), vm);
-    world.change(Change::VmLeft {
-        uid: "u1".to_owned(),
-    });
-    world.settle();
-    assert!(world.cell.is_empty() && world.observed.vms.is_empty());
 }
 
 #[test]
@@ -470,7 +182,7 @@ fn a_config_map_that_comes_late_is_found() {
 
 #[test]
 fn a_list_that_repeats_itself_ends_nothing_twice() {
-    let mut world = running(RestartPolicy::Always);
+    let mut world = World::running(RestartPolicy::Always);
     let old = world.cell["u1"].clone();
     world.ends("u1", EndReason::Error);
     let ended = world.cell["u1"].clone();
@@ -487,24 +199,8 @@ fn a_list_that_repeats_itself_ends_nothing_twice() {
 }
 
 #[test]
-fn a_cell_that_no_vm_needs_is_ended_after_a_while() {
-    let mut world = running(RestartPolicy::Never);
-    world.ends("u1", EndReason::Completed);
-    world.settle();
-    world.wait(SECOND);
-    world.wait(Duration::from_secs(59));
-    assert!(world.cell_runs);
-    world.wait(SECOND);
-    assert!(!world.cell_runs);
-    world.apply(assigned("u2", RestartPolicy::Never));
-    world.settle();
-    world.wait(Duration::from_hours(1));
-    assert!(world.record("u2").is_live());
-}
-
-#[test]
 fn an_answer_that_is_read_after_younger_news_changes_nothing() {
-    let mut world = running(RestartPolicy::Never);
+    let mut world = World::running(RestartPolicy::Never);
     let mut old = world.cell["u1"].clone();
     old.state = VmState::Starting;
     old.version = 0;
@@ -521,7 +217,7 @@ fn an_answer_that_is_read_after_younger_news_changes_nothing() {
 
 #[test]
 fn an_api_server_that_is_down_holds_up_no_restart() {
-    let mut world = running(RestartPolicy::Always);
+    let mut world = World::running(RestartPolicy::Always);
     world.api_is_down = true;
     world.ends("u1", EndReason::Error);
     for _ in 0..15 {

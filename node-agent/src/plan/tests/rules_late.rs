@@ -7,16 +7,8 @@ use agentvm_policy::EndReason;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::world::{World, assigned};
+use super::world::World;
 use crate::report::News;
-
-fn running(policy: RestartPolicy) -> World {
-    let mut world = World::new();
-    world.apply(assigned("u1", policy));
-    world.settle();
-    assert!(world.record("u1").is_live(), "{:?}", world.record("u1"));
-    world
-}
 
 fn limits(cpu: Option<&str>, memory: Option<&str>) -> LimitsSpec {
     let quantity = |value: &str| Quantity(value.to_owned());
@@ -52,7 +44,7 @@ pub(super) fn told_cpu(status: &AgentVMStatus) -> Option<&str> {
 
 #[test]
 fn a_change_that_is_seen_before_the_rules_is_told_with_what_the_vm_may_do() {
-    let mut world = running(RestartPolicy::Always);
+    let mut world = World::running(RestartPolicy::Always);
     assert_eq!(told_cpu(status(&world)), Some("250m"));
     world.start_agent_without_rules();
     world.settle();
@@ -69,7 +61,7 @@ fn a_change_that_is_seen_before_the_rules_is_told_with_what_the_vm_may_do() {
 
 #[test]
 fn a_change_while_no_agent_runs_takes_another_run_though_it_is_seen_before_the_rules() {
-    let mut world = running(RestartPolicy::Always);
+    let mut world = World::running(RestartPolicy::Always);
     let object = world.objects.get_mut("u1").unwrap();
     object.spec.limits = Some(limits(None, Some("1Mi")));
     object.metadata.generation = Some(2);
@@ -87,7 +79,7 @@ fn an_end_is_told_before_the_rules_are_read_and_keeps_what_the_vm_could_do() {
         (RestartPolicy::Never, Phase::Complete),
         (RestartPolicy::Always, Phase::BackOff),
     ] {
-        let mut world = running(policy);
+        let mut world = World::running(policy);
         world.start_agent_without_rules();
         world.ends("u1", EndReason::Completed);
         world.settle();
@@ -101,7 +93,7 @@ fn an_end_is_told_before_the_rules_are_read_and_keeps_what_the_vm_could_do() {
 
 #[test]
 fn a_policy_that_changes_what_a_vm_may_do_is_told_in_one_write_without_an_event() {
-    let mut world = running(RestartPolicy::Never);
+    let mut world = World::running(RestartPolicy::Never);
     for (cpu, writes) in [("100m", 2), ("100m", 2), ("50m", 3)] {
         world.policies = vec![by_default(cpu)];
         world.read_rules();
@@ -123,7 +115,7 @@ fn a_policy_that_changes_what_a_vm_may_do_is_told_in_one_write_without_an_event(
 
 #[test]
 fn a_new_agent_keeps_how_the_run_before_ended() {
-    let mut world = running(RestartPolicy::Always);
+    let mut world = World::running(RestartPolicy::Always);
     world.ends("u1", EndReason::Error);
     world.settle();
     for _back_off_and_running in 0..2 {

@@ -1,31 +1,30 @@
 //! A node in memory: one cell for each namespace that keeps the socket API's promises, and an
 //! API server that remembers what it was told.
 
+mod carry;
+mod gateway;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentvm_cell_api::cell::{End, Usage, VmSpec, VmState, VmStatus};
-use agentvm_cell_api::gateway;
+use agentvm_cell_api::cell::{End, Usage, VmState, VmStatus};
 use agentvm_cell_api::warden::{CellEnd, EndedCell, ModuleKind};
 use agentvm_crds::AgentPolicy;
 use agentvm_crds::agentvm::{
     AgentVM, AgentVMSpec, AgentVMStatus, Assignment, ModuleSource, Phase, RestartPolicy,
 };
-use agentvm_crds::conditions::ImageReason;
 use agentvm_policy::EndReason;
 
 use crate::backoff::Backoff;
-use crate::border::Warning;
 use crate::catalogue::{Catalogue, Change};
-use crate::environment::{self, ConfigMaps};
-use crate::mounts::{Content, Contents};
-use crate::observed::{
-    Given, Gone, Held, Notice, Observed, Outcome, ReadyModule, Record, StartFailure,
-};
-use crate::plan::{Action, Plan, PutRules};
-use crate::problem::{Problem, StartReason};
+use crate::environment::ConfigMaps;
+use crate::mounts::Contents;
+use crate::observed::{Notice, Observed, ReadyModule, Record};
+use crate::plan::Plan;
+use crate::problem::Problem;
 use crate::report::Report;
+use gateway::FakeGateway;
 
 pub(super) const NODE: &str = "node-a";
 pub(super) const NAMESPACE: &str = "tenant-ns";
@@ -76,16 +75,6 @@ pub(super) struct World {
     pub(super) denials: Vec<String>,
 }
 
-/// A gateway's process.
-#[derive(Debug)]
-pub(super) struct FakeGateway {
-    pub(super) instance: String,
-    /// The VMs that have rules there, with what each has used.
-    pub(super) vms: BTreeMap<String, (gateway::Vm, gateway::Usage)>,
-    /// How often it was given rules.
-    pub(super) puts: usize,
-}
-
 impl World {
     /// An agent that has just found an empty node.
     pub(super) fn new() -> Self {
@@ -119,6 +108,15 @@ impl World {
             denials: Vec::new(),
         };
         world.start_agent();
+        world
+    }
+
+    /// A node on which the VM `u1` runs.
+    pub(super) fn running(policy: RestartPolicy) -> Self {
+        let mut world = Self::new();
+        world.apply(assigned("u1", policy));
+        world.settle();
+        assert!(world.record("u1").is_live(), "{:?}", world.record("u1"));
         world
     }
 
@@ -301,252 +299,6 @@ impl World {
             instance: self.instance.to_string(),
             started_unix_ms: self.cell_started_unix_ms,
             vms: self.cell.values().cloned().collect(),
-        }
-    }
-
-    pub(super) fn carry_out(&mut self, action: Action) {
-        self.observed.began(&action);
-        let outcome = match action {
-            Action::EnsureModule { source, .. } => {
-                self.done.push("EnsureModule");
-                Outcome::Module {
-                    source,
-                    result: self.fetch.clone(),
-                }
-            }
-            Action::EnsureCell { .. } => {
-                self.done.push("EnsureCell");
-                self.cell_runs = true;
-                self.cell_started_unix_ms = self.unix_ms();
-                self.notice(self.cell_up());
-                return;
-            }
-            Action::StopCell { .. } => {
-                self.done.push("StopCell");
-                assert!(
-                    self.cell.values().all(|vm| vm.state == VmState::Ended),
-                    "a cell that was needed is ended"
-                );
-                self.cell_dies();
-                return;
-            }
-            Action::StartVm(start) => {
-                self.done.push("StartVm");
-                let uid = start.want.uid.clone();
-                let result = environment::vm_spec(&start, &self.config_maps, &self.contents)
-                    .map_err(StartFailure::Problem)
-                    .map(|spec| self.put(&uid, &spec));
-                Outcome::Started { uid, result }
-            }
-            Action::UpdateLive { uid, spec, .. } => {
-                self.done.push("UpdateLive");
-                let result = match &self.update_fails {
-                    Some(message) => Err(message.clone()),
-                    None => Ok(self.put(&uid, &spec)),
-                };
-                Outcome::Updated { uid, result }
-            }
-            Action::ReadContent { object } => {
-                self.done.push("ReadContent");
-                let content = self.contents.get(&object).cloned();
-                Outcome::Content {
-                    object,
-                    result: Ok(content.unwrap_or(Content::Missing)),
-                }
-            }
-            Action::Warn { warning, .. } => {
-                let told = match &warning {
-                    Warning::EgressDenied(_) => &mut self.denials,
-                    Warning::FilesNotUpdated(_) | Warning::KeysNotUpdated(_) => &mut self.warnings,
-                };
-                told.push(warning.message().into_owned());
-                return;
-            }
-            Action::PutRules(put) => {
-                self.done.push("PutRules");
-                Outcome::RulesGiven {
-                    uid: put.want.uid.clone(),
-                    result: self.put_rules(&put),
-                }
-            }
-            Action::DropRules { uid } => self.drop_rules(uid),
-            Action::StopVm { uid, cause, .. } => {
-                self.done.push("StopVm");
-                if self.cell.contains_key(&uid) {
-                    self.end_silently(&uid, cause.end_reason());
-                }
-                Outcome::Deleted {
-                    result: Ok(self.cell.get(&uid).cloned()),
-                    uid,
-                }
-            }
-            Action::ForgetVm { uid, .. } => {
-                self.done.push("ForgetVm");
-                let forgotten = self.cell.remove(&uid);
-                assert!(
-                    forgotten
-                        .as_ref()
-                        .is_none_or(|vm| vm.state == VmState::Ended),
-                    "a running VM was forgotten"
-                );
-                Outcome::Deleted {
-                    uid,
-                    result: Ok(forgotten),
-                }
-            }
-            Action::ConfirmGone { uid, .. } => {
-                self.done.push("ConfirmGone");
-                let result = Ok(self.whereabouts(&uid));
-                Outcome::Confirmed { uid, result }
-            }
-            Action::DropRecord { .. } | Action::RenewRecord { .. } => return,
-            Action::ReportStatus { want, report } => self.write(&want.uid, *report),
-        };
-        self.observed
-            .finished(outcome, self.catalogue.desired(), self.now);
-    }
-
-    /// A gateway's process starts, or another one in its place.
-    pub(super) fn gateway_starts(&mut self, instance: &str) {
-        if self.gateway.take().is_some() {
-            self.notice(Notice::GatewayAway);
-        }
-        self.gateway = Some(FakeGateway {
-            instance: instance.to_owned(),
-            vms: BTreeMap::new(),
-            puts: 0,
-        });
-        self.tell_gateway();
-    }
-
-    /// The agent meets the gateway.
-    pub(super) fn tell_gateway(&mut self) {
-        if let Some(FakeGateway { instance, vms, .. }) = &self.gateway {
-            let used = vms.iter();
-            let used = used.map(|(uid, (_, used))| (uid.clone(), used.clone()));
-            let (instance, vms) = (instance.clone(), used.collect());
-            self.notice(Notice::GatewayUp { instance, vms });
-        }
-    }
-
-    /// The gateway's process ends.
-    pub(super) fn gateway_dies(&mut self) {
-        self.gateway = None;
-        self.notice(Notice::GatewayAway);
-    }
-
-    /// The gateway is asked what its VMs use.
-    pub(super) fn measure_network(&mut self) {
-        if let Some(FakeGateway { instance, vms, .. }) = &self.gateway {
-            let used = vms.iter();
-            let used = used.map(|(uid, (_, used))| (uid.clone(), used.clone()));
-            let (instance, vms) = (instance.clone(), used.collect());
-            self.notice(Notice::NetworkUsed { instance, vms });
-        }
-    }
-
-    /// The rules that the gateway has for a VM.
-    pub(super) fn rules(&self, uid: &str) -> Option<&gateway::Vm> {
-        Some(&self.gateway.as_ref()?.vms.get(uid)?.0)
-    }
-
-    fn drop_rules(&mut self, uid: String) -> Outcome {
-        self.done.push("DropRules");
-        let result = match &mut self.gateway {
-            Some(gateway) => Ok(gateway.vms.remove(&uid).map(|(_, used)| used)),
-            None => Err("no answer".to_owned()),
-        };
-        Outcome::RulesTaken { uid, result }
-    }
-
-    fn put_rules(&mut self, put: &PutRules) -> Given {
-        let away = || {
-            let reason = StartReason::Image(ImageReason::GatewayUnavailable);
-            Problem::new(reason, "the gateway does not answer")
-        };
-        let instance = put.instance.clone().ok_or_else(away)?;
-        let objects = put.terms.objects(&put.want.namespace);
-        let contents: Contents = objects
-            .into_iter()
-            .map(|object| {
-                let read = || self.contents.get(&object).cloned();
-                let content = put.known.get(&object).cloned().or_else(read);
-                (object, content.unwrap_or(Content::Missing))
-            })
-            .collect();
-        let (namespace, name) = (&put.want.namespace, &put.want.name);
-        let filled = put.terms.fill(namespace, name, &contents, put.run);
-        let gateway = self.gateway.as_mut().ok_or_else(away)?;
-        gateway.puts += 1;
-        let entry = gateway.vms.entry(put.want.uid.clone());
-        let entry = entry.or_insert_with(|| (filled.vm.clone(), gateway::Usage::default()));
-        entry.0 = filled.vm;
-        Ok(Held {
-            instance,
-            terms: put.terms.clone(),
-            contents,
-            lacking: filled.lacking,
-        })
-    }
-
-    fn whereabouts(&self, uid: &str) -> Gone {
-        match self.objects.get(uid).and_then(AgentVM::assignment) {
-            None => Gone::Deleted,
-            Some(assignment) if assignment.node_name == NODE => Gone::StillHere,
-            Some(_) => Gone::Moved,
-        }
-    }
-
-    fn put(&mut self, uid: &str, spec: &VmSpec) -> VmStatus {
-        let run = (spec.epoch, spec.attempt);
-        if let Some(held) = self.cell.get_mut(uid) {
-            assert_eq!(
-                (held.spec.epoch, held.spec.attempt),
-                run,
-                "two runs of one VM at once"
-            );
-            held.spec = spec.without_files();
-            return held.clone();
-        }
-        let starts = self.starts.entry(uid.to_owned()).or_default();
-        starts.push(run);
-        let status = VmStatus {
-            uid: uid.to_owned(),
-            spec: spec.without_files(),
-            state: VmState::Running,
-            version: 1,
-            started_unix_ms: Some(1_800_000_000_000 + u64::try_from(self.now.as_millis()).unwrap()),
-            storage_pressure: false,
-            limits_pressure: BTreeSet::new(),
-            end: None,
-        };
-        self.cell.insert(uid.to_owned(), status.clone());
-        status
-    }
-
-    fn write(&mut self, uid: &str, report: Report) -> Outcome {
-        let key = report.key.clone();
-        if self.api_is_down {
-            return Outcome::Reported {
-                uid: uid.to_owned(),
-                key,
-                result: Err("down".to_owned()),
-            };
-        }
-        self.done.push("ReportStatus");
-        if let Some(vm) = self.objects.get_mut(uid) {
-            let assignment = vm.assignment().cloned();
-            let previous = vm.status.clone().unwrap_or_default().conditions;
-            vm.status = Some(AgentVMStatus {
-                assignment,
-                ..report.status(&previous, jiff::Timestamp::UNIX_EPOCH)
-            });
-        }
-        self.told.entry(uid.to_owned()).or_default().push(report);
-        Outcome::Reported {
-            uid: uid.to_owned(),
-            key,
-            result: Ok(()),
         }
     }
 

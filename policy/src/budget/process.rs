@@ -5,7 +5,7 @@ use super::bound::{HOUR, MINUTE, SECOND, bounds};
 bounds! {
     "Cells, warden and compilers":
     VMS_PER_CELL = Count(1_000), "VMs of one namespace on one node, unless `--max-vms-per-cell` of the warden says otherwise", "waits for a node with room, `Unschedulable`";
-    CELLS = Count(200), "Cells, and so namespaces, that run at once on one node, or as many as the container's memory and threads hold, unless `--max-cells` of the warden says otherwise", "refused, `Exhausted`, and tried again";
+    CELLS = Count(200), "Cells, and so namespaces, that run at once on one node, or as many as the container's memory and threads hold, unless `--max-cells` of the warden says otherwise", "waits for a node with room, `Unschedulable`";
     EMPTY_CELL_BYTES = Bytes(4 << 20), "Memory of a cell without VMs; all cells get an eighth of the container's memory for that", "fewer cells run on the node";
     WARDEN_THREADS = Count(32), "Threads of the warden beside its own, which read and write machine code", "waits";
     ENDED_CELLS = Count(128), "Ended cells that a node remembers", "the oldest end is forgotten";

@@ -63,7 +63,7 @@ fn every_flag_and_variable_of_the_chart_is_one_that_its_program_knows() -> Resul
         "--set",
         "namespaces={teal}",
         "--set",
-        "node.insecureRegistries={reg:5000}",
+        "node.insecureRegistries={reg:5000},node.maxCells=7",
         "--set",
         "gateway.clusterCidrs={10.96.0.0/12},gateway.nameServers={10.96.0.10}",
         "--set",

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 /// Mistakes in values, each with what Helm's error has to name.
-const MISTAKES: [(&str, &str, &str); 33] = [
+const MISTAKES: [(&str, &str, &str); 34] = [
     ("operator.replica=3", "/operator", "'replica' not allowed"),
     ("operators.replicas=3", "", "'operators' not allowed"),
     ("operator.replicas=0", "/operator/replicas", "want 1"),
@@ -50,6 +50,7 @@ const MISTAKES: [(&str, &str, &str); 33] = [
         "/node/overcommit/cpuPercent",
         "want 1,000",
     ),
+    ("node.maxCells=4097", "/node/maxCells", "want 4,096"),
     ("node.graceSeconds=-1", "/node/graceSeconds", "want 0"),
     (
         "node.maxUnavailable=0%",

@@ -207,6 +207,10 @@ pub struct Stats {
     pub vms: BTreeMap<String, Usage>,
     /// Resident bytes of the cell's process.
     pub resident_bytes: u64,
+    /// Bytes of the cell's process that its allocator has handed out; the rest of what is resident
+    /// is free, code, or the memories of guests. 0 where the allocator can't say.
+    #[serde(default)]
+    pub heap_bytes: u64,
     /// CPU time of the cell's process, nanoseconds.
     pub cpu_ns: u64,
     /// Threads of the cell's process.

@@ -123,6 +123,12 @@ impl Control {
         }
     }
 
+    /// Nobody is to be woken any more. The waker is the caller's to drop, outside the lock: it
+    /// holds the task, and the task who pays for it, which is this VM.
+    pub(crate) fn forget_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();

@@ -68,7 +68,7 @@ pub use engine::{Engine, EngineError, EngineSettings};
 #[cfg(feature = "mutants")]
 pub use guards::{Guard, switch_off};
 pub use handle::VmHandle;
-pub use heap::release_free_memory;
+pub use heap::{heap_bytes, release_free_memory};
 pub use meter::host_panics_total;
 pub use program::{LoadError, Program};
 pub use stdio::{Kept, Output};

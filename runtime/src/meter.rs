@@ -173,6 +173,8 @@ impl<F> Metered<F> {
         let budget = &self.shared.budget;
         budget.cpu.end_pause();
         budget.memory.free();
+        let waker = self.shared.control().forget_waker();
+        drop(waker);
         self.shared.started.open();
     }
 
@@ -240,6 +242,25 @@ mod tests {
         let usage = shared.budget.usage();
         assert_eq!(usage.throttled, Duration::ZERO);
         assert!(usage.cpu >= Duration::from_millis(106), "{:?}", usage.cpu);
+    }
+
+    #[tokio::test]
+    async fn d09_a_vm_that_has_ended_holds_the_task_no_more_that_ran_it() {
+        let shared = Arc::new(Shared::new(Budget::new(100, 0, 0)));
+        let task = Arc::new(Recall::default()); // a waker as good as any other
+        let waker = Waker::from(Arc::clone(&task));
+        let guest = std::future::pending();
+        let mut metered = Box::pin(Metered::new(guest, Arc::clone(&shared), None));
+        let mut poll = || metered.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        assert!(Arc::strong_count(&task) > 2);
+        let handle = VmHandle {
+            shared: Arc::clone(&shared),
+        };
+        handle.stop(EndReason::Stopped, Duration::ZERO);
+        assert!(poll().is_ready());
+        drop(metered);
+        assert_eq!(Arc::strong_count(&task), 2);
     }
 
     #[tokio::test]

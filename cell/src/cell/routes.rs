@@ -181,6 +181,7 @@ async fn stats(State(cell): State<Arc<Cell>>) -> Result<Json<Stats>, Refusal> {
     Ok(Json(Stats {
         vms: cell.vms.usage(),
         resident_bytes: own.resident_bytes,
+        heap_bytes: agentvm_runtime::heap_bytes(),
         cpu_ns: own.cpu_ns,
         threads: own.threads,
         host_panics: agentvm_runtime::host_panics_total() + cell.guests.panics_total(),

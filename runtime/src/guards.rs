@@ -32,6 +32,10 @@ pub enum Guard {
     TableCharge,
     /// What the host holds for a guest is charged to the memory limit.
     HostMemoryCharge,
+    /// Streams, pollables and other handles are charged to the memory limit.
+    HandleCharge,
+    /// Instances are charged to the memory limit.
+    InstanceCharge,
     /// A VM without a network has no way out.
     NoNetwork,
     /// The number of requests that a guest has in flight is bounded.

@@ -45,6 +45,7 @@ mod handle;
 mod heap;
 mod host;
 mod imports;
+mod instances;
 mod limiter;
 mod load;
 mod meter;

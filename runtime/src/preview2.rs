@@ -5,15 +5,17 @@
 mod denied;
 mod environment;
 mod files;
+mod handles;
 mod http;
 mod io;
 mod random;
 mod stdio;
+mod streams;
 
 use std::sync::Arc;
 
 use rand::RngCore as _;
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::cli::WasiCliView as _;
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
@@ -123,13 +125,6 @@ impl WasiView for Host {
     }
 }
 
-/// Names [`ResourceTable`] as what streams and errors work on.
-struct HasTable;
-
-impl HasData for HasTable {
-    type Data<'a> = &'a mut ResourceTable;
-}
-
 /// Links every interface of [`INTERFACES`] and nothing else.
 ///
 /// It also draws what every [`WasiCtx`] draws: a static program reads `/dev/urandom`, which has to
@@ -145,16 +140,16 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     http::link(&mut linker)?;
     denied::link(&mut linker)?;
     clocks::wall_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
-    clocks::monotonic_clock::add_to_linker::<Host, WasiClocks>(&mut linker, Host::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
     Ok(linker)
 }
 
 fn link_command(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     let cli: fn(&mut Host) -> WasiCliCtxView<'_> = Host::cli;
     cli::exit::add_to_linker::<Host, WasiCli>(linker, cli)?;
-    cli::stdin::add_to_linker::<Host, WasiCli>(linker, cli)?;
-    cli::stdout::add_to_linker::<Host, WasiCli>(linker, cli)?;
-    cli::stderr::add_to_linker::<Host, WasiCli>(linker, cli)?;
+    cli::stdin::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
+    cli::stdout::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
+    cli::stderr::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
     cli::terminal_input::add_to_linker::<Host, WasiCli>(linker, cli)?;
     cli::terminal_output::add_to_linker::<Host, WasiCli>(linker, cli)?;
     cli::terminal_stdin::add_to_linker::<Host, WasiCli>(linker, cli)?;

@@ -8,6 +8,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::engine::{Engine, without_pool};
 use crate::host::Host;
+use crate::instances;
 use crate::load;
 use crate::trap::sanitise;
 use crate::validate::Kind;
@@ -17,6 +18,8 @@ use crate::validate::Kind;
 pub struct Program {
     pub(crate) engine: Engine,
     pub(crate) entry: Entry,
+    /// What the host holds of its instances.
+    pub(crate) instance_bytes: u64,
 }
 
 /// How a program is started.
@@ -64,10 +67,19 @@ impl Program {
             Kind::Core => Entry::Core(core(engine, &code)?),
             Kind::Component => Entry::Component(component(engine, &code)?),
         };
+        let instance_bytes =
+            instances::bytes(kind, &code).map_err(|error| bad_code(&error.into()))?;
         Ok(Self {
             engine: engine.clone(),
             entry,
+            instance_bytes,
         })
+    }
+
+    /// What the host holds for a run besides memories and tables, and counts of its memory: the
+    /// functions, globals, imports and passive elements of each instance.
+    pub fn instance_bytes(&self) -> u64 {
+        self.instance_bytes
     }
 }
 

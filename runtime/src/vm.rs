@@ -117,6 +117,11 @@ async fn run_guest(program: Program, host: Box<Host>) -> Result<(), Failure> {
     if !host.shared.budget.memory.take_host(arguments) {
         return Err(Failure::Arguments(arguments));
     }
+    let instances = program.instance_bytes;
+    if is_on(Guard::InstanceCharge) && !host.shared.budget.memory.take_host(instances) {
+        let what = format!("its instances take {instances} bytes of the host's memory");
+        return Err(Failure::Trap(what));
+    }
     let mut store = store(&program, *host).map_err(|error| classify(&error))?;
     let result = match &program.entry {
         Entry::Core(pre) => {

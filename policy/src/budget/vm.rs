@@ -19,6 +19,9 @@ bounds! {
     HOST_BYTES = Bytes(64 << 10), "What the host holds for a VM, besides memories and tables, before it counts of `limits.memory`", "it counts";
     STRING_BYTES = Bytes(64), "What an argument or a variable counts there besides its bytes", "`MemoryLimit`";
     OPEN_FILE_BYTES = Bytes(512), "What an open file counts there", "ENOMEM; a component: `insufficient-memory`";
+    HANDLE_BYTES = Bytes(512), "What any other handle of a component counts there: a stream, or a pollable with its timer", "traps; a stream of a file: `insufficient-memory`";
+    INSTANCE_OVERHEAD_BYTES = Bytes(512), "What an instance counts there besides its functions, globals, imports and passive elements", "`MemoryLimit`";
+    PASSIVE_ELEMENT_BYTES = Bytes(16), "What an element of a passive segment counts there, for each instance", "`MemoryLimit`";
     LISTING_BYTES = Bytes(8 << 10), "What a listing of a directory counts there, of a component", "`insufficient-memory`";
     SUBSCRIPTION_BYTES = Bytes(256), "What a subscription counts there for as long as its poll waits", "ENOMEM; a component traps";
     CPU_BURST = Milliseconds(1_000), "How much unused CPU time a VM saves up, at its `limits.cpu`", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";

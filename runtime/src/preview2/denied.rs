@@ -19,8 +19,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     // A component never gets a socket to call these with.
     tcp::add_to_linker::<Host, WasiSockets>(linker, Host::sockets)?;
     udp::add_to_linker::<Host, WasiSockets>(linker, Host::sockets)?;
-    // The network is a token without power: all that takes it is refused above.
-    instance_network::add_to_linker::<Host, WasiSockets>(linker, Host::sockets)?;
+    instance_network::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
     let options = network::LinkOptions::default();
     network::add_to_linker::<Host, HasSelf<Host>>(linker, &options, |host| host)
 }
@@ -50,6 +49,7 @@ impl network::Host for Host {
 impl network::HostNetwork for Host {
     fn drop(&mut self, network: Resource<Network>) -> wasmtime::Result<()> {
         self.ctx().table.delete(network)?;
+        self.give_handle_back();
         Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::DynPollable;
-use wasmtime_wasi::p2::bindings::io::poll::{self, Host as Poll, HostPollable};
+use wasmtime_wasi::p2::bindings::io::poll::{self, Host as Poll};
 use wasmtime_wasi::p2::bindings::io::{error, streams};
 
-use super::{HasTable, MAX_HANDLES};
+use super::MAX_HANDLES;
 use crate::charge::FUEL_PER_CALL;
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
@@ -16,7 +16,7 @@ const HELD_BYTES: u64 = agentvm_policy::budget::SUBSCRIPTION_BYTES.value;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     error::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
-    streams::add_to_linker::<Host, HasTable>(linker, |host| host.ctx().table)?;
+    streams::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)?;
     poll::add_to_linker::<Host, HasSelf<Host>>(linker, |host| host)
 }
 
@@ -31,7 +31,9 @@ impl error::HostError for Host {
     }
 
     fn drop(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<()> {
-        error::HostError::drop(self.ctx().table, error)
+        error::HostError::drop(self.ctx().table, error)?;
+        self.give_handle_back();
+        Ok(())
     }
 }
 
@@ -50,19 +52,5 @@ impl Poll for Host {
             return Err(wasmtime::Error::msg(message));
         }
         self.ctx().table.poll(pollables).await
-    }
-}
-
-impl HostPollable for Host {
-    async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
-        self.ctx().table.ready(pollable).await
-    }
-
-    async fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
-        self.ctx().table.block(pollable).await
-    }
-
-    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
-        HostPollable::drop(self.ctx().table, pollable)
     }
 }

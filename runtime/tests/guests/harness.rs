@@ -171,6 +171,11 @@ impl Guest {
         self
     }
 
+    /// What its host holds for it from its start, besides memories and tables.
+    pub(crate) fn instance_bytes(&self) -> u64 {
+        self.program.instance_bytes()
+    }
+
     pub(crate) fn prepare(self) -> (Vm, VmHandle, Arc<Kept>) {
         let stderr = self.kept.clone();
         let Self {

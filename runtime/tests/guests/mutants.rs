@@ -10,7 +10,7 @@ use agentvm_runtime::{Engine, EngineSettings, Guard, compile, switch_off};
 use crate::files::script::Attack;
 use crate::files::{access, cost, descriptors, links, mounts, names, paths, quota};
 use crate::harness::{Guest, Ran, load_on, say};
-use crate::{bulk, components, cpu, memory, modules, requests};
+use crate::{bulk, components, cpu, handles, memory, modules, requests};
 
 /// Runs `guest` with and without `guard`, on this very thread.
 fn with_and_without(guard: Guard, guest: impl Fn() -> Guest) -> (Ran, Ran) {
@@ -224,6 +224,26 @@ fn c08_without_the_stop_a_guest_goes_on() {
         runtime.block_on(async {
             let guest = Guest::body("(loop $again (br $again))").fuel(50_000_000);
             let running = guest.start();
+#[test]
+fn d04_without_the_charge_streams_and_timers_are_free() {
+    for (_, make, _) in handles::MAKERS {
+        let (with, without) = with_and_without(Guard::HandleCharge, || {
+            handles::hoards(make, 400, false).limits(|limits| limits.memory_bytes = 64 << 10)
+        });
+        assert_eq!(with.ending.reason, EndReason::MemoryLimit);
+        assert_eq!(without.ending.reason, EndReason::Completed);
+    }
+}
+
+#[test]
+fn d03_without_the_charge_instances_are_free() {
+    let (with, without) = with_and_without(Guard::InstanceCharge, || {
+        handles::has_passive_elements(50, 4_000)
+    });
+    assert_eq!(with.ending.reason, EndReason::MemoryLimit);
+    assert_eq!(without.ending.reason, EndReason::Completed);
+}
+
             running.handle.started().await;
             running.handle.stop(EndReason::Evicted, Duration::ZERO);
             running.end().await.ending.reason

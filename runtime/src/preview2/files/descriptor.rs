@@ -24,7 +24,7 @@ impl HostDescriptor for Host {
         let opened = self.opened(&fd)?;
         opened.readable()?;
         let stream: DynInputStream = Box::new(Reader::new(self, opened, offset));
-        self.add(stream)
+        self.add_stream(stream)
     }
 
     fn write_via_stream(
@@ -296,6 +296,6 @@ impl Host {
         let opened = self.opened(fd)?;
         opened.writable(ErrorCode::BadDescriptor)?;
         let stream: DynOutputStream = Box::new(Writer::new(self, opened, place));
-        self.add(stream)
+        self.add_stream(stream)
     }
 }

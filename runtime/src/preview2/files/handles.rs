@@ -18,6 +18,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{FsError, FsResult};
 
+use super::super::handles::HANDLE_BYTES;
 use super::listing::Listing;
 use crate::guards::{Guard, is_on};
 use crate::host::Host;
@@ -61,8 +62,9 @@ impl Opened {
 }
 
 impl Host {
-    /// The directory that a component starts with.
+    /// The directory that a component starts with, each time that it asks for it.
     pub(super) fn add_root(&mut self) -> wasmtime::Result<Resource<Descriptor>> {
+        self.take_handle()?;
         let root = Arc::new(Opened {
             node: self.filesystem.root(),
             flags: DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY,
@@ -127,6 +129,8 @@ impl Host {
         if opened.counts {
             self.preview2().open_files -= 1;
             self.shared.budget.memory.give_host_back(OPEN_FILE_BYTES);
+        } else {
+            self.give_handle_back();
         }
         drop(opened); // before it is charged for
         self.charge_files(0);
@@ -161,6 +165,18 @@ impl Host {
         self.ctx().table.delete::<Listing>(named(stream))?;
         self.shared.budget.memory.give_host_back(LISTING_BYTES);
         Ok(())
+    }
+
+    /// Adds a stream over a file.
+    pub(super) fn add_stream<T: Any + Send>(&mut self, stream: T) -> FsResult<Resource<T>> {
+        if is_on(Guard::HandleCharge) {
+            self.take_host_memory(HANDLE_BYTES)?;
+        }
+        let added = self.add(stream);
+        if added.is_err() {
+            self.give_handle_back();
+        }
+        added
     }
 
     fn take_host_memory(&self, bytes: u64) -> FsResult<()> {

@@ -25,7 +25,8 @@ impl Outgoing for Host {
             return Ok(Err(()));
         };
         let stream: DynOutputStream = Box::new(Writer { stream, budget });
-        Ok(Ok(table.push_child(stream, &body)?))
+        self.take_handle()?;
+        Ok(Ok(self.http().table.push_child(stream, &body)?))
     }
 
     fn finish(
@@ -37,11 +38,14 @@ impl Outgoing for Host {
         let weight = weight.transpose()?.unwrap_or_default();
         let finished = Outgoing::finish(&mut self.http(), body, trailers);
         self.give_weight_back(weight);
+        self.give_handle_back();
         finished
     }
 
     fn drop(&mut self, body: Resource<HostOutgoingBody>) -> wasmtime::Result<()> {
-        Outgoing::drop(&mut self.http(), body)
+        Outgoing::drop(&mut self.http(), body)?;
+        self.give_handle_back();
+        Ok(())
     }
 }
 
@@ -56,17 +60,21 @@ impl Incoming for Host {
             return Ok(Err(()));
         };
         let stream: DynInputStream = Box::new(Reader { stream, budget });
-        Ok(Ok(table.push_child(stream, &body)?))
+        self.take_handle()?;
+        Ok(Ok(self.http().table.push_child(stream, &body)?))
     }
 
     fn finish(
         &mut self,
         body: Resource<HostIncomingBody>,
     ) -> wasmtime::Result<Resource<HostFutureTrailers>> {
+        // One handle goes, another comes.
         Incoming::finish(&mut self.http(), body)
     }
 
     fn drop(&mut self, body: Resource<HostIncomingBody>) -> wasmtime::Result<()> {
-        Incoming::drop(&mut self.http(), body)
+        Incoming::drop(&mut self.http(), body)?;
+        self.give_handle_back();
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::p2::{HttpError, HttpResult};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::weight::of_request;
-use super::{carried, code_of, told};
+use super::{carried, code_of, told, trap};
 use crate::egress::{Deadlines, Held, Way, headers};
 use crate::host::Host;
 
@@ -29,6 +29,8 @@ impl outgoing_handler::Host for Host {
         request: Resource<HostOutgoingRequest>,
         options: Option<Resource<types::RequestOptions>>,
     ) -> HttpResult<Resource<HostFutureIncomingResponse>> {
+        // wasmtime's implementation looks at the options that it is given, and leaves them there.
+        let given = options.as_ref().map(Resource::rep);
         let asked = self.http().table.get_mut(&request)?;
         let weight = of_request(asked);
         // Without a path it would be no URI, which would be logged here each time.
@@ -48,6 +50,14 @@ impl outgoing_handler::Host for Host {
         };
         self.preview2().http.hooks.next = None;
         self.give_weight_back(weight);
+        if let Some(given) = given {
+            let options = Resource::<types::RequestOptions>::new_own(given);
+            self.http().table.delete(options)?;
+            self.give_handle_back();
+        }
+        if result.is_ok() {
+            self.take_handle().map_err(trap)?;
+        }
         result
     }
 }

@@ -11,6 +11,7 @@ type Set = wasmtime::Result<Result<(), ()>>;
 
 impl HostRequestOptions for Host {
     fn new(&mut self) -> wasmtime::Result<Options> {
+        self.take_handle()?;
         HostRequestOptions::new(&mut self.http())
     }
 
@@ -39,6 +40,8 @@ impl HostRequestOptions for Host {
     }
 
     fn drop(&mut self, options: Options) -> wasmtime::Result<()> {
-        HostRequestOptions::drop(&mut self.http(), options)
+        HostRequestOptions::drop(&mut self.http(), options)?;
+        self.give_handle_back();
+        Ok(())
     }
 }

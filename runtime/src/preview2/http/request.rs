@@ -28,7 +28,11 @@ impl Calls for Host {
         &mut self,
         request: Request,
     ) -> wasmtime::Result<Result<Resource<HostOutgoingBody>, ()>> {
-        self.weighed(&request, |view, same| Calls::body(view, same))
+        let body = self.weighed(&request, |view, same| Calls::body(view, same))?;
+        if body.is_ok() {
+            self.take_handle()?;
+        }
+        Ok(body)
     }
 
     fn drop(&mut self, request: Request) -> wasmtime::Result<()> {

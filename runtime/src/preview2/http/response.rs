@@ -19,7 +19,9 @@ type Come<T> = Option<Result<Result<T, types::ErrorCode>, ()>>;
 
 impl Waiting for Host {
     fn drop(&mut self, waiting: Resource<HostFutureIncomingResponse>) -> wasmtime::Result<()> {
-        Waiting::drop(&mut self.http(), waiting)
+        Waiting::drop(&mut self.http(), waiting)?;
+        self.give_handle_back();
+        Ok(())
     }
 
     fn get(
@@ -38,6 +40,7 @@ impl Waiting for Host {
         &mut self,
         waiting: Resource<HostFutureIncomingResponse>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
+        self.take_handle()?;
         Waiting::subscribe(&mut self.http(), waiting)
     }
 }
@@ -67,19 +70,26 @@ impl Answer for Host {
         &mut self,
         answer: Resource<HostIncomingResponse>,
     ) -> wasmtime::Result<Result<Resource<HostIncomingBody>, ()>> {
-        Answer::consume(&mut self.http(), answer)
+        let consumed = Answer::consume(&mut self.http(), answer)?;
+        if consumed.is_ok() {
+            self.take_handle()?;
+        }
+        Ok(consumed)
     }
 }
 
 impl AtTheEnd for Host {
     fn drop(&mut self, trailers: Resource<HostFutureTrailers>) -> wasmtime::Result<()> {
-        AtTheEnd::drop(&mut self.http(), trailers)
+        AtTheEnd::drop(&mut self.http(), trailers)?;
+        self.give_handle_back();
+        Ok(())
     }
 
     fn subscribe(
         &mut self,
         trailers: Resource<HostFutureTrailers>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
+        self.take_handle()?;
         AtTheEnd::subscribe(&mut self.http(), trailers)
     }
 

@@ -116,6 +116,24 @@ async fn f28_a_component_that_gives_no_time_still_gets_an_answer_that_it_is_over
 }
 
 #[tokio::test]
+async fn d04_the_options_of_a_request_go_with_it() {
+    // More than it may have handles, by far.
+    let ran = guest(&format!(
+        "(local $request i32) (local $left i32); (local.set $left (i32.const 5000))
+         (loop $more {}
+           (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+           (br_if $more (local.get $left)))
+         {TOLD}",
+        asked("(i32.const 1) (call $options)")
+    ));
+    let ran = ran
+        .limits(|limits| limits.memory_bytes = 65_536)
+        .run()
+        .await;
+    assert_eq!(code(&ran), DENIED);
+}
+
+#[tokio::test]
 async fn d04_headers_that_a_component_keeps_are_its_memory() {
     // Each of 1,000 handles would hold 32 KiB.
     let ran = hoards_headers().run().await;

@@ -70,8 +70,8 @@ impl Shape {
             // It may sleep: not for long.
             Self::Calls => Limits {
                 memory_bytes: 4 << 20,
-                fuel: Some(10_000_000),
-                timeout_ms: Some(100),
+                fuel: Some(3_000_000),
+                timeout_ms: Some(300),
                 storage_bytes: 256 << 10,
                 inodes: 64,
                 open_files: 16,

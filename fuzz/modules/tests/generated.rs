@@ -10,6 +10,7 @@ const SECONDS: u64 = 120;
 const MOST_MIB: u64 = 512;
 
 #[test]
+#[cfg_attr(feature = "mutants", ignore = "it runs without the switches")]
 fn e17_arbitrary_modules_neither_fail_the_host_nor_evade_limits_nor_differ_elsewhere() {
     let seconds = std::env::var("AGENTVM_FUZZ_SECONDS");
     let seconds = seconds.map_or(SECONDS, |seconds| seconds.parse().unwrap());

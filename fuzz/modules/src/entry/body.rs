@@ -13,6 +13,9 @@ const MOST_CALLS: usize = 8;
 const STEPS: usize = 40;
 const HOST_FUNCTIONS: usize = 12;
 
+/// How often one call of the host is repeated: what it takes beyond its price adds up.
+const OFTEN: [i32; 3] = [10, 1_000, 100_000];
+
 /// The locals of `_start`.
 const DIGEST: u32 = 0;
 const VECTOR: u32 = 1;
@@ -75,6 +78,7 @@ impl Body {
                     writer.call(function);
                 }
                 1..4 => writer.store(),
+                4 => writer.call_host_often(),
                 _ => writer.call_host(),
             }
         }
@@ -164,6 +168,17 @@ impl<'a> Writer<'a> {
         if function.result().is_some() {
             fold(&mut self.code.instructions(), ValType::I32);
         }
+    }
+
+    /// Makes the same call again and again.
+    fn call_host_often(&mut self) {
+        let times = self.numbers.pick(&OFTEN);
+        let mut code = self.code.instructions();
+        code.i32_const(times).local_set(AT).loop_(BlockType::Empty);
+        self.call_host();
+        let mut code = self.code.instructions();
+        code.local_get(AT).i32_const(1).i32_sub().local_tee(AT);
+        code.br_if(0).end();
     }
 
     /// Puts a number where host calls find lists, times and flags.

@@ -8,6 +8,7 @@ mod cells;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::guards::{Guard, is_on};
 use crate::place::Used;
 use crate::resources::Resources;
 use cells::Cells;
@@ -167,6 +168,9 @@ impl Ledger {
 
     /// Counts a decision from now on, beside what is in doubt.
     pub fn assume(&mut self, uid: &str, claim: &Claim) {
+        if !is_on(Guard::CountedAtOnce) {
+            return;
+        }
         let doubted = self.claims.get(uid).map(Held::in_doubt);
         let held = Held {
             claim: claim.clone(),

@@ -26,6 +26,7 @@ pub mod dereference;
 pub mod error;
 pub mod expire;
 pub mod feed;
+mod guards;
 pub mod leader;
 pub mod ledger;
 pub mod metrics;

@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::Toleration;
 pub use obstacle::{Obstacle, Unplaceable};
 pub(crate) use taint::evicting;
 
+use crate::guards::{Guard, is_on};
 use crate::nodes::NodeFacts;
 use crate::resources::Resources;
 
@@ -132,8 +133,10 @@ fn obstacle(
     if agent.jail < require_jail {
         return Some(Obstacle::Jail);
     }
-    shortage(demand, agent.capacity.minus(candidate.used.resources))
-        .or_else(|| lack_of_cells(agent.cells, candidate.used))
+    let free = agent.capacity.minus(candidate.used.resources);
+    let shortage = shortage(demand, free).filter(|_| is_on(Guard::Sums));
+    let lack = || lack_of_cells(agent.cells, candidate.used).filter(|_| is_on(Guard::Cells));
+    shortage.or_else(lack)
 }
 
 fn shortage(demand: &Demand, free: Resources) -> Option<Obstacle> {

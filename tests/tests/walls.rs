@@ -45,7 +45,10 @@ const WALLS: [(&str, &[&str]); 19] = [
             "agentvm-policy",
         ],
     ),
-    ("agentvm-operator", &["agentvm-crds", "agentvm-policy"]),
+    (
+        "agentvm-operator",
+        &["agentvm-crds", "agentvm-guards", "agentvm-policy"],
+    ),
     (
         "agentvm-node-agent",
         &[

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Room;
+use crate::guards::{Guard, is_on};
 
 /// The cells of every node.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +61,7 @@ impl Cells {
             cell.is_reported = false;
         }
         for namespace in namespaces {
-            self.cell(node, namespace).is_reported = true;
+            self.cell(node, namespace).is_reported = is_on(Guard::CellsInUse);
         }
         self.sweep(node);
         if self.count(node) < before {

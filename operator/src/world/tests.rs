@@ -1,6 +1,7 @@
 //! What events wake, and that room is never promised twice: the worlds of these tests.
 
 mod cells;
+mod guards;
 mod raised;
 mod room;
 mod wakes;

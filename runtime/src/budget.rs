@@ -31,7 +31,7 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn new(cpu_millicores: u64, memory_bytes: u64, connections: u64) -> Self {
         Self {
-            cpu: Cpu::new(cpu_millicores),
+            cpu: Cpu::new(cpu_millicores, memory_bytes),
             fuel: Fuel::default(),
             memory: Memory::new(memory_bytes),
             denials: Denials::default(),
@@ -41,7 +41,7 @@ impl Budget {
 
     /// Charges `used` to the CPU time, on whatever thread it was used.
     pub(crate) fn charge_cpu(&self, used: Duration) {
-        self.cpu.charge(used, self.memory.held());
+        self.cpu.charge(used);
     }
 
     /// What is used of it so far.

@@ -7,8 +7,6 @@ use crate::guards::{Guard, is_on};
 use crate::host::Host;
 use crate::turn::Turn;
 
-/// Fuel between two moments at which a guest's turn can end.
-pub(crate) const YIELD_INTERVAL: u64 = agentvm_policy::budget::YIELD_FUEL.value;
 /// What any host call costs: about 300 ns of a processor.
 pub(crate) const FUEL_PER_CALL: u64 = agentvm_policy::budget::CALL_FUEL.value;
 /// What the host's work on one byte costs.
@@ -61,6 +59,7 @@ impl CallHookHandler<Host> for Toll {
             CallHook::CallingWasm => store.data().shared.started.open(),
             CallHook::CallingHost => {
                 store.data().shared.budget.fuel.owe(FUEL_PER_CALL);
+                follow_rate(&mut store)?;
                 settle(&mut store).await?;
             }
             CallHook::ReturningFromHost => {
@@ -71,6 +70,16 @@ impl CallHookHandler<Host> for Toll {
         }
         Ok(())
     }
+}
+
+/// Gives way as often as the VM's rate asks for now.
+fn follow_rate(store: &mut StoreContextMut<'_, Host>) -> wasmtime::Result<()> {
+    let interval = store.data().shared.budget.cpu.interval();
+    if interval != store.data().interval {
+        store.data_mut().interval = interval;
+        store.fuel_async_yield_interval(Some(interval))?;
+    }
+    Ok(())
 }
 
 /// Takes what is owed out of the store, and yields where an interval's worth was used and the
@@ -100,7 +109,7 @@ pub(crate) async fn settle(store: &mut StoreContextMut<'_, Host>) -> wasmtime::R
     if owed > left {
         return Err(Trap::OutOfFuel.into());
     }
-    if host.fuel_at_last_yield.saturating_sub(after) >= YIELD_INTERVAL {
+    if host.fuel_at_last_yield.saturating_sub(after) >= host.interval {
         host.fuel_at_last_yield = after;
         if Turn::is_over() {
             tokio::task::yield_now().await;

@@ -52,6 +52,8 @@ pub enum Guard {
     BulkCost,
     /// Instructions that work on much memory do so in pieces.
     BulkPieces,
+    /// A guest that could fill more memory than its CPU quota allows gives way sooner.
+    ShortIntervals,
     /// A guest ends with its fuel.
     FuelLimit,
     /// A stop ends a guest when its grace is over.

@@ -30,6 +30,8 @@ pub(crate) struct Host {
     pub(crate) random: StdRng,
     pub(crate) limiter: Limiter,
     pub(crate) shared: Arc<Shared>,
+    /// The fuel after which it lets others run.
+    pub(crate) interval: u64,
     /// The fuel that was left when the guest last let others run.
     pub(crate) fuel_at_last_yield: u64,
     /// The fuel it had when it started.
@@ -67,6 +69,7 @@ impl Host {
             clocks: Clocks::new(Instant::now(), grants.clock),
             random: fresh_random(),
             limiter: Limiter::new(Arc::clone(&shared.budget)),
+            interval: shared.budget.cpu.interval(),
             fuel_at_last_yield: fuel,
             fuel_granted: fuel,
             descriptors: Descriptors::new(&filesystem, open_files, Arc::clone(&shared.budget)),

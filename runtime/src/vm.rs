@@ -9,7 +9,7 @@ use agentvm_vfs::Filesystem;
 use wasmtime::Store;
 
 use crate::budget::Budget;
-use crate::charge::{Toll, YIELD_INTERVAL};
+use crate::charge::Toll;
 use crate::egress::Egress;
 use crate::ending::{Ending, Facts, decide};
 use crate::guards::{Guard, is_on};
@@ -144,11 +144,11 @@ const HOSTCALL_BYTES: usize = agentvm_policy::budget::HOSTCALL_BYTES.usize();
 const MAX_OWN_HANDLES: usize = agentvm_policy::budget::OWN_HANDLES.usize();
 
 fn store(program: &Program, host: Host) -> wasmtime::Result<Store<Host>> {
-    let fuel = host.fuel_granted;
+    let (fuel, interval) = (host.fuel_granted, host.interval);
     let mut store = Store::new(&program.engine.wasmtime, host);
     store.limiter(|host| &mut host.limiter);
     store.set_fuel(fuel)?;
-    store.fuel_async_yield_interval(Some(YIELD_INTERVAL))?;
+    store.fuel_async_yield_interval(Some(interval))?;
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     if is_on(Guard::HandleBound) {
         store.set_max_component_handles(MAX_OWN_HANDLES);

@@ -107,9 +107,11 @@ fn computing() -> Vec<Probe> {
         Probe::new("recursion", guests::recurses()),
         Probe::new("rec", guests::overflows()),
         Probe::new("startloop", guests::never_starts()),
-        // 24 MiB short of the most that a VM can have: the whole of it in one instruction.
+        // In one instruction, or in one loop, and 24 MiB short of the most that a VM can have: at
+        // once it takes longer than each of these gets in all.
         Probe::new("fill", memory::fills(1000)).memory(1024),
-        Probe::new("copy", memory::copies()).memory(40),
+        Probe::new("copy", memory::copies(500)).memory(512),
+        Probe::new("stores", memory::stores(700)).memory(720),
         Probe::new("tables", memory::fills_tables()),
         Probe::new("grow", memory::grows()).memory(64),
         Probe::new("tgrow", memory::grows_tables()).memory(64),

@@ -15,8 +15,6 @@ use crate::proc::{Holds, peak_resident};
 /// What the probes' cells get together: less than this machine has, so that no limit but each VM's
 /// own holds any of them back.
 const MILLICORES: u64 = 1_200;
-/// One instruction of this probe takes longer than the other probes get in all.
-const LONG: (&str, u64) = ("fill", 200);
 /// For how long they run, and then at full speed, so that each is stopped in what it does.
 const WINDOW: Duration = Duration::from_secs(10);
 const FULL_SPEED: Duration = Duration::from_secs(2);
@@ -111,9 +109,7 @@ impl Watched {
     async fn new(node: &Node, number: usize, probe: Probe) -> Self {
         let module = node.compile(&probe.wasm).await;
         let cell = node.cell(&format!("n-{number}")).await;
-        let share = (MILLICORES - LONG.1) / 40;
-        let millicores = if probe.name == LONG.0 { LONG.1 } else { share };
-        let spec = probe.spec(&module, millicores);
+        let spec = probe.spec(&module, MILLICORES / 40);
         let before = Holds::of(cell.facts.pid);
         Self {
             cell,

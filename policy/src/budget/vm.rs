@@ -25,9 +25,9 @@ bounds! {
     LISTING_BYTES = Bytes(8 << 10), "What a listing of a directory counts there, of a component", "`insufficient-memory`";
     SUBSCRIPTION_BYTES = Bytes(256), "What a subscription counts there for as long as its poll waits", "ENOMEM; a component traps";
     CPU_BURST = Milliseconds(1_000), "How much unused CPU time a VM saves up, at its `limits.cpu`", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
-    CPU_EXCESS = Milliseconds(2_000), "How much more than its `limits.cpu` a VM uses in any ten seconds, in time at that rate", "delayed sooner";
     CPU_PERIOD = Milliseconds(100), "How long a VM that used up its CPU time waits at least", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
-    FILLED_MIB_COST = Nanoseconds(450_000), "CPU time of a VM's that it can use in one step for each MiB that it holds, by filling it for the first time: a VM for which that is much saves up less", "delayed sooner";
+    FILLED_MIB_COST = Nanoseconds(450_000), "CPU time that a VM can use for each MiB it may have, by storing into all of it for the first time: where that is more than it saves up, it can be stopped more often", "others run";
+    STORED_FUEL_COST = Nanoseconds(600), "CPU time that a unit of fuel takes then, at most: how much more often", "others run";
     POLL_COST_MOST = Nanoseconds(50_000), "CPU time of the host's between two turns of guests that counts as the second one's, at most", "`limits.cpu`";
     YIELD_FUEL = Fuel(1_000_000), "Fuel between two moments at which a guest can be stopped, and its turn can end", "it goes on while its turn lasts";
     TURN = Milliseconds(1), "The turn of a guest that computes: at the next of these moments others run", "others run";

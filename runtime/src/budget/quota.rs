@@ -7,15 +7,11 @@ const PERIOD: Duration = agentvm_policy::budget::CPU_PERIOD.duration();
 /// How much of its rate a VM may save up.
 const BURST: Duration = agentvm_policy::budget::CPU_BURST.duration();
 
-/// What is used in any ten seconds is at most what they give and a fifth of that, which is the
-/// rate of this time.
-const EXCESS: Duration = agentvm_policy::budget::CPU_EXCESS.duration();
-
 /// Nanoseconds of CPU time that may still be used.
 ///
 /// Who goes on until nothing is left has used, within any ten seconds, what they gave, what was
-/// saved up, and what the last step took that could not be interrupted. For the sum of the last
-/// two to stay below [`EXCESS`], a VM that can take long steps saves up less.
+/// saved up, and what the last step took that could not be interrupted: no more than was saved up,
+/// see [`super::cpu`]. That is at most 1.2 times the rate.
 ///
 /// Time is told as nanoseconds since any fixed moment, the same for all calls.
 #[derive(Clone, Debug)]
@@ -23,8 +19,6 @@ pub(super) struct Quota {
     millicores: u64,
     tokens_ns: i128,
     refilled_at_ns: u64,
-    /// What the longest step takes that can't be interrupted.
-    step_ns: u64,
     /// It was used up, and a period has not been saved since.
     is_over: bool,
 }
@@ -36,7 +30,6 @@ impl Quota {
             millicores,
             tokens_ns: 0,
             refilled_at_ns: now_ns,
-            step_ns: 0,
             is_over: false,
         };
         quota.tokens_ns = quota.full();
@@ -57,10 +50,8 @@ impl Quota {
         }
     }
 
-    /// Takes `used` out of the bucket. Who takes the last of it, or more, has to wait. From now
-    /// on one step of the VM may take `step`.
-    pub(super) fn spend(&mut self, used: Duration, step: Duration, now_ns: u64) {
-        self.step_ns = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX);
+    /// Takes `used` out of the bucket. Who takes the last of it, or more, has to wait.
+    pub(super) fn spend(&mut self, used: Duration, now_ns: u64) {
         self.refill(now_ns);
         self.tokens_ns -= to_tokens(used.as_nanos());
         self.is_over |= self.tokens_ns <= 0;
@@ -89,11 +80,9 @@ impl Quota {
         self.tokens_ns = (self.tokens_ns + self.earned(u128::from(elapsed))).min(self.full());
     }
 
-    /// The most that is saved up: never less than a period, or nobody would stop waiting.
+    /// The most that is saved up.
     fn full(&self) -> i128 {
-        let left = self.earned(EXCESS.as_nanos()) - i128::from(self.step_ns);
-        let least = self.earned(PERIOD.as_nanos());
-        left.min(self.earned(BURST.as_nanos())).max(least)
+        self.earned(BURST.as_nanos())
     }
 
     fn earned(&self, over_ns: u128) -> i128 {
@@ -118,7 +107,6 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
-    const STEP: Duration = Duration::ZERO;
 
     fn ms(value: u64) -> Duration {
         Duration::from_millis(value)
@@ -127,16 +115,16 @@ mod tests {
     #[test]
     fn a_full_bucket_holds_one_second_of_its_rate() {
         let mut quota = Quota::new(250, 0);
-        quota.spend(ms(249), STEP, 0);
+        quota.spend(ms(249), 0);
         assert_eq!(quota.wait(0), None);
-        quota.spend(ms(1), STEP, 0);
+        quota.spend(ms(1), 0);
         assert!(quota.wait(0).is_some());
     }
 
     #[test]
     fn who_is_over_waits_until_a_period_is_saved() {
         let mut quota = Quota::new(250, 0);
-        quota.spend(ms(300), STEP, 0);
+        quota.spend(ms(300), 0);
         // 250 ms of tokens less 300 ms used: 50 ms short, plus 25 ms for a period.
         assert_eq!(quota.wait(0), Some(ms(300)));
         assert_eq!(quota.wait(299 * MS), Some(ms(1)));
@@ -150,7 +138,7 @@ mod tests {
         while now < 60_000 {
             now += 5;
             used += 5;
-            quota.spend(ms(5), STEP, now * MS);
+            quota.spend(ms(5), now * MS);
             let wait = quota.wait(now * MS).unwrap_or_default();
             now += u64::try_from(wait.as_millis()).unwrap();
         }
@@ -160,16 +148,16 @@ mod tests {
     #[test]
     fn an_idle_vm_saves_no_more_than_the_burst() {
         let mut quota = Quota::new(1_000, 0);
-        quota.spend(ms(999), STEP, 3_600_000 * MS);
+        quota.spend(ms(999), 3_600_000 * MS);
         assert_eq!(quota.wait(3_600_000 * MS), None);
-        quota.spend(ms(1), STEP, 3_600_000 * MS);
+        quota.spend(ms(1), 3_600_000 * MS);
         assert!(quota.wait(3_600_000 * MS).is_some());
     }
 
     #[test]
     fn a_higher_rate_shortens_the_wait() {
         let mut quota = Quota::new(10, 0);
-        quota.spend(ms(100), STEP, 0);
+        quota.spend(ms(100), 0);
         let before = quota.wait(0).unwrap();
         quota.set_millicores(1_000, 0);
         assert!(quota.wait(0).unwrap() < before / 4);
@@ -178,7 +166,7 @@ mod tests {
     #[test]
     fn a_rate_of_zero_and_absurd_times_do_not_overflow() {
         let mut quota = Quota::new(0, 0);
-        quota.spend(Duration::MAX, STEP, u64::MAX);
+        quota.spend(Duration::MAX, u64::MAX);
         assert!(quota.wait(u64::MAX).is_some());
         let mut quota = Quota::new(u64::MAX, u64::MAX);
         assert_eq!(quota.wait(0), None);
@@ -189,21 +177,20 @@ mod tests {
         u64::try_from(wait.as_millis()).unwrap()
     }
 
-    /// The most that a VM uses in ten seconds which takes a long step wherever it can.
+    /// The most that a VM uses in ten seconds which takes a step of `step` ms wherever it can.
     fn most_in_ten_seconds(millicores: u64, step: u64) -> u64 {
         let mut quota = Quota::new(millicores, 0);
         let (mut now, mut uses) = (0, Vec::new());
         // Saves up, goes on in steps of a millisecond until it is delayed, and takes the long one
         // where that adds most: when there is next to nothing left.
         for take_at in [9_000, 29_000, 59_000] {
-            quota.spend(STEP, ms(step), (now + 5_000) * MS);
             now += 5_000;
             while now < take_at {
-                quota.spend(ms(1), ms(step), now * MS);
+                quota.spend(ms(1), now * MS);
                 uses.push((now, 1));
                 now += 1 + wait_ms(&mut quota, now);
             }
-            quota.spend(ms(step), ms(step), now * MS);
+            quota.spend(ms(step), now * MS);
             uses.push((now, step));
             now += step;
             now += wait_ms(&mut quota, now);
@@ -218,19 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn no_ten_seconds_see_more_than_a_fifth_above_the_rate_however_long_a_step_is() {
-        for (millicores, step) in [(250, 0), (250, 100), (250, 450), (1_000, 450), (100, 150)] {
+    fn no_ten_seconds_see_more_than_a_fifth_above_the_rate_with_steps_as_long_as_the_burst() {
+        for (millicores, step) in [(10, 10), (100, 100), (250, 250), (250, 0), (1_000, 1_000)] {
             let most = most_in_ten_seconds(millicores, step);
             assert!(most <= 12 * millicores, "{millicores} {step}: {most}");
-        }
-    }
-
-    #[test]
-    fn who_holds_much_saves_up_less_and_never_less_than_a_period() {
-        for (step, saved) in [(0, 250), (250, 250), (400, 100), (5_000, 25)] {
-            let mut quota = Quota::new(250, 0);
-            quota.spend(STEP, ms(step), 0);
-            assert_eq!(quota.tokens_ns, i128::from(saved * MS), "{step}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::pin;
 use agentvm_policy::EndReason;
 
 use crate::components::component;
+use crate::cpu::store;
 use crate::harness::{Guest, say};
 
 /// More than anything fills in a turn.
@@ -69,6 +70,21 @@ fn c04_no_instruction_is_a_long_step() {
 #[test]
 fn c04_no_instruction_of_a_component_is_a_long_step() {
     assert!(longest_step(nested()) < MUCH);
+}
+
+/// More fuel than a VM with a tenth of a core and a GiB uses before it can be stopped.
+pub(crate) const INTERVALS: u64 = 500_000;
+
+/// Stores into a page for each ten units of fuel, in half of its GiB.
+pub(crate) fn stores_into_pages() -> Guest {
+    let memory = "(memory (export \"memory\") 16384)";
+    let body = format!("(local $at i32) {}", store(131_072));
+    Guest::with(memory, &body).limits(|l| l.cpu_millicores = 100)
+}
+
+#[test]
+fn c04_who_could_store_into_much_memory_at_a_low_rate_gives_way_sooner() {
+    assert!(longest_step(stores_into_pages()) < INTERVALS);
 }
 
 #[tokio::test]

@@ -103,6 +103,16 @@ fn c04_without_pieces_one_step_works_on_all_of_a_memory() {
 }
 
 #[test]
+fn c04_without_short_intervals_one_step_stores_into_much_memory() {
+    let step = || bulk::longest_step(bulk::stores_into_pages());
+    let (with, without) = (step(), switch_off(Guard::ShortIntervals, step));
+    assert!(
+        with < bulk::INTERVALS && without > 900_000,
+        "{with} {without}"
+    );
+}
+
+#[test]
 fn c02_without_the_charge_little_fuel_buys_much_host_work() {
     let body = "(local $i i32) (loop $again
         (drop (call $random_get (i32.const 0) (i32.const 1048576)))
@@ -215,16 +225,6 @@ fn d04_without_the_charge_requests_are_free() {
 }
 
 #[test]
-fn c08_without_the_stop_a_guest_goes_on() {
-    let stopped = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let guest = Guest::body("(loop $again (br $again))").fuel(50_000_000);
-            let running = guest.start();
-#[test]
 fn d04_without_the_charge_streams_and_timers_are_free() {
     for (_, make, _) in handles::MAKERS {
         let (with, without) = with_and_without(Guard::HandleCharge, || {
@@ -244,6 +244,16 @@ fn d03_without_the_charge_instances_are_free() {
     assert_eq!(without.ending.reason, EndReason::Completed);
 }
 
+#[test]
+fn c08_without_the_stop_a_guest_goes_on() {
+    let stopped = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let guest = Guest::body("(loop $again (br $again))").fuel(50_000_000);
+            let running = guest.start();
             running.handle.started().await;
             running.handle.stop(EndReason::Evicted, Duration::ZERO);
             running.end().await.ending.reason

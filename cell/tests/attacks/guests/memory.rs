@@ -16,10 +16,24 @@ pub(crate) fn fills_once(mib: u32) -> Vec<u8> {
     module(mib * 16, "", &fill)
 }
 
-/// Copies 32 MiB onto itself, shifted, for ever.
-pub(crate) fn copies() -> Vec<u8> {
-    let copy = "(memory.copy (i32.const 1) (i32.const 0) (i32.const 33554000))";
-    module(512, "", &again(copy))
+/// Copies `mib` MiB onto itself, shifted, for ever.
+pub(crate) fn copies(mib: u32) -> Vec<u8> {
+    let bytes = (mib << 20) - 1;
+    let copy = format!("(memory.copy (i32.const 1) (i32.const 0) (i32.const {bytes}))");
+    module(mib * 16, "", &again(&copy))
+}
+
+/// Stores into each page of `mib` MiB, for ever.
+pub(crate) fn stores(mib: u32) -> Vec<u8> {
+    let store = format!(
+        "(local.set $at (i32.const 0))
+         (loop $page
+           (i32.store (local.get $at) (i32.const 1))
+           (local.set $at (i32.add (local.get $at) (i32.const 4096)))
+           (br_if $page (i32.lt_u (local.get $at) (i32.const {}))))",
+        mib << 20
+    );
+    module(mib * 16, "", &format!("(local $at i32) {}", again(&store)))
 }
 
 /// Fills and copies a table as large as may be, for ever.

@@ -141,7 +141,7 @@ async fn main() -> Result<ExitCode, Failure> {
 fn load(path: &str, slots: u32) -> Result<Program, Failure> {
     let engine = Engine::new(&EngineSettings { slots })?;
     let started = Instant::now();
-    let compiled = compile(&engine, &wat::parse_file(path)?)?;
+    let compiled = compile(&engine, wat::parse_file(path)?)?;
     let mut file: File = tempfile::tempfile()?;
     file.write_all(&compiled.code)?;
     file.rewind()?;

@@ -115,7 +115,7 @@ fn load(interface: Interface) -> Guest {
 
 fn program(text: &str) -> Result<Program, Box<dyn std::error::Error>> {
     let engine = Engine::new(&EngineSettings { slots: 16 })?;
-    let compiled = compile(&engine, &wat::parse_str(text)?)?;
+    let compiled = compile(&engine, wat::parse_str(text)?)?;
     let mut file = tempfile::tempfile()?;
     file.write_all(&compiled.code)?;
     file.rewind()?;

@@ -17,6 +17,8 @@ use crate::shape::Shape;
 
 /// More VMs than there are threads that run one each.
 const SLOTS: u32 = 64;
+/// Bytes that an instruction works on in one step: so few that modules as small as these have more.
+const PIECE_BYTES: u32 = 500;
 
 /// A run that is over.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ fn engine() -> anyhow::Result<&'static Engine> {
     if let Some(engine) = ENGINE.get() {
         return Ok(engine);
     }
-    let engine = Engine::new(&EngineSettings { slots: SLOTS })?;
+    let engine = Engine::new(&EngineSettings { slots: SLOTS })?.in_pieces_of(PIECE_BYTES);
     Ok(ENGINE.get_or_init(|| engine))
 }
 

@@ -174,16 +174,14 @@ impl<'a> Module<'a> {
             .iter()
             .map(|bulk| Ok((self.function_of(*bulk)?, bulk.name())));
         let added = added.collect::<Result<Vec<_>>>()?;
-        match names::with(part.content, &added) {
-            Some(content) => section::write(out, CUSTOM, |out| {
-                out.extend(content);
-                Ok(())
-            }),
-            None => {
-                out.extend(part.whole);
-                Ok(())
-            }
-        }
+        let Some(content) = names::with(part.content, &added) else {
+            out.extend(part.whole);
+            return Ok(());
+        };
+        section::write(out, CUSTOM, |out| {
+            out.extend(content);
+            Ok(())
+        })
     }
 
     /// The number of the function that does `bulk`.

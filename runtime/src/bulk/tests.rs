@@ -1,5 +1,6 @@
 //! A rewritten module does what the module does, in plain wasmtime: same memory, same traps.
 
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
@@ -16,10 +17,12 @@ const SEGMENT: u32 = 1_030;
 fn text() -> String {
     let mut functions = String::new();
     let mut add = |name: &str, instruction: &str| {
-        functions += &format!(
+        write!(
+            functions,
             "(func (export \"{name}\") (param i32 i32 i32) (local i64)
                ({instruction} (local.get 0) (local.get 1) (local.get 2)))"
-        );
+        )
+        .unwrap();
     };
     for (to, other) in [("a", "b"), ("b", "a")] {
         add(&format!("fill {to}"), &format!("memory.fill ${to}"));
@@ -321,11 +324,6 @@ fn everything_else_of_a_module_stays_as_it_is() {
     assert_eq!(exports(&before), exports(&after));
     let kept = pieces.windows(9).any(|window| window == b"any bytes");
     assert!(kept, "a custom section is lost");
-    let functions: Vec<String> = after
-        .functions()
-        .map(|f| f.name.unwrap_or_default().to_owned())
-        .collect();
-    assert_eq!(functions.len(), 4);
     assert!(cut(&pieces, PIECE).unwrap().is_some(), "can be read again");
 }
 

@@ -229,7 +229,7 @@ impl Guest {
 
 /// Compiles and loads a module or component from text.
 pub(crate) fn load(text: &str) -> Result<Program, ModuleError> {
-    let compiled = compile(engine(), &wat::parse_str(text).unwrap())?;
+    let compiled = compile(engine(), wat::parse_str(text).unwrap())?;
     Ok(load_on(engine(), &compiled).unwrap())
 }
 

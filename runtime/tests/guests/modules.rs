@@ -53,7 +53,7 @@ fn e01_no_flipped_byte_makes_it_panic() {
 
 #[test]
 fn e01_already_compiled_code_is_no_module() {
-    let code = compile(engine(), &wat::parse_str(module("", "")).unwrap())
+    let code = compile(engine(), wat::parse_str(module("", "")).unwrap())
         .unwrap()
         .code;
     assert!(matches!(refused(&code), ModuleError::NotWasm { .. }));
@@ -169,7 +169,7 @@ fn e05_a_function_that_a_linked_interface_does_not_have_is_refused_at_the_latest
         (func $run (result (result)) (canon lift (core func $m \"run\")))
         (instance $i (export \"run\" (func $run)))
         (export \"wasi:cli/run@0.2.3\" (instance $i)))";
-    let compiled = compile(engine(), &wat::parse_str(text).unwrap()).unwrap();
+    let compiled = compile(engine(), wat::parse_str(text).unwrap()).unwrap();
     let error = load_on(engine(), &compiled).unwrap_err();
     assert!(
         matches!(&error, LoadError::Link { reason } if reason.contains("explode")),
@@ -179,7 +179,7 @@ fn e05_a_function_that_a_linked_interface_does_not_have_is_refused_at_the_latest
 
 #[test]
 fn e04_code_of_another_kind_and_what_is_no_code_is_not_loaded() {
-    let good = compile(engine(), &wat::parse_str(module("", "")).unwrap()).unwrap();
+    let good = compile(engine(), wat::parse_str(module("", "")).unwrap()).unwrap();
     let kind = good.kind;
     let error = load_on(
         engine(),

@@ -181,7 +181,7 @@ fn the_modules_need_what_they_stand_for_and_are_valid_with_it() {
 fn d01_a_module_that_needs_a_closed_proposal_is_refused_and_told_which() {
     let mut wrong = Vec::new();
     for (flag, shape) in CLOSED {
-        match compile(engine(), &shape.bytes()) {
+        match compile(engine(), shape.bytes()) {
             Err(error @ ModuleError::Invalid { .. }) => {
                 let message = error.to_string();
                 let is_named = message.contains("it needs the WebAssembly proposal");

@@ -34,7 +34,7 @@ impl Module {
         let folder = folder.context("it lies in no folder")?.to_string_lossy();
         let engine_hash: String = engine().hash().chars().take(16).collect();
         let dir = cache::once(&format!("{folder}-{engine_hash}"), |dir| {
-            let compiled = compile(engine(), &fs::read(module)?)?;
+            let compiled = compile(engine(), fs::read(module)?)?;
             fs::write(dir.join("code"), compiled.code)?;
             Ok(())
         })?;

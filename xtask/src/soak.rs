@@ -1,8 +1,9 @@
 //! `cargo xtask soak`: the long forms of tests that run for seconds in CI, then the fuzzers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use crate::step;
@@ -11,6 +12,8 @@ use crate::step;
 const CARGO_FUZZ: &str = "0.13.2";
 /// The fuzz targets, in the order in which they run.
 const TARGETS: [&str; 3] = ["files", "modules", "network"];
+/// Seconds after which an input hangs, beside whatever else the machine does.
+const HANGS_AFTER: u32 = 120;
 /// Tests that look at `AGENTVM_SOAK`.
 const LONG_TESTS: [&str; 5] = ["attacks", "decisions", "filesystem", "guests", "seeds"];
 
@@ -46,20 +49,58 @@ pub(crate) fn soak(args: &SoakArgs) -> anyhow::Result<()> {
     }
     let cargo_fuzz = cargo_fuzz()?;
     for target in TARGETS {
-        let seconds = args.minutes.saturating_mul(60);
-        let mut fuzz = Command::new(&cargo_fuzz);
-        fuzz.args(["fuzz", "run", "--sanitizer", "none", target])
-            .args(["--", &format!("-max_total_time={seconds}")])
-            .current_dir(step::root()?)
-            // Coverage is an unstable flag of the compiler that the project pins.
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_DIR", step::cache()?.join("fuzz"));
-        step::run(
-            &format!("fuzzing {target} for {} minutes", args.minutes),
-            &mut fuzz,
-        )?;
+        fuzz(&cargo_fuzz, target, args.minutes)?;
     }
     Ok(())
+}
+
+/// Runs a fuzz target, with all inputs that earlier runs learnt from.
+fn fuzz(cargo_fuzz: &Path, target: &str, minutes: u32) -> anyhow::Result<()> {
+    let (learnt, found) = (inputs("corpus", target)?, inputs("artifacts", target)?);
+    let mut command = run_target(cargo_fuzz, target)?;
+    command.arg(&learnt).args([
+        "--",
+        &format!("-max_total_time={}", minutes.saturating_mul(60)),
+        &format!("-timeout={HANGS_AFTER}"),
+        &format!("-artifact_prefix={}/", found.display()),
+    ]);
+    let fuzzed = step::run(
+        &format!("fuzzing {target} for {minutes} minutes"),
+        &mut command,
+    );
+    fuzzed.with_context(|| {
+        format!(
+            "the input that it ended with is the newest in {found}; once more: RUSTC_BOOTSTRAP=1 \
+             CARGO_TARGET_DIR={built} {cargo_fuzz} run --sanitizer none {target} FILE",
+            found = found.display(),
+            built = built().unwrap_or_default().display(),
+            cargo_fuzz = cargo_fuzz.display(),
+        )
+    })
+}
+
+/// `cargo fuzz run` of a target, to which its folder of inputs or one input is added.
+fn run_target(cargo_fuzz: &Path, target: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(cargo_fuzz);
+    command
+        .args(["run", "--sanitizer", "none", target])
+        .current_dir(step::root()?)
+        // Coverage is an unstable flag of the compiler that the project pins.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", built()?);
+    Ok(command)
+}
+
+/// What the targets are built into: they are built with other flags than everything else.
+fn built() -> anyhow::Result<PathBuf> {
+    Ok(step::cache()?.join("fuzz"))
+}
+
+/// The folder for a target's inputs of a kind, outside of the checkout.
+fn inputs(kind: &str, target: &str) -> anyhow::Result<PathBuf> {
+    let folder = step::cache()?.join("fuzz-inputs").join(kind).join(target);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
 }
 
 /// Runs generated modules on every core, until one does what none may.

@@ -22,6 +22,8 @@ pub enum Guard {
     FileChunks,
     /// What a component reads of a file in one call is bounded.
     FileReadBound,
+    /// What a component gets of random bytes in one call is bounded.
+    RandomBound,
     /// The number of handles that a component holds is bounded.
     HandleBound,
     /// The number of files that a guest has open is bounded.

@@ -161,13 +161,16 @@ async fn c02_a_components_host_calls_cost_fuel_and_can_be_stopped() {
     assert!(asked.elapsed() < Duration::from_secs(2));
 }
 
+/// Asks for `len` random bytes, for which it has no room where they are many.
+pub(crate) fn asks_for_random_bytes(len: i64) -> Guest {
+    let body = format!("(call $bytes (i64.const {len}) (i32.const 16)) (i32.const 0)");
+    Guest::wat(&component(RANDOM, &[RANDOM_BYTES], &body))
+}
+
 #[tokio::test]
 async fn d06_a_component_gets_no_more_random_bytes_than_the_host_allocates() {
     for (len, reason) in [(1_000, EndReason::Completed), (-1, EndReason::Trap)] {
-        let body = format!("(call $bytes (i64.const {len}) (i32.const 16)) (i32.const 0)");
-        let ran = Guest::wat(&component(RANDOM, &[RANDOM_BYTES], &body))
-            .run()
-            .await;
+        let ran = asks_for_random_bytes(len).run().await;
         assert_eq!(ran.ending.reason, reason, "{len}: {}", ran.ending.message);
     }
 }

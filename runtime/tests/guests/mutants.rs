@@ -176,6 +176,18 @@ fn c07_without_the_bound_a_component_polls_any_number_of_handles() {
 }
 
 #[test]
+fn d06_without_the_bound_the_host_makes_all_random_bytes_that_are_asked_for() {
+    let (with, without) = with_and_without(Guard::RandomBound, || {
+        components::asks_for_random_bytes(8 << 20)
+    });
+    let message = &with.ending.message;
+    assert!(message.contains("the limit is 65536"), "{message}");
+    assert!(with.usage.fuel < 1 << 20, "{}", with.usage.fuel);
+    // It has no room for them, but they were made.
+    assert!(without.usage.fuel > 8 << 20, "{}", without.usage.fuel);
+}
+
+#[test]
 fn c07_without_the_bound_a_component_has_any_number_of_timers() {
     let (with, without) = with_and_without(Guard::HandleBound, || components::timers(2_000));
     assert_eq!(

@@ -23,6 +23,10 @@ pub(crate) enum Guard {
     WholeMessages,
     /// A connection of older terms is not used again.
     RenewPool,
+    /// The more requests a VM has in flight, the less waits of each.
+    HeldShare,
+    /// The number of requests that a VM has in flight is bounded, whatever it is allowed.
+    StreamBound,
     /// A connection is used again only where its address was admitted.
     AddressOfReused,
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use agentvm_policy::budget;
 
+use crate::guards::{Guard, is_on};
+
 /// The smallest buffer that the HTTP library works with.
 const LEAST_BUFFER: usize = 8 << 10;
 
@@ -50,12 +52,19 @@ impl Limits {
     /// Requests in flight at a time: those that are allowed, as far as what their bodies hold is
     /// bounded.
     pub(crate) fn in_flight(&self) -> usize {
-        self.requests.min(budget::VM_STREAMS.usize())
+        if is_on(Guard::StreamBound) {
+            self.requests.min(budget::VM_STREAMS.usize())
+        } else {
+            self.requests
+        }
     }
 
     /// Bytes that may wait at each place on the way of one body, so that everything of a VM with
     /// all its requests in flight is no more than [`budget::VM_HELD_BYTES`].
     pub(crate) fn buffer_bytes(&self) -> usize {
+        if !is_on(Guard::HeldShare) {
+            return budget::BUFFER_BYTES.usize();
+        }
         let of_each = budget::VM_HELD_BYTES.usize() / self.in_flight().max(1);
         // Two windows of the channel, and four places.
         let place = of_each.saturating_sub(2 * budget::WINDOW_BYTES.usize()) / 4;
@@ -66,6 +75,7 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guards::switch_off;
 
     fn of(requests: usize) -> Limits {
         Limits {
@@ -74,18 +84,27 @@ mod tests {
         }
     }
 
+    /// What one of so many requests holds, and all of them.
+    fn held(requests: usize) -> (usize, usize) {
+        let limits = of(requests);
+        let each = 2 * budget::WINDOW_BYTES.usize() + 4 * limits.buffer_bytes();
+        (each, limits.in_flight() * each)
+    }
+
     #[test]
-    fn f27_all_requests_of_a_vm_together_hold_no_more_than_one_may() {
+    fn d07_f27_all_requests_of_a_vm_together_hold_no_more_than_one_may() {
         for requests in [1, 8, 32, 96, 1_024, usize::MAX] {
-            let limits = of(requests);
-            let each = 2 * budget::WINDOW_BYTES.usize() + 4 * limits.buffer_bytes();
-            let held = limits.in_flight() * each;
-            assert!(held <= budget::VM_HELD_BYTES.usize(), "{requests}: {held}");
+            let (each, all) = held(requests);
+            assert!(all <= budget::VM_HELD_BYTES.usize(), "{requests}: {all}");
             assert!(
                 each <= budget::STREAM_HELD_BYTES.usize(),
                 "{requests}: {each}"
             );
         }
+        let (_, without) = switch_off(Guard::HeldShare, || held(96));
+        assert!(without > 2 * budget::VM_HELD_BYTES.usize(), "{without}");
+        let (_, without) = switch_off(Guard::StreamBound, || held(1_024));
+        assert!(without > budget::VM_HELD_BYTES.usize(), "{without}");
         assert_eq!(of(1).buffer_bytes(), budget::BUFFER_BYTES.usize());
         assert!(of(usize::MAX).buffer_bytes() >= LEAST_BUFFER);
     }

@@ -9,6 +9,7 @@
 //	ABANDON N URL     N in crowds, each given up as soon as it is sent
 //	PESTER N URL      POST of 64 KiB, N times, whatever the answer
 //	BIG BYTES URL     POST of so many bytes
+//	FEED N URL        N endless POSTs at once; says again and again how much was taken of them
 //	DIAL ADDRESS      a connection without HTTP
 //	LOOKUP NAME       the addresses of a name
 //	SAY TEXT          nothing but the text
@@ -25,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"agentvm.example/agentvm"
@@ -71,6 +73,9 @@ func perform(what string, words []string) string {
 	case "BIG":
 		bytes, _ := strconv.ParseInt(words[0], 10, 64)
 		return ask("POST", words[1], io.LimitReader(endless{}, bytes))
+	case "FEED":
+		n, _ := strconv.Atoi(words[0])
+		feed(n, words[1])
 	case "DIAL":
 		_, err := net.DialTimeout("tcp", words[0], time.Second)
 		return code(err)
@@ -155,6 +160,18 @@ func crowd(count, url string) string {
 	return fmt.Sprint(counts)
 }
 
+// feed never ends.
+func feed(count int, url string) {
+	taken := new(atomic.Int64)
+	for range count {
+		go ask("POST", url, counted{taken})
+	}
+	for {
+		time.Sleep(200 * time.Millisecond)
+		fmt.Println(taken.Load())
+	}
+}
+
 func code(err error) string {
 	var failure *agentvm.Error
 	switch {
@@ -164,6 +181,14 @@ func code(err error) string {
 		return failure.Code
 	}
 	return err.Error()
+}
+
+// counted is endless, and counts what is read of it.
+type counted struct{ taken *atomic.Int64 }
+
+func (body counted) Read(buffer []byte) (int, error) {
+	body.taken.Add(int64(len(buffer)))
+	return endless{}.Read(buffer)
 }
 
 type endless struct{}

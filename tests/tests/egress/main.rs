@@ -6,6 +6,7 @@
     reason = "tests: a panic is the report"
 )]
 
+mod buffers;
 mod examples;
 mod faults;
 mod keys;

@@ -104,7 +104,7 @@ async fn neighbour_is_served(world: &World, other: &Seen) {
 }
 
 #[test]
-fn f25_f27_answers_that_nobody_reads_wait_at_their_host_and_hold_up_no_neighbour() {
+fn d07_f25_f27_answers_that_nobody_reads_wait_at_their_host_and_hold_up_no_neighbour() {
     alone(|| async {
         const BODY: usize = 4 << 20;
         let world = world_at(1 << 30).await;
@@ -130,7 +130,7 @@ fn f25_f27_answers_that_nobody_reads_wait_at_their_host_and_hold_up_no_neighbour
 }
 
 #[test]
-fn f27_uploads_that_nobody_takes_wait_in_their_guest_and_hold_up_no_neighbour() {
+fn d07_f27_uploads_that_nobody_takes_wait_in_their_guest_and_hold_up_no_neighbour() {
     alone(|| async {
         let world = world_at(1 << 30).await;
         let heron = deaf("93.184.0.1:80");

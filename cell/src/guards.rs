@@ -41,6 +41,8 @@ pub(crate) enum Guard {
     WorkElsewhereCounts,
     /// A VM is charged for what the queue takes to find it and to wake its thread.
     QueueCharge,
+    /// A VM is charged for what the thread of the timers takes to wake it.
+    TimerCharge,
     /// A task that slept goes to a thread that goes before those of the busy ones.
     SleepersFirst,
     /// What a run writes in all is bounded.

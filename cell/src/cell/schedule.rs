@@ -9,7 +9,7 @@
 //! | --- | --- | --- |
 //! | `guest`: one for each core | the task that has used the least | its next poll |
 //! | `guest-first` | a task that is behind all that are busy, or one that waits while each of those is in a long poll | its next poll |
-//! | `guest-timers` | tokio's timers of the guests | wakers |
+//! | `guest-timers` | tokio's timers of the guests | wakers, and what it took for each |
 //!
 //! Between the cells of a node, which have as many threads each, the kernel shares. It prefers their
 //! first threads: who computes now and then goes before those that compute all the time.
@@ -173,6 +173,7 @@ impl Timers {
             .worker_threads(1)
             .max_blocking_threads(1)
             .thread_name("guest-timers")
+            .on_thread_start(task::charge_wakes)
             .build()?;
         Ok(Self(Some(runtime)))
     }

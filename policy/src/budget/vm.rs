@@ -28,7 +28,7 @@ bounds! {
     CPU_PERIOD = Milliseconds(100), "How long a VM that used up its CPU time waits at least", "delayed, `agentvm_vm_cpu_throttled_seconds_total`";
     FILLED_MIB_COST = Nanoseconds(450_000), "CPU time that a VM can use for each MiB it may have, by storing into all of it for the first time: where that is more than it saves up, it can be stopped more often", "others run";
     STORED_FUEL_COST = Nanoseconds(600), "CPU time that a unit of fuel takes then, at most: how much more often", "others run";
-    POLL_COST_MOST = Nanoseconds(50_000), "CPU time of the host's between two turns of guests that counts as the second one's, at most", "`limits.cpu`";
+    POLL_COST_MOST = Nanoseconds(50_000), "CPU time of the host's between two turns of guests, or two of their timers, that counts as the second one's, at most", "`limits.cpu`";
     YIELD_FUEL = Fuel(1_000_000), "Fuel between two moments at which a guest can be stopped, and its turn can end", "it goes on while its turn lasts";
     TURN = Milliseconds(1), "The turn of a guest that computes: at the next of these moments others run", "others run";
     CALL_FUEL = Fuel(1_000), "Fuel that any host call costs: about 300 ns", "`limits.fuel`";

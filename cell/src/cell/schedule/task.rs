@@ -1,5 +1,6 @@
 //! One task: its future, where that is, and what it has used.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,12 +10,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use agentvm_policy::budget;
+use agentvm_runtime::thread_cpu;
+
 use super::queue::Queue;
 use crate::guards::{Guard, is_on};
 
 /// A poll that takes this much CPU time is a long one: guests let others run several times in it,
 /// unless they are in a call that can't be interrupted.
 const LONG: Duration = Duration::from_millis(3);
+
+thread_local! {
+    /// On the thread of the timers, its CPU time up to the last timer that fired.
+    static FIRED: Cell<Option<Duration>> = const { Cell::new(None) };
+}
+
+/// The most that counts of what went by before a timer fired.
+const WAKE_COST_MOST: Duration = Duration::from_nanos(budget::POLL_COST_MOST.value);
+
+/// What this thread does between two wakes is the second one's from now on.
+pub(super) fn charge_wakes() {
+    FIRED.set(Some(thread_cpu()));
+}
 
 /// A task's future; it takes its output elsewhere.
 pub(super) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -51,6 +68,8 @@ pub(super) struct Task {
     used_ns: AtomicU64,
     /// What it had been charged after its last poll, in nanoseconds.
     charged_ns: AtomicU64,
+    /// What its timers took since its last poll, in nanoseconds.
+    fired_ns: AtomicU64,
     /// Whether its last poll took long.
     is_long: AtomicBool,
     queue: Arc<Queue>,
@@ -92,6 +111,7 @@ impl Task {
             stage: Mutex::new(Stage::Queued(future)),
             used_ns: AtomicU64::new(0),
             charged_ns: AtomicU64::new(0),
+            fired_ns: AtomicU64::new(0),
             is_long: AtomicBool::new(false),
             queue,
         })
@@ -150,18 +170,24 @@ impl Task {
         } = self.payer.account();
         let before = self.charged_ns.load(Ordering::Relaxed);
         let since = nanos(charged).saturating_sub(before);
+        let mut fired = self.fired_ns.swap(0, Ordering::Relaxed);
+        if !is_on(Guard::TimerCharge) {
+            fired = 0;
+        }
         let mut nanos = nanos(used);
         let rest = if is_on(Guard::QueueCharge) {
             nanos.saturating_sub(since)
         } else {
             0
         };
+        let rest = rest.saturating_add(fired);
         self.payer.charge(Duration::from_nanos(rest));
         let charged = before.saturating_add(since).saturating_add(rest);
         self.charged_ns.store(charged, Ordering::Relaxed);
         if is_on(Guard::WorkElsewhereCounts) {
             nanos = nanos.max(since);
         }
+        nanos = nanos.saturating_add(fired);
         let share = if is_on(Guard::ShareByQuota) {
             millicores.max(1)
         } else {
@@ -170,6 +196,16 @@ impl Task {
         let counted = nanos.saturating_mul(CORE) / share;
         self.used_ns.fetch_add(counted, Ordering::Relaxed);
         self.is_long.store(used >= LONG, Ordering::Relaxed);
+    }
+
+    /// Keeps what the thread of the timers took for this wake until the next poll.
+    fn note_wake(&self) {
+        if let Some(before) = FIRED.get() {
+            let now = thread_cpu();
+            FIRED.set(Some(now));
+            let took = now.saturating_sub(before).min(WAKE_COST_MOST);
+            self.fired_ns.fetch_add(nanos(took), Ordering::Relaxed);
+        }
     }
 
     /// Whether its last poll took much longer than polls should.
@@ -210,6 +246,7 @@ impl Wake for Task {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.note_wake();
         let is_ready = self.stage().wake();
         if is_ready {
             self.queue.ready(self.clone());

@@ -196,6 +196,31 @@ fn b11_a_vm_pays_for_what_the_queue_takes_as_well() {
     assert!(!switch_off(Guard::QueueCharge, the_queue_is_paid_for));
 }
 
+/// What a VM pays for a wake by the thread of the timers, on which 2 ms went by.
+fn paid_for_a_wake() -> Duration {
+    let payer = Charged::default();
+    let queue = Arc::new(Queue::default());
+    let task = Task::new(0, Box::new(payer.clone()), Box::pin(async {}), queue);
+    std::thread::scope(|threads| {
+        let timers = || {
+            task::charge_wakes();
+            burn(ms(2));
+            std::task::Waker::from(task.clone()).wake();
+        };
+        threads.spawn(timers);
+    });
+    task.charge(Duration::ZERO);
+    payer.account().charged
+}
+
+#[test]
+fn c07_a_vm_pays_for_its_timers_and_no_more_than_one_can_take() {
+    let most = Duration::from_nanos(agentvm_policy::budget::POLL_COST_MOST.value);
+    assert_eq!(paid_for_a_wake(), most);
+    let without = switch_off(Guard::TimerCharge, paid_for_a_wake);
+    assert_eq!(without, Duration::ZERO);
+}
+
 #[test]
 fn a_sleeper_that_wakes_is_polled_next() {
     let scheduler = Scheduler::start(1).unwrap();

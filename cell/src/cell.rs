@@ -5,7 +5,7 @@
 //!
 //! | task | input | output |
 //! | --- | --- | --- |
-//! | `routes` | HTTP on the listener | answers; one task for each VM |
+//! | `routes` | HTTP on the listener | answers; one task for each VM; starts at a pace |
 //! | `start`: one for each VM | a prepared VM | its states |
 //! | `fence` | deadlines, `CLOCK_BOOTTIME` | stops what is overdue, agent alive or not |
 //! | `link` | the control channel | descriptors; the order to stop |
@@ -37,6 +37,7 @@ mod link;
 mod log;
 mod mounts;
 mod network;
+mod pace;
 mod pressure;
 mod programs;
 mod promise;
@@ -228,6 +229,7 @@ async fn serve(
         logs: log::Writer::start()?,
         guests,
         network: network::Network::new(link.clone()),
+        pace: pace::Pace::new(),
         figures,
         reclaim: reclaim.clone(),
     });

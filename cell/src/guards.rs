@@ -45,6 +45,8 @@ pub(crate) enum Guard {
     TimerCharge,
     /// A task that slept goes to a thread that goes before those of the busy ones.
     SleepersFirst,
+    /// Starts wait where the tasks that control VMs use more than their share of a core.
+    StartPace,
     /// What a run writes in all is bounded.
     LogTotal,
     /// The lines of VMs that write all they can leave room for those of others.

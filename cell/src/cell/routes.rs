@@ -20,6 +20,7 @@ use super::link::Link;
 use super::log::Writer;
 use super::mounts;
 use super::network::Network;
+use super::pace::Pace;
 use super::programs::Programs;
 use super::reclaim::Reclaim;
 use super::schedule::Spawner;
@@ -54,6 +55,7 @@ pub(super) struct Cell {
     pub(super) logs: Writer,
     pub(super) guests: Spawner,
     pub(super) network: Network,
+    pub(super) pace: Pace,
     pub(super) figures: Figures,
     pub(super) reclaim: Reclaim,
     pub(super) archives: Archives,

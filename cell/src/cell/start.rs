@@ -27,6 +27,7 @@ pub(super) async fn put(cell: &Arc<Cell>, uid: &str, spec: VmSpec) -> Result<Put
         cell.reclaim.free(None);
         return Ok(Put::Updated(status));
     }
+    cell.pace.turn().await;
     let (loaded, log_file) = tokio::join!(cell.programs.get(&spec.module), cell.link.log_file());
     let loaded = loaded?;
     if loaded.kind != spec.kind {

@@ -15,6 +15,8 @@ bounds! {
     CELL_SPARE_FILES = Count(256), "Descriptors of a cell beyond those of its VMs", "connections to it are refused";
     CELL_FILES_PER_VM = Count(5), "Descriptors of a cell for each VM that it may hold", "starting is refused";
     CELL_HELPERS = Count(4), "Threads of a cell that load modules, read logs and work on archives; besides them it has one for each core and five for itself", "waits";
+    CONTROL_MILLICORES = Count(250), "Thousandths of a core that a cell's own tasks use while VMs are to be started", "starts wait";
+    CONTROL_SAVED = Milliseconds(200), "The time over which that is counted", "starts wait";
     REQUEST_BYTES = Bytes(32 << 20), "The body of a `PUT` of a VM, its mounted files included", "refused, `BadRequest`";
     READ_AT_ONCE_BYTES = Bytes(256 << 10), "A body that is read where requests are answered; a longer one is read elsewhere", "nothing";
     ANSWER_BYTES = Bytes(64 << 20), "One answer of a cell", "the answer is not read";

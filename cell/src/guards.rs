@@ -45,6 +45,8 @@ pub(crate) enum Guard {
     TimerCharge,
     /// A task that slept goes to a thread that goes before those of the busy ones.
     SleepersFirst,
+    /// Time in which no guest of a cell is ready counts for who is behind.
+    RestCounts,
     /// Starts wait where the tasks that control VMs use more than their share of a core.
     StartPace,
     /// What a run writes in all is bounded.

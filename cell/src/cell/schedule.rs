@@ -54,7 +54,7 @@ impl Scheduler {
         let timers = Arc::new(Timers::start()?);
         // Made first, so that threads end where a later one can't be started.
         let scheduler = Self {
-            queue: Arc::default(),
+            queue: Arc::new(Queue::new(workers)),
         };
         for _ in 0..workers {
             scheduler.thread("guest", GUEST_NICENESS, &timers, Queue::next)?;

@@ -42,6 +42,15 @@ impl<T> Order<T> {
         }
     }
 
+    /// Nobody was ready for that long, in which each could have used what it is promised: whoever
+    /// uses less than that is behind, alone in its cell as well, and goes before those who compute all
+    /// the time in other cells.
+    pub(super) fn rest(&mut self, over: Duration) {
+        if is_on(Guard::RestCounts) {
+            self.floor = self.floor.saturating_add(over);
+        }
+    }
+
     /// Whether somebody who counts as having `used` so much is behind all that were busy.
     pub(super) fn is_behind(&self, used: Duration) -> bool {
         used < self.floor

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::order::Order;
 use super::task::{Boxed, Payer, Task};
@@ -35,8 +35,11 @@ struct State {
     /// Every task that has not ended, by its number.
     tasks: BTreeMap<u64, Arc<Task>>,
     started: u64,
-    /// Workers that wait.
+    workers: usize,
+    /// Those of them that wait.
     idle: usize,
+    /// Since when every thread waits.
+    rests: Option<Instant>,
     /// Tasks that workers have taken.
     taken: u64,
     /// What that was when the first thread found all of them stuck.
@@ -59,6 +62,18 @@ enum First {
 }
 
 impl Queue {
+    /// A queue for so many workers and the first thread.
+    pub(super) fn new(workers: usize) -> Self {
+        let state = State {
+            workers,
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+            ..Self::default()
+        }
+    }
+
     /// A new task, ready at once. Dropped where the scheduler is.
     pub(super) fn add(this: &Arc<Self>, payer: Box<dyn Payer>, future: Boxed) {
         let mut state = this.lock();
@@ -112,6 +127,7 @@ impl Queue {
                 return Some(task);
             }
             state.idle += 1;
+            state.waits();
             state = self
                 .ready
                 .wait(state)
@@ -155,6 +171,7 @@ impl Queue {
     ) -> MutexGuard<'queue, State> {
         state.stuck_at = None;
         state.first = First::Waits;
+        state.waits();
         if state.order.len() == 0 {
             state = self
                 .first
@@ -223,6 +240,9 @@ impl Queue {
 impl State {
     /// A task is ready; true where that is one for the first thread.
     fn put(&mut self, task: Arc<Task>) -> bool {
+        if let Some(since) = self.rests.take() {
+            self.order.rest(since.elapsed());
+        }
         let used = self.order.counted(task.used());
         task.set_used(used);
         let is_behind =
@@ -233,6 +253,13 @@ impl State {
             self.order.push(task, used);
         }
         is_behind
+    }
+
+    /// A thread begins to wait.
+    fn waits(&mut self) {
+        if self.idle >= self.workers && self.first == First::Waits {
+            self.rests.get_or_insert_with(Instant::now);
+        }
     }
 
     /// The next task for a worker.

@@ -307,8 +307,18 @@ fn c04_a_task_that_wakes_does_not_wait_for_long_polls() {
 fn by_the_first_thread(work: u32) -> u32 {
     let scheduler = Scheduler::start(2).unwrap();
     let guests = scheduler.spawner();
-    let all = Instant::now() + ms(300);
-    let spinners: Vec<_> = (0..4).map(|_| busy(&guests, ms(1), all)).collect();
+    let over = Arc::new(AtomicBool::new(false));
+    let spinners: Vec<_> = (0..4)
+        .map(|_| {
+            let over = over.clone();
+            guests.spawn(core, async move {
+                while !over.load(SeqCst) {
+                    burn(ms(1));
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
     let sleeper = guests.spawn(core, async move {
         tokio::time::sleep(ms(100)).await;
         let mut first = 0;
@@ -321,6 +331,7 @@ fn by_the_first_thread(work: u32) -> u32 {
         first
     });
     let first = wait(sleeper).unwrap();
+    over.store(true, SeqCst);
     for spinner in spinners {
         wait(spinner).unwrap();
     }
@@ -353,6 +364,49 @@ fn c09_a_task_that_slept_is_left_for_the_first_thread() {
         Guard::SleepersFirst,
         one_that_slept_is_for_the_first_thread
     ));
+}
+
+/// Of ten short pieces of work that a guest does alone in its cell, each after a rest, how many the
+/// first thread does.
+fn alone_by_the_first_thread() -> usize {
+    let scheduler = Scheduler::start(2).unwrap();
+    let (thread_tx, thread_rx) = channel();
+    let alone = scheduler.spawner().spawn(core, async move {
+        for _ in 0..10 {
+            tokio::time::sleep(ms(20)).await;
+            burn(ms(1));
+            let name = std::thread::current().name().map(str::to_owned);
+            thread_tx.send(name).unwrap();
+        }
+    });
+    wait(alone).unwrap();
+    let first = thread_rx
+        .iter()
+        .filter(|name| name.as_deref() == Some("guest-first"));
+    first.count()
+}
+
+#[test]
+fn c09_a_guest_that_computes_now_and_then_is_behind_alone_as_well() {
+    assert!(alone_by_the_first_thread() >= 8);
+}
+
+/// Whether one that used 3 ms of each 50 is behind the next time, and one that used 50 is not.
+fn those_that_rest_are_behind() -> bool {
+    let mut order = Order::default();
+    let used = order.counted(Duration::ZERO);
+    order.push("alone", used);
+    order.pop();
+    order.rest(ms(47));
+    let is_behind = |used| order.is_behind(order.counted(used));
+    assert!(!is_behind(used + ms(50)));
+    is_behind(used + ms(3))
+}
+
+#[test]
+fn c09_time_in_which_nobody_is_ready_counts() {
+    assert!(those_that_rest_are_behind());
+    assert!(!switch_off(Guard::RestCounts, those_that_rest_are_behind));
 }
 
 #[test]

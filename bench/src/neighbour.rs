@@ -14,7 +14,7 @@ use agentvm_cell_api::client::CellClient;
 use agentvm_cell_api::log::Line;
 use agentvm_cell_api::mounts::{Mount, MountSource};
 use agentvm_cell_api::warden::Module;
-use agentvm_policy::{EndReason, Grants, Limits};
+use agentvm_policy::{ClockGrant, EndReason, Grants, Limits};
 use agentvm_tests::{guests, scratch};
 use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::Runtime;
@@ -122,7 +122,7 @@ impl Stage {
         let uid = uid(number);
         cell.put_vm(&uid, &self.spec()).await?;
         let patience = PATIENCE + Duration::from_millis(PERIOD_MS) * u32::try_from(self.pieces)?;
-        warden::wait_for_end(cell, &uid, patience).await?;
+        warden::wait_for_end(cell, &uid, Duration::from_millis(PERIOD_MS), patience).await?;
         let vm = cell.vm(&uid).await?.context("a VM that nobody forgot")?;
         let end = vm.end.context("it has ended")?;
         ensure!(
@@ -157,6 +157,9 @@ impl Stage {
         };
         let grants = Grants {
             limits,
+            clock: Some(ClockGrant {
+                resolution_ns: 1_000,
+            }),
             ..Grants::default()
         };
         let (period, pieces) = (PERIOD_MS.to_string(), self.pieces.to_string());

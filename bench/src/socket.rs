@@ -79,7 +79,7 @@ impl Cell {
     }
 
     async fn forget(&self, uid: &str) -> Result<()> {
-        warden::wait_for_end(&self.client, uid, warden::PATIENCE).await?;
+        warden::wait_for_end(&self.client, uid, warden::LOOK_EVERY, warden::PATIENCE).await?;
         self.client
             .delete_vm(uid, Duration::ZERO, agentvm_policy::EndReason::Stopped)
             .await?;

@@ -72,7 +72,7 @@ async fn in_a_cell(effort: Effort) -> Result<[Row; 2]> {
         let uid = uid(SPINNING + number);
         let start = Instant::now();
         cell.put_vm(&uid, &hello).await?;
-        warden::wait_for_end(&cell, &uid, PATIENCE).await?;
+        warden::wait_for_end(&cell, &uid, warden::LOOK_EVERY, PATIENCE).await?;
         started.push_ms(start.elapsed());
     }
 

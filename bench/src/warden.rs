@@ -18,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 /// How long anything may take here.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is looked whether a VM has ended whose end is measured.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// A warden's process; it ends with this, and its cells with it.
 #[derive(Debug)]
@@ -120,12 +122,17 @@ pub(crate) fn uid(number: usize) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// Waits until a VM has ended.
-pub(crate) async fn wait_for_end(cell: &CellClient, uid: &str, patience: Duration) -> Result<()> {
+/// Waits until a VM has ended; looks that often.
+pub(crate) async fn wait_for_end(
+    cell: &CellClient,
+    uid: &str,
+    every: Duration,
+    patience: Duration,
+) -> Result<()> {
     let end = Instant::now() + patience;
     while cell.vm(uid).await?.is_some_and(|vm| vm.end.is_none()) {
         ensure!(Instant::now() < end, "{uid} has not ended");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(every).await;
     }
     Ok(())
 }

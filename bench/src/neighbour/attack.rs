@@ -12,11 +12,13 @@ use agentvm_tests::{guests, workspace};
 use anyhow::{Context as _, Result, ensure};
 use tokio::task::JoinSet;
 
-use crate::warden::{PATIENCE, Warden, spec, uid};
+use crate::warden::{self, PATIENCE, Warden, spec, uid};
 
 /// VMs that attack at once, each with a whole core as its limit; and requests in flight.
 const ATTACKERS: usize = 8;
 const REQUESTS: usize = 4;
+/// How long those who start VMs wait before they look whether one has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Nested loops in a module that is slow to compile.
 const NESTED: usize = 150;
 /// The numbers of VMs that come and go.
@@ -51,7 +53,7 @@ const fn vms(beside: &'static str, elsewhere: &'static str, file: &'static str) 
 }
 
 /// Every class.
-pub(super) const ATTACKS: [Attack; 8] = [
+pub(super) const ATTACKS: [Attack; 10] = [
     vms(
         "neighbour: 8 VMs of its namespace spin",
         "neighbour: 8 VMs of another namespace spin",
@@ -71,6 +73,16 @@ pub(super) const ATTACKS: [Attack; 8] = [
         "neighbour: 8 of its namespace poll 1,024 things",
         "neighbour: 8 of another poll 1,024 things",
         "bench/guests/attacks/poll.wat",
+    ),
+    vms(
+        "neighbour: 8 of its namespace ask for random bytes",
+        "neighbour: 8 of another ask for random bytes",
+        "bench/guests/attacks/random.wat",
+    ),
+    vms(
+        "neighbour: 8 of its namespace look up paths of 2,000 steps",
+        "neighbour: 8 of another look up paths of 2,000 steps",
+        "bench/guests/attacks/path.wat",
     ),
     vms(
         "neighbour: 8 of its namespace make and remove files",
@@ -155,10 +167,9 @@ impl Attackers {
                 for number in (COMING + lane..).step_by(REQUESTS) {
                     let uid = uid(number);
                     cell.put_vm(&uid, &spec).await?;
-                    while cell.vm(&uid).await?.is_some() {
-                        let now = Duration::ZERO;
-                        cell.delete_vm(&uid, now, EndReason::Stopped).await?;
-                    }
+                    warden::wait_for_end(&cell, &uid, LOOK_EVERY, PATIENCE).await?;
+                    let now = Duration::ZERO;
+                    cell.delete_vm(&uid, now, EndReason::Stopped).await?;
                 }
                 Ok(())
             });

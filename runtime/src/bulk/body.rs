@@ -12,27 +12,50 @@ const PREFIX: u8 = 0xfc;
 /// The most locals that a function may have, its parameters included.
 const MOST_LOCALS: u32 = 50_000;
 
-/// Calls `found` with each instruction of `body` that may work on more than `piece` bytes, and with
-/// where it stands.
+/// What is known of the length that an instruction is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// It stands directly in front of the instruction, and is at most a piece.
+    Short,
+    /// It stands there, and is more.
+    Long,
+    /// It is known when the program runs.
+    Open,
+}
+
+impl Length {
+    /// What `operator` says of the length of an instruction that it stands directly in front of.
+    fn of(operator: &Operator<'_>, piece: u32) -> Self {
+        match *operator {
+            Operator::I32Const { value } if value.cast_unsigned() <= piece => Self::Short,
+            Operator::I32Const { .. } => Self::Long,
+            _ => Self::Open,
+        }
+    }
+}
+
+/// Calls `found` with each instruction of `body` that may work on more than `piece` bytes, with
+/// where it stands, and with what is known of its length.
 pub(super) fn find(
     body: &FunctionBody<'_>,
     segments: &[u32],
     piece: u32,
-    mut found: impl FnMut(usize, Bulk) -> Result<()>,
+    mut found: impl FnMut(usize, Bulk, Length) -> Result<()>,
 ) -> Result<()> {
     if !body.as_bytes().contains(&PREFIX) {
         return Ok(());
     }
     let mut operators = body.get_operators_reader()?;
-    let mut short = false;
+    let mut length = Length::Open;
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
-        let bulk = Bulk::of(&operator, segments).filter(|bulk| bulk.most() > piece && !short);
-        if let Some(bulk) = bulk {
-            found(at, bulk)?;
+        let bulk = Bulk::of(&operator, segments).filter(|bulk| bulk.most() > piece);
+        if let Some(bulk) = bulk
+            && length != Length::Short
+        {
+            found(at, bulk, length)?;
         }
-        // A length that stands directly in front of the instruction.
-        short = matches!(operator, Operator::I32Const { value } if value.cast_unsigned() <= piece);
+        length = Length::of(&operator, piece);
     }
     Ok(())
 }
@@ -58,21 +81,23 @@ impl<F: Fn(Bulk) -> Result<u32>> Rewriting<'_, F> {
         let bytes = body.as_bytes();
         let base = body.range().start;
         let mut new = Vec::new();
-        let mut length = None;
+        let mut local = None;
         let mut copied = 0;
-        find(body, self.segments, self.piece, |at, bulk| {
+        find(body, self.segments, self.piece, |at, bulk, length| {
             if new.is_empty() {
-                (length, copied) = declare_length(&mut new, body, parameters)?;
+                (local, copied) = declare_length(&mut new, body, parameters)?;
             }
             new.extend(between(bytes, copied, at - base)?);
             copied = at - base;
-            self.test(&mut new, bulk, length)
+            self.test(&mut new, bulk, local.filter(|_| length == Length::Open))
         })?;
         new.extend(between(bytes, copied, bytes.len())?);
         new.as_slice().encode(out);
         Ok(())
     }
 
+    /// Writes what stands in front of an instruction: a call of its function, which does nothing
+    /// where one piece is all there is, and a test that spares it where a local can hold the length.
     fn test(&self, out: &mut Vec<u8>, bulk: Bulk, length: Option<u32>) -> Result<()> {
         let function = (self.function)(bulk)?;
         let mut code = InstructionSink::new(out);

@@ -112,7 +112,7 @@ impl<'a> Module<'a> {
 
     fn read_code(&mut self, section: &Section<'_>) -> Result<()> {
         for body in CodeSectionReader::new(section.reader())? {
-            find(&body?, &self.segments, self.piece, |_, bulk| {
+            find(&body?, &self.segments, self.piece, |_, bulk, _| {
                 self.bulks.insert(bulk);
                 Ok(())
             })?;

@@ -29,10 +29,36 @@ pub(crate) struct SoakArgs {
     /// Minutes for each fuzz target; 0 runs none.
     #[arg(long, default_value_t = 10)]
     minutes: u32,
+    /// Leaves out the tests in their long form, which take longest.
+    #[arg(long)]
+    skip_tests: bool,
 }
 
-/// Runs the long tests, the modules, then each fuzz target for its minutes.
+/// Runs the long tests, the modules, then each fuzz target for its minutes; whatever one of them
+/// finds, the others run as well.
 pub(crate) fn soak(args: &SoakArgs) -> anyhow::Result<()> {
+    let mut parts = Vec::new();
+    if !args.skip_tests {
+        parts.push(long_tests());
+    }
+    if args.modules > 0 {
+        parts.push(modules(args));
+    }
+    if args.minutes > 0 {
+        let cargo_fuzz = cargo_fuzz()?;
+        parts.extend(TARGETS.map(|target| fuzz(&cargo_fuzz, target, args.minutes)));
+    }
+    let found: Vec<String> = parts
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|error| format!("{error:#}"))
+        .collect();
+    anyhow::ensure!(found.is_empty(), "found:\n{}", found.join("\n"));
+    step::say("nothing was found");
+    Ok(())
+}
+
+fn long_tests() -> anyhow::Result<()> {
     let mut tests = step::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])?;
     for test in LONG_TESTS {
         tests.args(["--test", test]);
@@ -40,18 +66,7 @@ pub(crate) fn soak(args: &SoakArgs) -> anyhow::Result<()> {
     step::run(
         "running tests in their long form",
         tests.env("AGENTVM_SOAK", "1"),
-    )?;
-    if args.modules > 0 {
-        modules(args)?;
-    }
-    if args.minutes == 0 {
-        return Ok(());
-    }
-    let cargo_fuzz = cargo_fuzz()?;
-    for target in TARGETS {
-        fuzz(&cargo_fuzz, target, args.minutes)?;
-    }
-    Ok(())
+    )
 }
 
 /// Runs a fuzz target, with all inputs that earlier runs learnt from.

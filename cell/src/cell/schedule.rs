@@ -1,9 +1,9 @@
 //! The executor of guests: fair by the CPU time that each has used of what it is promised.
 //!
-//! A tokio runtime polls whoever was woken first: a guest with polls of 100 ms (filling a large
-//! memory can't be interrupted) gets ten times the CPU of one with polls of 10 ms. Here the one
-//! that has used the least is polled next, and a guest that wakes from sleep goes before those
-//! that have been busy: it waits for the polls that are running, and no longer.
+//! A tokio runtime polls whoever was woken first: a guest with polls of 100 ms gets ten times the
+//! CPU of one with polls of 10 ms. Here the one that has used the least is polled next, and a guest
+//! that wakes from sleep goes before those that have been busy: it waits for the polls that are
+//! running, and no longer.
 //!
 //! | thread | input | output |
 //! | --- | --- | --- |

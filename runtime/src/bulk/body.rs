@@ -26,10 +26,13 @@ pub(super) enum Length {
 impl Length {
     /// What `operator` says of the length of an instruction that it stands directly in front of.
     fn of(operator: &Operator<'_>, piece: u32) -> Self {
-        match *operator {
-            Operator::I32Const { value } if value.cast_unsigned() <= piece => Self::Short,
-            Operator::I32Const { .. } => Self::Long,
-            _ => Self::Open,
+        let Operator::I32Const { value } = *operator else {
+            return Self::Open;
+        };
+        if value.cast_unsigned() <= piece {
+            Self::Short
+        } else {
+            Self::Long
         }
     }
 }

@@ -87,7 +87,7 @@ impl Vm {
     /// Runs the guest to its end. Spawn it on the tokio runtime of the guests, never on
     /// the one of control tasks.
     ///
-    /// It yields after a turn of a millisecond, at the next of its million units of fuel, waits
+    /// It yields after a turn of a millisecond, at the end of the interval of fuel it is in, waits
     /// where the CPU quota is used up, and ends with the turn after its timeout or a stop. It never panics: a panic in
     /// a host function is caught and ends this VM alone. Dropping it frees everything.
     pub async fn run(self) -> Ending {

@@ -14,7 +14,7 @@ const STREAMS: u64 = 32;
 
 /// How much was taken of the guest's bodies, once nothing more is.
 async fn settled(machine: &Machine, cell: &CellClient, uid: &str) -> u64 {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     loop {
         let lines = machine.lines(cell, uid).await;
         let counts: Vec<u64> = lines.iter().map(|line| line.parse().unwrap()).collect();

@@ -116,6 +116,7 @@ fn computing() -> Vec<Probe> {
         Probe::new("grow", memory::grows()).memory(64),
         Probe::new("tgrow", memory::grows_tables()).memory(64),
         Probe::new("wide component", component::is_wide()).memory(64),
+        Probe::new("elements", component::has_passive_elements()).memory(48),
     ]
 }
 

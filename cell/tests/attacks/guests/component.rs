@@ -113,3 +113,21 @@ pub(crate) fn is_wide() -> Vec<u8> {
     );
     wat::parse_str(text).unwrap()
 }
+
+/// As many instances as one VM may have, each of which the host holds many passive elements of.
+pub(crate) fn has_passive_elements() -> Vec<u8> {
+    let functions = "$f ".repeat(40_000);
+    let instances = "(core instance (instantiate $many))".repeat(63);
+    let text = format!(
+        "(component
+           (core module $many (func $f) (elem func {functions}))
+           {instances}
+           (core module $main (func (export \"run\") (result i32)
+             (loop $again (br $again)) (i32.const 0)))
+           (core instance $main (instantiate $main))
+           (func $run (result (result)) (canon lift (core func $main \"run\")))
+           (instance $i (export \"run\" (func $run)))
+           (export \"wasi:cli/run@0.2.0\" (instance $i)))"
+    );
+    wat::parse_str(text).unwrap()
+}

@@ -73,7 +73,12 @@ fn long_tests() -> anyhow::Result<()> {
 fn fuzz(cargo_fuzz: &Path, target: &str, minutes: u32) -> anyhow::Result<()> {
     let (learnt, found) = (inputs("corpus", target)?, inputs("artifacts", target)?);
     let mut command = run_target(cargo_fuzz, target)?;
-    command.arg(&learnt).args([
+    command.arg(&learnt);
+    let seeds = step::root()?.join("fuzz/seeds").join(target);
+    if seeds.exists() {
+        command.arg(seeds);
+    }
+    command.args([
         "--",
         &format!("-max_total_time={}", minutes.saturating_mul(60)),
         &format!("-timeout={HANGS_AFTER}"),

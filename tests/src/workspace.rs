@@ -1,15 +1,22 @@
 //! Where the checkout is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// This crate's folder. Cargo says so when it runs a test; what it said when it compiled may have
-/// been another checkout with the same build folder.
-pub fn tests() -> PathBuf {
-    std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+/// The workspace's folder: the one with this crate's folder in it, around the crate that cargo runs
+/// something of, which may be another. What cargo said when it compiled this may have been another
+/// checkout with the same build folder.
+pub fn root() -> PathBuf {
+    let compiled = || PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let running = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(compiled, PathBuf::from);
+    let around = running.ancestors().skip(1);
+    around
+        .filter(|folder| folder.join("tests/guests").is_dir())
+        .map(Path::to_path_buf)
+        .next()
+        .unwrap_or(running)
 }
 
-/// The workspace's folder.
-pub fn root() -> PathBuf {
-    tests().join("..")
+/// This crate's folder.
+pub fn tests() -> PathBuf {
+    root().join("tests")
 }

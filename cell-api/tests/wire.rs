@@ -53,7 +53,7 @@ fn every_type_keeps_its_names() {
         "storageBytes":10,"storagePeakBytes":11,"inodes":12,
         "filesystem":{"ok":13,"quota":14,"host":15,"other":16}}"#;
     holds::<Stats>(&format!(
-        r#"{{"vms":{{"u":{usage}}},"residentBytes":1,"cpuNs":2,"threads":3,"hostPanics":4}}"#
+        r#"{{"vms":{{"u":{usage}}},"residentBytes":1,"heapBytes":5,"cpuNs":2,"threads":3,"hostPanics":4}}"#
     ));
     holds::<VmList>(&format!(
         r#"{{"version":1,"vms":[{{"uid":"u","state":"Ended","version":1,"startedUnixMs":2,

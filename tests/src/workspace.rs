@@ -8,12 +8,9 @@ use std::path::{Path, PathBuf};
 pub fn root() -> PathBuf {
     let compiled = || PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let running = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(compiled, PathBuf::from);
-    let around = running.ancestors().skip(1);
-    around
-        .filter(|folder| folder.join("tests/guests").is_dir())
-        .map(Path::to_path_buf)
-        .next()
-        .unwrap_or(running)
+    let mut around = running.ancestors().skip(1).map(Path::to_path_buf);
+    let with_this = |folder: &PathBuf| folder.join("tests/guests").is_dir();
+    around.find(with_this).unwrap_or_else(|| running.clone())
 }
 
 /// This crate's folder.

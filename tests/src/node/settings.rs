@@ -64,16 +64,9 @@ impl NodeSettings {
     pub fn reserved() -> Self {
         let taints = json!([{"key": "tests", "value": "reserved", "effect": "NoSchedule"}]);
         Self {
-            labels: json!({}),
             taints,
-            bound: BoundTo::Node,
             cores: 2,
-            overcommit_percent: (100, 100),
-            through: None,
-            vms_per_cell: 64,
-            max_cells: None,
-            cgroups: None,
-            outside: None,
+            ..Self::open(BoundTo::Node)
         }
     }
 
